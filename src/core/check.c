@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Everything the core knows to be true of itself, for tests, the simulator and fuzzing. */
+#include "internal.h"
+
+static uint32_t count_slots(const struct slot *slots, uint32_t count, enum slot_state state)
+{
+    uint32_t found = 0;
+
+    for (uint32_t i = 0; i < count; i++)
+        found += slots[i].state == state ? 1 : 0;
+    return found;
+}
+
+static uint32_t count_sends_out(const struct rdmig_conn *conn)
+{
+    uint32_t found = 0;
+
+    for (uint64_t i = conn->work_tail; i < conn->work_head; i++)
+        found += conn->works[i % conn->config.send_queue_depth].kind == WORK_SEND ? 1 : 0;
+    return found;
+}
+
+static uint64_t count_bytes_in_flight(const struct rdmig_conn *conn)
+{
+    uint64_t bytes = 0;
+
+    for (uint64_t i = conn->work_tail; i < conn->work_head; i++) {
+        const struct work *work = &conn->works[i % conn->config.send_queue_depth];
+
+        bytes += work->kind == WORK_WRITE ? work->span.end_bytes - work->span.start_bytes : 0;
+    }
+    return bytes;
+}
+
+static const char *check_source(const struct rdmig_conn *conn)
+{
+    const struct source *source = &conn->u.source;
+    uint64_t queued_bytes = 0;
+
+    for (uint32_t i = 0; i < source->range_count; i++) {
+        const struct range *range = &source->ranges[(source->range_head + i) % RDMIG_RANGE_QUEUE_COUNT];
+
+        if (range->state != STEP_DONE)
+            queued_bytes += range->span.end_bytes - range->span.start_bytes;
+    }
+    if (source->range_count > RDMIG_RANGE_QUEUE_COUNT)
+        return "no more ranges than the queue holds";
+    if (source->bytes_pending != queued_bytes + count_bytes_in_flight(conn))
+        return "pending bytes are those queued and those in flight";
+    if (source->stream_bytes > conn->config.stream_message_bytes)
+        return "stream bytes fit their message";
+    if ((source->stream_slot != NO_SLOT) != (source->stream_bytes > 0))
+        return "a stream slot is held exactly while it has bytes";
+    if (source->run_count > RDMIG_REGISTER_BATCH_MAX || source->asked_count > RDMIG_REGISTER_BATCH_MAX)
+        return "no more runs than a batch holds";
+    if (source->round == ROUND_NONE && source->range_count != 0)
+        return "ranges belong to a round";
+    return NULL;
+}
+
+static const char *check_destination(const struct rdmig_conn *conn)
+{
+    const struct destination *destination = &conn->u.destination;
+    const bool is_obeying = destination->state == DESTINATION_STREAMING ||
+                            destination->state == DESTINATION_REGISTERING ||
+                            destination->state == DESTINATION_UNREGISTERING ||
+                            destination->state == DESTINATION_FILLING;
+
+    if (conn->phase == RDMIG_PHASE_RUNNING && is_obeying != (destination->slot != NO_SLOT))
+        return "a receive slot is held exactly while its message is obeyed";
+    if (destination->slot != NO_SLOT && conn->recv_slots[destination->slot].state != SLOT_READING)
+        return "the slot of the command is ours";
+    if (destination->entry_index > destination->entry_count)
+        return "entries are obeyed once";
+    return NULL;
+}
+
+const char *rdmig_conn_check(const struct rdmig_conn *conn)
+{
+    if (conn->work_head - conn->work_tail > conn->config.send_queue_depth)
+        return "no more work than the send queue holds";
+    if (count_slots(conn->send_slots, RDMIG_SEND_SLOT_COUNT, SLOT_HARDWARE) != count_sends_out(conn))
+        return "send slots in hardware are the SENDs that are out";
+    if ((conn->phase == RDMIG_PHASE_FAILING) && conn->failure.reason == RDMIG_REASON_NONE)
+        return "what fails has a reason";
+    if (conn->phase == RDMIG_PHASE_CLOSED && !flight_is_empty(conn))
+        return "nothing is out when closed";
+    return conn->config.role == RDMIG_ROLE_SOURCE ? check_source(conn) : check_destination(conn);
+}

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Taking a connection down, in order or after a failure (clauses E3, E4, E6): ERROR, DISCONNECT, all tags back, CLOSED. */
+#include "internal.h"
+
+void closing_begin(struct rdmig_conn *conn, enum closing stage)
+{
+    /* Without a queue pair there is nobody to tell and nothing to disconnect. */
+    conn->closing = conn->is_started ? stage : CLOSING_DRAINING;
+    conn_arm(conn, TIMER_CLOSE, conn->config.close_timeout_ns);
+}
+
+static void enter(struct rdmig_conn *conn, enum closing stage)
+{
+    conn->closing = stage;
+    conn_arm(conn, TIMER_CLOSE, conn->config.close_timeout_ns);
+}
+
+static bool may_send_error(const struct rdmig_conn *conn)
+{
+    return flight_room_count(conn) > 0 &&
+           (conn->config.role == RDMIG_ROLE_DESTINATION || source_has_credit(conn));
+}
+
+static bool close_now(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    if (!flight_is_empty(conn))
+        return false;
+    conn->closing = CLOSING_DONE;
+    conn->phase = RDMIG_PHASE_CLOSED;
+    conn_disarm(conn, TIMER_CLOSE);
+    action->kind = RDMIG_ACTION_NOTIFY_CLOSED;
+    return true;
+}
+
+static bool send_error(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    const struct wire_header header = {.type = RDMIG_MESSAGE_ERROR, .repeat = 1};
+
+    if (!may_send_error(conn))
+        return false;
+    enter(conn, CLOSING_ERROR_SENT);
+    flight_send(conn, SEND_SLOT_ERROR, &header, action);
+    return true;
+}
+
+bool closing_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    switch (conn->closing) {
+    case CLOSING_REJECT_DUE:
+        enter(conn, CLOSING_DISCONNECT_DUE);
+        action->kind = RDMIG_ACTION_REJECT;
+        action->bytes = conn->private_data;
+        action->length = RDMIG_PRIVATE_DATA_BYTES;
+        return true;
+    case CLOSING_ERROR_DUE:
+        return send_error(conn, action);
+    case CLOSING_DISCONNECT_DUE:
+        enter(conn, CLOSING_DRAINING);
+        action->kind = RDMIG_ACTION_DISCONNECT;
+        return true;
+    case CLOSING_ABANDON_DUE:
+        conn->closing = CLOSING_ABANDONED;
+        action->kind = RDMIG_ACTION_ABANDON;
+        return true;
+    case CLOSING_DRAINING:
+    case CLOSING_ABANDONED:
+        return close_now(conn, action);
+    default:
+        return false;
+    }
+}
+
+/* The ERROR may be all that the driver has in hand to wait for. */
+void closing_advance(struct rdmig_conn *conn)
+{
+    if (conn->closing == CLOSING_ERROR_SENT && conn->send_slots[SEND_SLOT_ERROR].state == SLOT_FREE)
+        enter(conn, CLOSING_DISCONNECT_DUE);
+}
+
+void closing_timeout(struct rdmig_conn *conn)
+{
+    if (conn->closing == CLOSING_DRAINING)
+        conn->closing = CLOSING_ABANDON_DUE;
+    else if (conn->closing != CLOSING_ABANDONED)
+        enter(conn, CLOSING_DISCONNECT_DUE);
+}
+
+void closing_disconnected(struct rdmig_conn *conn)
+{
+    if (conn->closing == CLOSING_ERROR_DUE || conn->closing == CLOSING_ERROR_SENT ||
+        conn->closing == CLOSING_PEER_AWAITED)
+        enter(conn, CLOSING_DISCONNECT_DUE);
+}
+
+/* While ERROR waits for a credit, a READY is still of use; an ERROR from there makes ours needless. The slot stays ours. */
+void closing_received(struct rdmig_conn *conn, uint32_t slot)
+{
+    struct wire_header header;
+    uint64_t expected;
+    uint64_t actual;
+
+    if (conn->closing != CLOSING_ERROR_DUE ||
+        wire_read_header(conn_message(conn, slot), conn->recv_bytes[slot], &header, &expected, &actual))
+        return;
+    if (header.type == RDMIG_MESSAGE_ERROR)
+        enter(conn, CLOSING_DISCONNECT_DUE);
+    else if (conn->config.role == RDMIG_ROLE_SOURCE)
+        source_closing_message(conn, header.type);
+}

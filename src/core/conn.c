@@ -1,0 +1,481 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The connection: making it, handing events to who they concern, the timers, the first cause of a failure. */
+#include "internal.h"
+
+#define MILLISECOND UINT64_C(1000000)
+#define SECOND      (1000 * MILLISECOND)
+/* How long flushed work may wait for the completion that says why (clause E8). */
+#define CAUSE_TIMEOUT_NS (500 * MILLISECOND)
+
+static uint32_t or_default(uint32_t value, uint32_t fallback)
+{
+    return value ? value : fallback;
+}
+
+/* The configuration with its defaults; false: outside its limits. */
+static bool complete_config(const struct rdmig_conn_config *given, struct rdmig_conn_config *out)
+{
+    if (!given || given->struct_bytes != sizeof(*given))
+        return false;
+    *out = *given;
+    out->run_chunk_count = or_default(given->run_chunk_count, 64);
+    out->register_batch_count = or_default(given->register_batch_count, 1);
+    out->send_queue_depth = or_default(given->send_queue_depth, 256);
+    out->signal_interval = or_default(given->signal_interval, 64);
+    out->stream_message_bytes = or_default(given->stream_message_bytes, RDMIG_STREAM_BYTES_MAX);
+    out->write_bytes_max = given->write_bytes_max ? given->write_bytes_max : 4 * RDMIG_CHUNK_BYTES;
+    if (out->close_timeout_ns == 0)
+        out->close_timeout_ns = 2 * SECOND; /* closing must end: there is no "no limit" for it */
+    return (given->role == RDMIG_ROLE_SOURCE || given->role == RDMIG_ROLE_DESTINATION) &&
+           (given->capability_flags & ~RDMIG_CAPABILITY_PIN_ALL) == 0 &&
+           out->run_chunk_count <= RUN_CHUNK_COUNT_MAX && out->register_batch_count <= RDMIG_REGISTER_BATCH_MAX &&
+           out->send_queue_depth >= RDMIG_SEND_QUEUE_MIN && out->send_queue_depth <= RDMIG_SEND_QUEUE_MAX &&
+           out->stream_message_bytes <= RDMIG_STREAM_BYTES_MAX;
+}
+
+size_t rdmig_conn_footprint_bytes(const struct rdmig_conn_config *config)
+{
+    struct rdmig_conn_config complete;
+
+    if (!complete_config(config, &complete))
+        return 0;
+    return sizeof(struct rdmig_conn) + complete.send_queue_depth * sizeof(struct work);
+}
+
+size_t rdmig_conn_control_bytes(void)
+{
+    /* The ERROR slot comes last and holds a header alone. */
+    return (size_t)slot_offset_bytes(true, SEND_SLOT_ERROR) + RDMIG_CONTROL_MEMORY_ALIGNMENT;
+}
+
+int rdmig_conn_init(struct rdmig_conn **out, const struct rdmig_conn_config *config, void *memory, size_t memory_bytes,
+                    void *control_memory, size_t control_bytes, uint64_t now_ns)
+{
+    const size_t need_bytes = rdmig_conn_footprint_bytes(config);
+    struct rdmig_conn *conn = memory;
+
+    *out = NULL;
+    if (need_bytes == 0 || !memory || !control_memory || memory_bytes < need_bytes ||
+        control_bytes < rdmig_conn_control_bytes() || (uintptr_t)memory % sizeof(uint64_t) != 0)
+        return -RDMIG_E_INVALID;
+    memset(memory, 0, need_bytes);
+    (void)complete_config(config, &conn->config);
+    conn->works = (struct work *)(void *)(conn + 1);
+    conn->control = control_memory;
+    conn->now_ns = now_ns;
+    for (uint32_t i = 0; i < TIMER_COUNT; i++)
+        conn->timers_ns[i] = RDMIG_NO_DEADLINE;
+    if (config->role == RDMIG_ROLE_SOURCE)
+        source_init(conn);
+    else
+        destination_init(conn);
+    *out = conn;
+    return RDMIG_OK;
+}
+
+int rdmig_conn_deinit(struct rdmig_conn *conn)
+{
+    if (conn->phase != RDMIG_PHASE_IDLE && conn->phase != RDMIG_PHASE_CLOSED)
+        return -RDMIG_E_STATE;
+    memset(conn, 0, sizeof(*conn));
+    return RDMIG_OK;
+}
+
+/* ---- timers */
+
+void conn_arm(struct rdmig_conn *conn, enum timer timer, uint64_t timeout_ns)
+{
+    const bool is_endless = timeout_ns == 0 || timeout_ns >= RDMIG_NO_DEADLINE - conn->now_ns;
+
+    conn->timers_ns[timer] = is_endless ? RDMIG_NO_DEADLINE : conn->now_ns + timeout_ns;
+}
+
+void conn_disarm(struct rdmig_conn *conn, enum timer timer)
+{
+    conn->timers_ns[timer] = RDMIG_NO_DEADLINE;
+}
+
+uint64_t rdmig_conn_deadline_ns(const struct rdmig_conn *conn)
+{
+    uint64_t earliest_ns = RDMIG_NO_DEADLINE;
+
+    for (uint32_t i = 0; i < TIMER_COUNT; i++) {
+        if (conn->timers_ns[i] < earliest_ns)
+            earliest_ns = conn->timers_ns[i];
+    }
+    return earliest_ns;
+}
+
+void conn_heard(struct rdmig_conn *conn)
+{
+    if (conn->phase == RDMIG_PHASE_RUNNING)
+        conn_arm(conn, TIMER_PROBE, conn->config.probe_interval_ns);
+}
+
+void conn_suspect(struct rdmig_conn *conn)
+{
+    const bool is_up = conn->phase == RDMIG_PHASE_RUNNING || conn->phase == RDMIG_PHASE_CONNECTING;
+
+    if (is_up && conn->timers_ns[TIMER_CAUSE] == RDMIG_NO_DEADLINE)
+        conn_arm(conn, TIMER_CAUSE, CAUSE_TIMEOUT_NS);
+}
+
+static void timer_expired(struct rdmig_conn *conn, enum timer timer)
+{
+    static const enum rdmig_reason reasons[TIMER_COUNT] = {
+        [TIMER_CONNECT] = RDMIG_REASON_CONNECT_TIMEOUT, [TIMER_REPLY] = RDMIG_REASON_PEER_SILENT,
+        [TIMER_SEND] = RDMIG_REASON_PEER_SILENT,        [TIMER_IDLE] = RDMIG_REASON_PEER_SILENT,
+        [TIMER_CAUSE] = RDMIG_REASON_CONNECTION_LOST,
+    };
+    const struct rdmig_failure details = {.block_index = NO_BLOCK};
+
+    conn_disarm(conn, timer);
+    if (timer == TIMER_CLOSE)
+        closing_timeout(conn);
+    else if (timer == TIMER_PROBE)
+        conn->is_probe_due = conn->work_head == conn->work_tail; /* other work would tell as well */
+    else
+        conn_fail(conn, reasons[timer], &details);
+}
+
+static void check_timers(struct rdmig_conn *conn)
+{
+    for (uint32_t i = 0; i < TIMER_COUNT; i++) {
+        if (conn->timers_ns[i] <= conn->now_ns)
+            timer_expired(conn, (enum timer)i);
+    }
+}
+
+/* ---- failure */
+
+void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason, const struct rdmig_failure *details)
+{
+    const bool is_peer_gone =
+        conn->config.role == RDMIG_ROLE_DESTINATION && conn->u.destination.is_peer_gone;
+    const bool is_sayable = conn->phase == RDMIG_PHASE_RUNNING && !is_peer_gone && reason != RDMIG_REASON_PEER_ERROR &&
+                            reason != RDMIG_REASON_PEER_DISCONNECTED && reason != RDMIG_REASON_CONNECTION_LOST &&
+                            reason != RDMIG_REASON_SEND_FAILED && reason != RDMIG_REASON_WRITE_FAILED &&
+                            reason != RDMIG_REASON_RECV_FAILED;
+
+    if (conn->phase == RDMIG_PHASE_FAILING || conn->phase == RDMIG_PHASE_CLOSED ||
+        conn->phase == RDMIG_PHASE_FINISHING)
+        return; /* the first cause is kept; what is finished cannot fail any more */
+    conn->failure = *details;
+    conn->failure.reason = reason;
+    conn->failure.phase = conn->phase;
+    conn->phase = RDMIG_PHASE_FAILING;
+    conn->notices = 0;
+    for (uint32_t i = 0; i < TIMER_COUNT; i++)
+        conn_disarm(conn, (enum timer)i);
+    if (is_sayable)
+        closing_begin(conn, CLOSING_ERROR_DUE);
+    else if (reason == RDMIG_REASON_VERSION_UNSUPPORTED || reason == RDMIG_REASON_PRIVATE_DATA_SHORT)
+        closing_begin(conn, conn->config.role == RDMIG_ROLE_SOURCE ? CLOSING_DISCONNECT_DUE : CLOSING_REJECT_DUE);
+    else
+        closing_begin(conn, CLOSING_DISCONNECT_DUE);
+}
+
+void conn_fail_message(struct rdmig_conn *conn, enum rdmig_reason reason, uint32_t type, uint64_t expected,
+                       uint64_t actual)
+{
+    const struct rdmig_failure details = {
+        .message_type = type < RDMIG_MESSAGE_TYPE_COUNT ? (enum rdmig_message_type)type : RDMIG_MESSAGE_NONE,
+        .block_index = NO_BLOCK,
+        .expected = expected,
+        .actual = actual,
+    };
+
+    conn_fail(conn, reason, &details);
+}
+
+/* ---- connecting */
+
+static int start(struct rdmig_conn *conn)
+{
+    const struct wire_private_data offer = {RDMIG_PROTOCOL_VERSION, conn->config.capability_flags};
+
+    if (conn->phase != RDMIG_PHASE_IDLE)
+        return -RDMIG_E_STATE;
+    conn->phase = RDMIG_PHASE_CONNECTING;
+    conn->is_started = true;
+    if (conn->config.role == RDMIG_ROLE_SOURCE) {
+        wire_write_private_data(conn->private_data, &offer);
+        conn->is_answer_due = true;
+        conn->is_requested = true;
+        conn_arm(conn, TIMER_CONNECT, conn->config.connect_timeout_ns);
+    }
+    return RDMIG_OK;
+}
+
+/* Clauses W1, W2. False: the connection has failed. */
+static bool take_private_data(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    struct wire_private_data data;
+
+    if (!event->bytes || event->length < RDMIG_PRIVATE_DATA_BYTES) {
+        conn_fail_message(conn, RDMIG_REASON_PRIVATE_DATA_SHORT, 0, RDMIG_PRIVATE_DATA_BYTES,
+                          event->bytes ? event->length : 0);
+        return false;
+    }
+    wire_read_private_data(event->bytes, &data);
+    if (data.version == 0 || data.version > RDMIG_PROTOCOL_VERSION) {
+        conn_fail_message(conn, RDMIG_REASON_VERSION_UNSUPPORTED, 0, RDMIG_PROTOCOL_VERSION, data.version);
+        return false;
+    }
+    conn->capability_flags = data.flags & conn->config.capability_flags;
+    return true;
+}
+
+static int connect_requested(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    struct wire_private_data answer = {RDMIG_PROTOCOL_VERSION, 0};
+
+    if (conn->config.role != RDMIG_ROLE_DESTINATION || conn->phase != RDMIG_PHASE_CONNECTING ||
+        conn->is_requested)
+        return -RDMIG_E_STATE;
+    conn->is_requested = true;
+    conn_arm(conn, TIMER_CONNECT, conn->config.connect_timeout_ns);
+    if (take_private_data(conn, event))
+        conn->is_answer_due = true;
+    answer.flags = conn->capability_flags;
+    wire_write_private_data(conn->private_data, &answer);
+    return RDMIG_OK;
+}
+
+static int established(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    const bool is_source = conn->config.role == RDMIG_ROLE_SOURCE;
+
+    if (conn->phase == RDMIG_PHASE_FAILING)
+        return RDMIG_OK; /* it crossed our giving up */
+    if (conn->phase != RDMIG_PHASE_CONNECTING || conn->is_answer_due || !conn->is_requested)
+        return -RDMIG_E_STATE;
+    if (is_source && !take_private_data(conn, event))
+        return RDMIG_OK;
+    conn->phase = RDMIG_PHASE_RUNNING;
+    conn_disarm(conn, TIMER_CONNECT);
+    conn_heard(conn);
+    conn_notify(conn, RDMIG_ACTION_NOTIFY_ESTABLISHED);
+    if (is_source)
+        source_established(conn);
+    return RDMIG_OK;
+}
+
+static int unreachable(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    const struct rdmig_failure details = {.block_index = NO_BLOCK, .os_code = event->os_code};
+
+    conn_fail(conn, event->status == RDMIG_STATUS_REJECTED ? RDMIG_REASON_PEER_REJECTED
+                                                           : RDMIG_REASON_PEER_UNREACHABLE,
+              &details);
+    return RDMIG_OK;
+}
+
+static int disconnected(struct rdmig_conn *conn)
+{
+    const struct rdmig_failure details = {.block_index = NO_BLOCK};
+
+    if (conn->phase == RDMIG_PHASE_FINISHING || conn->phase == RDMIG_PHASE_FAILING)
+        closing_disconnected(conn);
+    else if (conn->config.role == RDMIG_ROLE_DESTINATION && conn->phase == RDMIG_PHASE_RUNNING)
+        destination_disconnected(conn);
+    else
+        conn_fail(conn, RDMIG_REASON_PEER_DISCONNECTED, &details);
+    return RDMIG_OK;
+}
+
+/* ---- events */
+
+static int received(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    uint32_t slot;
+    const int result = flight_received(conn, event->tag, event->length, &slot);
+
+    if (result != RDMIG_OK)
+        return result;
+    conn->counters.control_messages++;
+    conn_heard(conn);
+    if (conn->phase != RDMIG_PHASE_RUNNING && conn->phase != RDMIG_PHASE_CONNECTING)
+        closing_received(conn, slot);
+    else if (conn->config.role == RDMIG_ROLE_SOURCE)
+        source_received(conn, slot);
+    else
+        destination_received(conn, slot);
+    return RDMIG_OK;
+}
+
+static int finish(struct rdmig_conn *conn)
+{
+    const bool is_source = conn->config.role == RDMIG_ROLE_SOURCE;
+
+    if (conn->phase != RDMIG_PHASE_RUNNING || (is_source && !source_can_finish(conn)))
+        return conn->failure.reason ? -RDMIG_E_FAILED : -RDMIG_E_STATE;
+    conn->phase = RDMIG_PHASE_FINISHING;
+    conn->notices = 0;
+    for (uint32_t i = 0; i < TIMER_COUNT; i++)
+        conn_disarm(conn, (enum timer)i);
+    closing_begin(conn, is_source || conn->u.destination.is_peer_gone ? CLOSING_DISCONNECT_DUE
+                                                                      : CLOSING_PEER_AWAITED);
+    return RDMIG_OK;
+}
+
+static int cancel(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    const struct rdmig_failure details = {.block_index = NO_BLOCK, .os_code = event->os_code};
+
+    if (conn->phase == RDMIG_PHASE_FINISHING || conn->phase == RDMIG_PHASE_CLOSED)
+        return -RDMIG_E_STATE;
+    conn_fail(conn, RDMIG_REASON_CANCELLED, &details);
+    return RDMIG_OK;
+}
+
+static int role_event(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    if (conn->failure.reason)
+        return -RDMIG_E_FAILED;
+    if (conn->phase != RDMIG_PHASE_RUNNING)
+        return -RDMIG_E_STATE;
+    return conn->config.role == RDMIG_ROLE_SOURCE ? source_event(conn, event) : destination_event(conn, event);
+}
+
+static int provide(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    if (conn->failure.reason)
+        return -RDMIG_E_FAILED;
+    return conn->phase > RDMIG_PHASE_RUNNING ? -RDMIG_E_STATE : blocks_provide(conn, event);
+}
+
+static int dispatch(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    switch (event->kind) {
+    case RDMIG_EVENT_TIME_PASSED:
+        return RDMIG_OK;
+    case RDMIG_EVENT_STARTED:
+        return start(conn);
+    case RDMIG_EVENT_CONNECT_REQUESTED:
+        return connect_requested(conn, event);
+    case RDMIG_EVENT_ESTABLISHED:
+        return established(conn, event);
+    case RDMIG_EVENT_UNREACHABLE:
+        return unreachable(conn, event);
+    case RDMIG_EVENT_DISCONNECTED:
+        return disconnected(conn);
+    case RDMIG_EVENT_RECEIVED:
+        return received(conn, event);
+    case RDMIG_EVENT_COMPLETED:
+        return flight_completed(conn, event);
+    case RDMIG_EVENT_BLOCKS_PROVIDED:
+        return provide(conn, event);
+    case RDMIG_EVENT_FINISH_REQUESTED:
+        return finish(conn);
+    case RDMIG_EVENT_CANCEL_REQUESTED:
+        return cancel(conn, event);
+    default:
+        return role_event(conn, event);
+    }
+}
+
+int rdmig_conn_step(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    int result;
+
+    if ((uint32_t)event->kind >= RDMIG_EVENT_KIND_COUNT)
+        return -RDMIG_E_INVALID;
+    if (event->now_ns > conn->now_ns)
+        conn->now_ns = event->now_ns;
+    result = dispatch(conn, event);
+    check_timers(conn);
+    closing_advance(conn);
+    return result;
+}
+
+/* ---- actions */
+
+void conn_notify(struct rdmig_conn *conn, enum rdmig_action_kind kind)
+{
+    conn->notices |= 1u << kind;
+}
+
+/* Notices go out in the order of their kinds: at most one of a kind is pending at any time. */
+static bool next_notice(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    for (uint32_t kind = RDMIG_ACTION_NOTIFY_ESTABLISHED; kind < RDMIG_ACTION_NOTIFY_CLOSED; kind++) {
+        if ((conn->notices & 1u << kind) == 0)
+            continue;
+        conn->notices &= ~(1u << kind);
+        action->kind = (enum rdmig_action_kind)kind;
+        action->capability_flags = conn->capability_flags;
+        action->region = conn->unregistered_region;
+        return true;
+    }
+    return false;
+}
+
+static bool next_connecting(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    if (!conn->is_answer_due)
+        return false;
+    conn->is_answer_due = false;
+    action->kind = conn->config.role == RDMIG_ROLE_SOURCE ? RDMIG_ACTION_CONNECT : RDMIG_ACTION_ACCEPT;
+    action->bytes = conn->private_data;
+    action->length = RDMIG_PRIVATE_DATA_BYTES;
+    return true;
+}
+
+static bool next_running(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    if (next_notice(conn, action))
+        return true;
+    if (conn->config.role == RDMIG_ROLE_SOURCE ? source_next_action(conn, action)
+                                               : destination_next_action(conn, action))
+        return true;
+    if (!conn->is_probe_due || flight_room_count(conn) == 0)
+        return false;
+    conn->is_probe_due = false;
+    flight_probe(conn, action);
+    return true;
+}
+
+bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    memset(action, 0, sizeof(*action));
+    switch (conn->phase) {
+    case RDMIG_PHASE_CONNECTING:
+        /* RECVs first: the peer may send as soon as it knows of the connection (clause C1). */
+        return flight_next_recv(conn, action) || next_connecting(conn, action);
+    case RDMIG_PHASE_RUNNING:
+        return flight_next_recv(conn, action) || next_running(conn, action);
+    case RDMIG_PHASE_FINISHING:
+    case RDMIG_PHASE_FAILING:
+        return closing_next_action(conn, action);
+    default:
+        return false;
+    }
+}
+
+/* ---- looking at it */
+
+const uint8_t *conn_message(const struct rdmig_conn *conn, uint32_t recv_slot)
+{
+    return conn->control + slot_offset_bytes(false, recv_slot);
+}
+
+enum rdmig_phase rdmig_conn_phase(const struct rdmig_conn *conn)
+{
+    return conn->phase;
+}
+
+const struct rdmig_failure *rdmig_conn_failure(const struct rdmig_conn *conn)
+{
+    return conn->failure.reason ? &conn->failure : NULL;
+}
+
+uint32_t rdmig_conn_capability_flags(const struct rdmig_conn *conn)
+{
+    return conn->capability_flags;
+}
+
+void rdmig_conn_counters(const struct rdmig_conn *conn, struct rdmig_conn_counters *out)
+{
+    *out = conn->counters;
+}

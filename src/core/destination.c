@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The destination: offers READY, takes one command, obeys it (obey.c), answers, offers again. */
+#include "internal.h"
+
+void destination_init(struct rdmig_conn *conn)
+{
+    conn->u.destination.state = DESTINATION_OFFERING;
+    conn->u.destination.slot = NO_SLOT;
+}
+
+/* ---- messages: one cell for each pair of state and type (clause C6) */
+
+typedef void handler(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header);
+
+static void begin(struct rdmig_conn *conn, enum destination_state state, uint32_t entry_count)
+{
+    struct destination *destination = &conn->u.destination;
+
+    destination->state = state;
+    destination->entry_index = 0;
+    destination->entry_count = entry_count;
+    destination->entry = STEP_NONE;
+}
+
+static void take_error(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+{
+    (void)data;
+    (void)header;
+    conn_fail_message(conn, RDMIG_REASON_PEER_ERROR, 0, 0, 0);
+}
+
+static void take_stream(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+{
+    struct destination *destination = &conn->u.destination;
+
+    (void)data;
+    begin(conn, DESTINATION_STREAMING, 0);
+    destination->stream_left_bytes = header->length_bytes;
+    destination->delivery = STEP_WANTED;
+    conn->counters.bytes_stream += header->length_bytes;
+    if (header->length_bytes == 0) /* nothing to consume */
+        destination->state = DESTINATION_OFFERING;
+}
+
+static void take_blocks_request(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+{
+    struct destination *destination = &conn->u.destination;
+
+    (void)data;
+    if (destination->are_blocks_listed) {
+        conn_fail_message(conn, RDMIG_REASON_BLOCKS_REPEATED, header->type, 1, 2);
+        return;
+    }
+    begin(conn, DESTINATION_LISTING, 0);
+}
+
+/* Commands with entries are checked whole before the first entry is obeyed (clause B5). */
+static void take_entries(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+{
+    static const enum destination_state states[RDMIG_MESSAGE_TYPE_COUNT] = {
+        [RDMIG_MESSAGE_COMPRESS] = DESTINATION_FILLING,
+        [RDMIG_MESSAGE_REGISTER_REQUEST] = DESTINATION_REGISTERING,
+        [RDMIG_MESSAGE_UNREGISTER_REQUEST] = DESTINATION_UNREGISTERING,
+    };
+    struct rdmig_failure details;
+    const enum rdmig_reason reason = obey_check(conn, header, data, &details);
+
+    if (reason != RDMIG_REASON_NONE)
+        conn_fail(conn, reason, &details);
+    else
+        begin(conn, states[header->type], header->length_bytes / wire_entry_bytes(header->type));
+}
+
+static void take_round_end(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+{
+    (void)data;
+    if (!conn->u.destination.are_blocks_listed) {
+        conn_fail_message(conn, RDMIG_REASON_BLOCKS_MISSING, header->type, 0, 0);
+        return;
+    }
+    conn->counters.rounds++;
+    begin(conn, DESTINATION_ENDING_ROUND, 1);
+}
+
+static handler *const handlers[DESTINATION_STATE_COUNT][RDMIG_MESSAGE_TYPE_COUNT] = {
+    [DESTINATION_OFFERING] = {[RDMIG_MESSAGE_ERROR] = take_error},
+    [DESTINATION_AWAITING] =
+        {
+            [RDMIG_MESSAGE_ERROR] = take_error,
+            [RDMIG_MESSAGE_QEMU_FILE] = take_stream,
+            [RDMIG_MESSAGE_RAM_BLOCKS_REQUEST] = take_blocks_request,
+            [RDMIG_MESSAGE_COMPRESS] = take_entries,
+            [RDMIG_MESSAGE_REGISTER_REQUEST] = take_entries,
+            [RDMIG_MESSAGE_REGISTER_FINISHED] = take_round_end,
+            [RDMIG_MESSAGE_UNREGISTER_REQUEST] = take_entries,
+        },
+    [DESTINATION_STREAMING] = {[RDMIG_MESSAGE_ERROR] = take_error},
+    [DESTINATION_LISTING] = {[RDMIG_MESSAGE_ERROR] = take_error},
+    [DESTINATION_REGISTERING] = {[RDMIG_MESSAGE_ERROR] = take_error},
+    [DESTINATION_UNREGISTERING] = {[RDMIG_MESSAGE_ERROR] = take_error},
+    [DESTINATION_FILLING] = {[RDMIG_MESSAGE_ERROR] = take_error},
+    [DESTINATION_ENDING_ROUND] = {[RDMIG_MESSAGE_ERROR] = take_error},
+    [DESTINATION_ANSWERING] = {[RDMIG_MESSAGE_ERROR] = take_error},
+};
+
+static bool is_slot_needed(const struct destination *destination)
+{
+    return destination->state == DESTINATION_STREAMING || destination->state == DESTINATION_REGISTERING ||
+           destination->state == DESTINATION_UNREGISTERING || destination->state == DESTINATION_FILLING;
+}
+
+void destination_received(struct rdmig_conn *conn, uint32_t slot)
+{
+    struct destination *destination = &conn->u.destination;
+    const uint8_t *bytes = conn_message(conn, slot);
+    struct wire_header header;
+    uint64_t expected;
+    uint64_t actual;
+    const enum rdmig_reason reason =
+        wire_read_header(bytes, conn->recv_bytes[slot], &header, &expected, &actual);
+    handler *handle;
+
+    if (reason != RDMIG_REASON_NONE) {
+        conn_fail_message(conn, reason, header.type, expected, actual);
+        return;
+    }
+    handle = handlers[destination->state][header.type];
+    if (!handle) {
+        conn_fail_message(conn, RDMIG_REASON_MESSAGE_UNEXPECTED, header.type, 0, header.type);
+        return;
+    }
+    conn_disarm(conn, TIMER_IDLE);
+    handle(conn, bytes + RDMIG_HEADER_BYTES, &header);
+    if (conn->phase == RDMIG_PHASE_RUNNING && is_slot_needed(destination))
+        destination->slot = slot;
+    else
+        flight_free_recv(conn, slot);
+}
+
+/* ---- the application's events */
+
+void destination_release(struct rdmig_conn *conn)
+{
+    struct destination *destination = &conn->u.destination;
+
+    if (destination->slot != NO_SLOT)
+        flight_free_recv(conn, destination->slot);
+    destination->slot = NO_SLOT;
+}
+
+static int consume(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    struct destination *destination = &conn->u.destination;
+
+    if (destination->state != DESTINATION_STREAMING || destination->delivery != STEP_ASKED)
+        return -RDMIG_E_STATE;
+    if (event->length == 0 || event->length > destination->stream_left_bytes)
+        return -RDMIG_E_INVALID;
+    destination->stream_left_bytes -= event->length;
+    if (destination->stream_left_bytes == 0) {
+        destination_release(conn);
+        destination->state = DESTINATION_OFFERING;
+    }
+    return RDMIG_OK;
+}
+
+int destination_event(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    return event->kind == RDMIG_EVENT_STREAM_CONSUMED ? consume(conn, event) : -RDMIG_E_STATE;
+}
+
+/* What has arrived is still consumed; a command that needs an answer has nobody left to want it (clause E7). */
+void destination_disconnected(struct rdmig_conn *conn)
+{
+    struct destination *destination = &conn->u.destination;
+    const struct rdmig_failure details = {.block_index = NO_BLOCK};
+    const bool is_between = destination->state == DESTINATION_OFFERING || destination->state == DESTINATION_AWAITING ||
+                            destination->state == DESTINATION_STREAMING ||
+                            destination->state == DESTINATION_ENDING_ROUND;
+
+    if (!is_between) {
+        conn_fail(conn, RDMIG_REASON_PEER_DISCONNECTED, &details);
+        return;
+    }
+    destination->is_peer_gone = true;
+    conn->is_probe_due = false;
+    for (uint32_t i = 0; i < TIMER_COUNT; i++)
+        conn_disarm(conn, (enum timer)i);
+}
+
+/* ---- actions */
+
+static bool offer(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    struct destination *destination = &conn->u.destination;
+    const struct wire_header header = {.type = RDMIG_MESSAGE_READY, .repeat = 1};
+
+    if (conn->send_slots[SEND_SLOT_READY].state != SLOT_FREE || flight_room_count(conn) == 0)
+        return false;
+    destination->state = DESTINATION_AWAITING;
+    conn_arm(conn, TIMER_IDLE, conn->config.idle_timeout_ns);
+    flight_send(conn, SEND_SLOT_READY, &header, action);
+    return true;
+}
+
+static bool deliver(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    struct destination *destination = &conn->u.destination;
+
+    if (destination->delivery != STEP_WANTED)
+        return false;
+    destination->delivery = STEP_ASKED;
+    action->kind = RDMIG_ACTION_DELIVER_STREAM;
+    action->bytes = conn_message(conn, destination->slot) + RDMIG_HEADER_BYTES;
+    action->length = destination->stream_left_bytes;
+    return true;
+}
+
+static bool end_round(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    struct destination *destination = &conn->u.destination;
+
+    if (destination->entry != STEP_NONE || !flight_start(conn, OPERATION_END_ROUND, 0, &action->tag))
+        return false;
+    destination->entry = STEP_ASKED;
+    action->kind = RDMIG_ACTION_END_ROUND;
+    return true;
+}
+
+void destination_operation_done(struct rdmig_conn *conn, const struct operation *operation, uint32_t rkey)
+{
+    if (operation->kind == OPERATION_END_ROUND)
+        conn->u.destination.state = DESTINATION_OFFERING;
+    else
+        obey_operation_done(conn, rkey);
+}
+
+static bool answer(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    struct destination *destination = &conn->u.destination;
+
+    if (flight_room_count(conn) == 0)
+        return false;
+    destination->state = DESTINATION_OFFERING;
+    flight_send(conn, SEND_SLOT_ANSWER, &destination->answer, action);
+    return true;
+}
+
+static bool peer_ended(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    struct destination *destination = &conn->u.destination;
+
+    if (destination->peer_ended != STEP_NONE)
+        return false;
+    destination->peer_ended = STEP_DONE;
+    action->kind = RDMIG_ACTION_NOTIFY_PEER_ENDED;
+    return true;
+}
+
+bool destination_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    struct destination *destination = &conn->u.destination;
+
+    switch (destination->state) {
+    case DESTINATION_STREAMING:
+        return deliver(conn, action);
+    case DESTINATION_ENDING_ROUND:
+        return end_round(conn, action);
+    case DESTINATION_OFFERING:
+        return destination->is_peer_gone ? peer_ended(conn, action) : offer(conn, action);
+    case DESTINATION_AWAITING:
+        return destination->is_peer_gone && peer_ended(conn, action);
+    case DESTINATION_ANSWERING:
+        return answer(conn, action);
+    default:
+        if (obey_next_action(conn, action))
+            return true;
+        /* Obeyed without anything left to ask the driver for: the answer, or READY, can go. */
+        return (destination->state == DESTINATION_ANSWERING || destination->state == DESTINATION_OFFERING) &&
+               destination_next_action(conn, action);
+    }
+}

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the hardware and the driver have in hand: message slots, the send queue, operations, and the tags for them. */
+#include "internal.h"
+
+/* A tag says what kind of thing is out, which one, and the how-manieth use of it: an old one is told from a new one. */
+enum { TAG_RECV = 1, TAG_WORK = 2, TAG_OPERATION = 3 };
+#define TAG_KIND_SHIFT 56
+#define TAG_VALUE_MASK ((UINT64_C(1) << TAG_KIND_SHIFT) - 1)
+#define TAG_INDEX_BITS 16
+
+static uint64_t make_tag(uint64_t kind, uint64_t value)
+{
+    return kind << TAG_KIND_SHIFT | (value & TAG_VALUE_MASK);
+}
+
+static uint64_t make_indexed_tag(uint64_t kind, uint32_t index, uint32_t generation)
+{
+    return make_tag(kind, (uint64_t)generation << TAG_INDEX_BITS | index);
+}
+
+uint64_t slot_offset_bytes(bool is_send, uint32_t slot)
+{
+    return (uint64_t)((is_send ? RDMIG_RECV_SLOT_COUNT : 0) + slot) * RDMIG_MESSAGE_BYTES_MAX;
+}
+
+uint8_t *flight_send_bytes(struct rdmig_conn *conn, uint32_t slot)
+{
+    return conn->control + slot_offset_bytes(true, slot);
+}
+
+/* ---- receive slots */
+
+bool flight_next_recv(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    for (uint32_t i = 0; i < RDMIG_RECV_SLOT_COUNT; i++) {
+        struct slot *slot = &conn->recv_slots[i];
+
+        if (slot->state != SLOT_FREE)
+            continue;
+        slot->state = SLOT_HARDWARE;
+        slot->generation++;
+        action->kind = RDMIG_ACTION_POST_RECV;
+        action->tag = make_indexed_tag(TAG_RECV, i, slot->generation);
+        action->memory_offset_bytes = slot_offset_bytes(false, i);
+        action->length = RDMIG_MESSAGE_BYTES_MAX;
+        return true;
+    }
+    return false;
+}
+
+void flight_free_recv(struct rdmig_conn *conn, uint32_t slot)
+{
+    conn->recv_slots[slot].state = SLOT_FREE;
+}
+
+static struct slot *find_recv(struct rdmig_conn *conn, uint64_t tag, uint32_t *index)
+{
+    for (uint32_t i = 0; i < RDMIG_RECV_SLOT_COUNT; i++) {
+        struct slot *slot = &conn->recv_slots[i];
+
+        if (slot->state == SLOT_HARDWARE && tag == make_indexed_tag(TAG_RECV, i, slot->generation)) {
+            *index = i;
+            return slot;
+        }
+    }
+    return NULL;
+}
+
+int flight_received(struct rdmig_conn *conn, uint64_t tag, uint64_t length_bytes, uint32_t *slot)
+{
+    struct slot *found = find_recv(conn, tag, slot);
+
+    if (!found || length_bytes > RDMIG_MESSAGE_BYTES_MAX)
+        return -RDMIG_E_INVALID;
+    found->state = SLOT_READING;
+    conn->recv_bytes[*slot] = (uint32_t)length_bytes;
+    return RDMIG_OK;
+}
+
+/* ---- send queue */
+
+static struct work *work_at(const struct rdmig_conn *conn, uint64_t number)
+{
+    return &conn->works[number % conn->config.send_queue_depth];
+}
+
+uint32_t flight_room_count(const struct rdmig_conn *conn)
+{
+    return conn->config.send_queue_depth - (uint32_t)(conn->work_head - conn->work_tail);
+}
+
+static uint64_t post_work(struct rdmig_conn *conn, const struct work *work)
+{
+    const uint64_t number = conn->work_head;
+
+    if (conn->work_head == conn->work_tail)
+        conn_arm(conn, TIMER_SEND, conn->config.reply_timeout_ns);
+    *work_at(conn, number) = *work;
+    conn->work_head++;
+    return make_tag(TAG_WORK, number);
+}
+
+void flight_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header,
+                 struct rdmig_action *action)
+{
+    const struct work work = {.kind = WORK_SEND, .slot = slot, .message_type = header->type};
+
+    wire_write_header(flight_send_bytes(conn, slot), header);
+    conn->send_slots[slot].state = SLOT_HARDWARE;
+    conn->counters.control_messages++;
+    action->kind = RDMIG_ACTION_POST_SEND;
+    action->memory_offset_bytes = slot_offset_bytes(true, slot);
+    action->length = (uint64_t)RDMIG_HEADER_BYTES + header->length_bytes;
+    action->is_signalled = true;
+    action->tag = post_work(conn, &work);
+}
+
+/* Counts a write in or out of the hash of chunks in flight. */
+static void hash_span(struct rdmig_conn *conn, const struct span *span, uint16_t step)
+{
+    const uint64_t first = blocks_at(conn, span->block_index)->first_chunk;
+    const uint64_t last = (span->end_bytes - 1) / RDMIG_CHUNK_BYTES;
+
+    for (uint64_t chunk = span->start_bytes / RDMIG_CHUNK_BYTES; chunk <= last; chunk++) {
+        uint16_t *count = &conn->flight_hash[(first + chunk) % FLIGHT_HASH_COUNT];
+
+        *count = (uint16_t)(*count + step);
+    }
+}
+
+void flight_write(struct rdmig_conn *conn, const struct span *span, struct rdmig_action *action)
+{
+    const struct work work = {.kind = WORK_WRITE, .span = *span};
+
+    hash_span(conn, span, 1);
+    conn->counters.writes++;
+    action->tag = post_work(conn, &work);
+}
+
+void flight_probe(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    const struct work work = {.kind = WORK_PROBE};
+
+    action->kind = RDMIG_ACTION_POST_PROBE;
+    action->is_signalled = true;
+    action->tag = post_work(conn, &work);
+}
+
+bool span_overlaps(const struct span *a, const struct span *b)
+{
+    return a->block_index == b->block_index && a->start_bytes < b->end_bytes && b->start_bytes < a->end_bytes;
+}
+
+bool flight_overlaps(const struct rdmig_conn *conn, const struct span *span)
+{
+    const uint64_t first = blocks_at(conn, span->block_index)->first_chunk;
+    const uint64_t last = (span->end_bytes - 1) / RDMIG_CHUNK_BYTES;
+    bool may_touch = false;
+
+    /* Nearly always nothing is in flight there: the hash says so without a look at the queue. */
+    for (uint64_t chunk = span->start_bytes / RDMIG_CHUNK_BYTES, looks = 0;
+         chunk <= last && looks < FLIGHT_HASH_COUNT && !may_touch; chunk++, looks++)
+        may_touch = conn->flight_hash[(first + chunk) % FLIGHT_HASH_COUNT] != 0;
+    for (uint64_t i = conn->work_tail; may_touch && i < conn->work_head; i++) {
+        const struct work *work = work_at(conn, i);
+
+        if (work->kind == WORK_WRITE && span_overlaps(&work->span, span))
+            return true;
+    }
+    return false;
+}
+
+bool flight_has_writes(const struct rdmig_conn *conn)
+{
+    for (uint64_t i = conn->work_tail; i < conn->work_head; i++) {
+        if (work_at(conn, i)->kind == WORK_WRITE)
+            return true;
+    }
+    return false;
+}
+
+/* Takes the oldest entry out; is_done tells whether it is known to have succeeded. */
+static void retire_oldest(struct rdmig_conn *conn, bool is_done)
+{
+    const struct work work = *work_at(conn, conn->work_tail);
+
+    conn->work_tail++;
+    if (work.kind == WORK_WRITE) {
+        const uint64_t length_bytes = work.span.end_bytes - work.span.start_bytes;
+
+        hash_span(conn, &work.span, UINT16_MAX); /* minus one */
+        conn->u.source.bytes_pending -= length_bytes;
+        if (is_done)
+            conn->counters.bytes_written += length_bytes;
+    } else if (work.kind == WORK_SEND) {
+        conn->send_slots[work.slot].state = SLOT_FREE;
+        if (conn->config.role == RDMIG_ROLE_SOURCE)
+            source_sent(conn, &work);
+    }
+}
+
+static void work_failed(struct rdmig_conn *conn, const struct work *work, const struct rdmig_event *event)
+{
+    struct rdmig_failure details = {.block_index = NO_BLOCK, .os_code = event->os_code};
+
+    if (event->status == RDMIG_STATUS_FLUSHED) {
+        /* Somebody else's fault, and that completion may be in the other queue (clause E8). */
+        conn_suspect(conn);
+        return;
+    }
+    details.message_type = (enum rdmig_message_type)work->message_type;
+    if (work->kind == WORK_WRITE) {
+        details.block_index = work->span.block_index;
+        details.expected = work->span.start_bytes;
+        details.actual = work->span.end_bytes;
+    }
+    conn_fail(conn, work->kind == WORK_WRITE ? RDMIG_REASON_WRITE_FAILED : RDMIG_REASON_SEND_FAILED, &details);
+}
+
+/* A completion stands for everything posted before it (clause C12). */
+static int work_completed(struct rdmig_conn *conn, uint64_t number, const struct rdmig_event *event)
+{
+    const struct work work = *work_at(conn, number);
+
+    if (number < conn->work_tail || number >= conn->work_head)
+        return -RDMIG_E_INVALID;
+    while (conn->work_tail <= number)
+        retire_oldest(conn, event->status == RDMIG_STATUS_OK || conn->work_tail < number);
+    if (conn->work_tail == conn->work_head)
+        conn_disarm(conn, TIMER_SEND);
+    else
+        conn_arm(conn, TIMER_SEND, conn->config.reply_timeout_ns);
+    if (event->status == RDMIG_STATUS_OK)
+        conn_heard(conn);
+    else
+        work_failed(conn, &work, event);
+    return RDMIG_OK;
+}
+
+/* ---- operations */
+
+bool flight_start(struct rdmig_conn *conn, enum operation_kind kind, uint32_t subject, uint64_t *tag)
+{
+    for (uint32_t i = 0; i < OPERATION_COUNT; i++) {
+        struct operation *operation = &conn->operations[i];
+
+        if (operation->kind != OPERATION_NONE)
+            continue;
+        operation->kind = kind;
+        operation->subject = subject;
+        operation->generation++;
+        *tag = make_indexed_tag(TAG_OPERATION, i, operation->generation);
+        return true;
+    }
+    return false;
+}
+
+static const enum rdmig_reason operation_failures[] = {
+    [OPERATION_NONE] = RDMIG_REASON_INTERNAL,
+    [OPERATION_REGISTER] = RDMIG_REASON_REGISTER_FAILED,
+    [OPERATION_DEREGISTER] = RDMIG_REASON_REGISTER_FAILED,
+    [OPERATION_FILL] = RDMIG_REASON_FILL_FAILED,
+    [OPERATION_END_ROUND] = RDMIG_REASON_ROUND_FAILED,
+};
+
+static int operation_completed(struct rdmig_conn *conn, uint32_t index, const struct rdmig_event *event)
+{
+    struct operation *operation = &conn->operations[index % OPERATION_COUNT];
+    const struct operation done = *operation;
+    const struct rdmig_failure details = {.block_index = NO_BLOCK, .os_code = event->os_code};
+
+    if (index >= OPERATION_COUNT || done.kind == OPERATION_NONE ||
+        event->tag != make_indexed_tag(TAG_OPERATION, index, done.generation))
+        return -RDMIG_E_INVALID;
+    operation->kind = OPERATION_NONE;
+    if (done.kind == OPERATION_REGISTER && event->status == RDMIG_STATUS_OK)
+        conn->counters.registrations++;
+    if (conn->phase != RDMIG_PHASE_RUNNING)
+        return RDMIG_OK;
+    if (event->status != RDMIG_STATUS_OK)
+        conn_fail(conn, operation_failures[done.kind], &details);
+    else if (conn->config.role == RDMIG_ROLE_SOURCE)
+        source_operation_done(conn, &done);
+    else
+        destination_operation_done(conn, &done, event->rkey);
+    return RDMIG_OK;
+}
+
+static int recv_completed(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    uint32_t index;
+    struct slot *slot = find_recv(conn, event->tag, &index);
+    const struct rdmig_failure details = {.block_index = NO_BLOCK, .os_code = event->os_code};
+
+    if (!slot || event->status == RDMIG_STATUS_OK)
+        return -RDMIG_E_INVALID;
+    /* Not posted again: the queue pair is on its way out. */
+    slot->state = SLOT_READING;
+    if (event->status == RDMIG_STATUS_FLUSHED)
+        conn_suspect(conn);
+    else
+        conn_fail(conn, RDMIG_REASON_RECV_FAILED, &details);
+    return RDMIG_OK;
+}
+
+int flight_completed(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    const uint64_t value = event->tag & TAG_VALUE_MASK;
+
+    switch (event->tag >> TAG_KIND_SHIFT) {
+    case TAG_RECV:
+        return recv_completed(conn, event);
+    case TAG_WORK:
+        return work_completed(conn, value, event);
+    case TAG_OPERATION:
+        return operation_completed(conn, (uint32_t)(value & ((1u << TAG_INDEX_BITS) - 1)), event);
+    default:
+        return -RDMIG_E_INVALID;
+    }
+}
+
+bool flight_is_empty(const struct rdmig_conn *conn)
+{
+    if (conn->work_head != conn->work_tail)
+        return false;
+    for (uint32_t i = 0; i < RDMIG_RECV_SLOT_COUNT; i++) {
+        if (conn->recv_slots[i].state == SLOT_HARDWARE)
+            return false;
+    }
+    for (uint32_t i = 0; i < OPERATION_COUNT; i++) {
+        if (conn->operations[i].kind != OPERATION_NONE)
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,330 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The connection from inside. Layers: conn.c dispatches; source*.c and destination*.c are the roles; closing.c takes a
+ * connection down; flight.c keeps what the hardware owns (slots, send queue, operations); blocks.c the RAM tables. */
+#ifndef RDMIG_CORE_INTERNAL_H
+#define RDMIG_CORE_INTERNAL_H
+
+#include "wire.h"
+
+#include <string.h>
+
+#define NO_SLOT  UINT32_MAX
+#define NO_BLOCK UINT32_MAX
+
+/* Send queue places that writes leave free for a command, an ERROR and a probe. */
+#define SEND_QUEUE_RESERVE 4u
+#define FLIGHT_HASH_COUNT  256u
+/* Registrations that may be under way at one time: one batch of runs. */
+#define OPERATION_COUNT RDMIG_REGISTER_BATCH_MAX
+/* Chunk tables keep a run's length in 16 bits. */
+#define RUN_CHUNK_COUNT_MAX 32768u
+
+enum slot_state {
+    SLOT_FREE,
+    SLOT_FILLING, /* send: being written by us */
+    SLOT_HARDWARE,
+    SLOT_READING /* receive: its message is being obeyed */
+};
+
+/* Send slots by use. A source alternates between the two large ones; a destination answers from the first. */
+enum { SEND_SLOT_ANSWER = 0, SEND_SLOT_READY = 1, SEND_SLOT_LARGE_COUNT = 2, SEND_SLOT_ERROR = 2 };
+
+struct slot {
+    enum slot_state state;
+    uint32_t generation;
+};
+
+/* A RAM block, both ends of it. */
+struct block {
+    uint64_t host_addr;
+    uint64_t length_bytes;
+    uint64_t ram_offset_bytes; /* in the destination's ram_addr space, at both ends */
+    uint64_t remote_addr;      /* source: from RAM_BLOCKS_RESULT */
+    uint32_t first_chunk;      /* number of its first chunk over all blocks */
+    uint32_t chunk_count;
+    uint32_t rkey; /* pin-all */
+};
+
+/* What is known of one chunk: 8 bytes, there are a million a TiB. */
+union chunk {
+    struct {
+        uint32_t rkey;
+        uint16_t run_offset;    /* chunks before it in its run */
+        uint16_t run_remaining; /* chunks from it to the end of its run; 0: not registered */
+    } source;
+    struct {
+        uint32_t rkey;
+        uint32_t region_chunk_count; /* of the region that starts here; 0: none */
+    } destination;
+};
+
+/* A contiguous piece of a block. */
+struct span {
+    uint32_t block_index;
+    uint64_t start_bytes;
+    uint64_t end_bytes;
+};
+
+enum work_kind { WORK_SEND, WORK_WRITE, WORK_PROBE };
+
+/* A posted send-queue entry; its tag is its place in the order of posting. */
+struct work {
+    enum work_kind kind;
+    uint32_t slot;         /* SEND */
+    uint32_t message_type; /* SEND */
+    struct span span;      /* WRITE */
+};
+
+enum operation_kind {
+    OPERATION_NONE,
+    OPERATION_REGISTER,
+    OPERATION_DEREGISTER,
+    OPERATION_FILL,
+    OPERATION_END_ROUND
+};
+
+/* Something the driver does for us that is no work request. */
+struct operation {
+    enum operation_kind kind;
+    uint32_t generation;
+    uint32_t subject; /* run, block or entry it is for: the role's business */
+};
+
+enum timer {
+    TIMER_CONNECT,
+    TIMER_REPLY,
+    TIMER_SEND,
+    TIMER_PROBE,
+    TIMER_IDLE,
+    TIMER_CAUSE,
+    TIMER_CLOSE,
+    TIMER_COUNT
+};
+
+enum closing {
+    CLOSING_NOT,
+    CLOSING_REJECT_DUE,
+    CLOSING_ERROR_DUE, /* source: perhaps still without a credit for it */
+    CLOSING_ERROR_SENT,
+    CLOSING_PEER_AWAITED, /* destination, finished: the source disconnects first */
+    CLOSING_DISCONNECT_DUE,
+    CLOSING_DRAINING,
+    CLOSING_ABANDON_DUE,
+    CLOSING_ABANDONED,
+    CLOSING_DONE
+};
+
+/* ---- source */
+
+/* What the source's control channel waits for. */
+enum source_state {
+    SOURCE_AWAITING_READY,
+    SOURCE_CREDITED,
+    SOURCE_AWAITING_BLOCKS,
+    SOURCE_AWAITING_RESULT,
+    SOURCE_AWAITING_UNREGISTERED,
+    SOURCE_STATE_COUNT
+};
+
+enum step_state { STEP_NONE, STEP_WANTED, STEP_ASKED, STEP_DONE };
+
+struct range {
+    struct span span; /* start_bytes moves on as writes are posted */
+    uint64_t register_end_bytes;
+    uint64_t planned_chunk; /* chunks before it are registered, or in a run that is */
+    bool is_zero;
+    enum step_state state; /* write: NONE until all is posted, then DONE. zero: WANTED, ASKED, DONE */
+};
+
+struct run {
+    uint32_t block_index;
+    uint32_t first_chunk; /* in its block */
+    uint32_t chunk_count; /* 0: unused entry */
+    uint32_t rkey;
+    enum step_state local;
+    enum step_state remote;
+};
+
+enum round_state { ROUND_NONE, ROUND_OPEN, ROUND_CLOSING };
+
+struct source {
+    enum source_state state;
+    uint32_t command_type; /* the last one sent */
+    enum step_state exchange;
+    enum round_state round;
+    bool is_pinned; /* local whole-block regions are there */
+    uint32_t pin_started_count;
+    uint32_t pin_done_count;
+    uint32_t stream_slot; /* being filled, or NO_SLOT */
+    uint32_t stream_bytes;
+    uint32_t stream_sends_out; /* QEMU_FILE messages the hardware has */
+    enum step_state flush;
+    enum rdmig_flush flush_goal;
+    uint32_t batch_count; /* runs a REGISTER_REQUEST may name now (clause R5) */
+    uint32_t asked_count; /* runs the outstanding one names */
+    uint32_t asked[RDMIG_REGISTER_BATCH_MAX];
+    struct run runs[RDMIG_REGISTER_BATCH_MAX];
+    uint32_t run_count; /* entries of runs in use, finished ones included; 0 when all are */
+    struct range ranges[RDMIG_RANGE_QUEUE_COUNT];
+    uint32_t range_head;
+    uint32_t range_count;
+    uint32_t zero_range; /* index of the range the outstanding COMPRESS is for */
+    enum step_state unregister;
+    uint32_t unregister_block;
+    uint32_t unregister_chunk;
+    uint32_t unsignalled_count;
+    uint64_t bytes_pending;
+};
+
+/* ---- destination */
+
+enum destination_state {
+    DESTINATION_OFFERING, /* READY is to be sent */
+    DESTINATION_AWAITING, /* a command */
+    DESTINATION_STREAMING,
+    DESTINATION_LISTING, /* RAM_BLOCKS_REQUEST: needs the blocks, registers them for pin-all */
+    DESTINATION_REGISTERING,
+    DESTINATION_UNREGISTERING,
+    DESTINATION_FILLING,
+    DESTINATION_ENDING_ROUND,
+    DESTINATION_ANSWERING,
+    DESTINATION_STATE_COUNT
+};
+
+struct destination {
+    enum destination_state state;
+    uint32_t slot;         /* receive slot of the command that is being obeyed */
+    uint32_t entry_index;  /* entry that is being obeyed, block that is being pinned */
+    uint32_t entry_count;
+    enum step_state entry; /* of the operation for it */
+    uint64_t stream_left_bytes;
+    enum step_state delivery;
+    enum step_state blocks_request;
+    bool are_blocks_listed;
+    struct wire_header answer;
+    bool is_peer_gone;
+    enum step_state peer_ended;
+};
+
+struct rdmig_conn {
+    struct rdmig_conn_config config;
+    enum rdmig_phase phase;
+    enum closing closing;
+    uint64_t now_ns;
+    uint64_t timers_ns[TIMER_COUNT];
+    struct rdmig_failure failure;
+    uint32_t capability_flags;
+    uint32_t notices; /* bit = action kind that is still to be handed out */
+    uint32_t unregistered_region;
+    bool is_probe_due;
+    bool is_started;     /* a queue pair is there */
+    bool is_requested;   /* one side has asked the other for a connection */
+    bool is_answer_due;  /* CONNECT or ACCEPT is to be handed out */
+    uint8_t private_data[RDMIG_PRIVATE_DATA_BYTES];
+    uint8_t *control;
+    struct slot recv_slots[RDMIG_RECV_SLOT_COUNT];
+    uint32_t recv_bytes[RDMIG_RECV_SLOT_COUNT];
+    struct slot send_slots[RDMIG_SEND_SLOT_COUNT];
+    struct work *works; /* ring of config.send_queue_depth */
+    uint64_t work_tail; /* oldest that is out */
+    uint64_t work_head; /* next to be posted */
+    uint16_t flight_hash[FLIGHT_HASH_COUNT]; /* writes in flight by hashed chunk: 0 proves that none touches it */
+    struct operation operations[OPERATION_COUNT];
+    struct block *blocks;
+    union chunk *chunks;
+    uint32_t block_count;
+    struct rdmig_conn_counters counters;
+    union {
+        struct source source;
+        struct destination destination;
+    } u;
+};
+
+/* ---- conn.c */
+void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason, const struct rdmig_failure *details);
+void conn_fail_message(struct rdmig_conn *conn, enum rdmig_reason reason, uint32_t type, uint64_t expected,
+                       uint64_t actual);
+void conn_notify(struct rdmig_conn *conn, enum rdmig_action_kind kind);
+void conn_arm(struct rdmig_conn *conn, enum timer timer, uint64_t timeout_ns);
+void conn_disarm(struct rdmig_conn *conn, enum timer timer);
+void conn_heard(struct rdmig_conn *conn);
+void conn_suspect(struct rdmig_conn *conn);
+const uint8_t *conn_message(const struct rdmig_conn *conn, uint32_t recv_slot);
+
+/* ---- flight.c: what the hardware and the driver have in hand */
+uint64_t slot_offset_bytes(bool is_send, uint32_t slot);
+bool flight_next_recv(struct rdmig_conn *conn, struct rdmig_action *action);
+int flight_received(struct rdmig_conn *conn, uint64_t tag, uint64_t length_bytes, uint32_t *slot);
+int flight_completed(struct rdmig_conn *conn, const struct rdmig_event *event);
+void flight_free_recv(struct rdmig_conn *conn, uint32_t slot);
+uint8_t *flight_send_bytes(struct rdmig_conn *conn, uint32_t slot);
+void flight_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header,
+                 struct rdmig_action *action);
+void flight_write(struct rdmig_conn *conn, const struct span *span, struct rdmig_action *action);
+void flight_probe(struct rdmig_conn *conn, struct rdmig_action *action);
+uint32_t flight_room_count(const struct rdmig_conn *conn);
+bool flight_overlaps(const struct rdmig_conn *conn, const struct span *span);
+bool flight_has_writes(const struct rdmig_conn *conn);
+bool flight_start(struct rdmig_conn *conn, enum operation_kind kind, uint32_t subject, uint64_t *tag);
+bool flight_is_empty(const struct rdmig_conn *conn);
+
+/* ---- blocks.c */
+int blocks_provide(struct rdmig_conn *conn, const struct rdmig_event *event);
+const struct block *blocks_at(const struct rdmig_conn *conn, uint32_t block_index);
+union chunk *blocks_chunk(struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index);
+void blocks_region_action(const struct rdmig_conn *conn, enum rdmig_action_kind kind, uint32_t block_index,
+                          uint32_t chunk_index, uint32_t chunk_count, struct rdmig_action *action);
+bool span_overlaps(const struct span *a, const struct span *b);
+
+/* ---- closing.c */
+bool closing_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
+void closing_begin(struct rdmig_conn *conn, enum closing stage);
+void closing_received(struct rdmig_conn *conn, uint32_t slot);
+void closing_timeout(struct rdmig_conn *conn);
+void closing_disconnected(struct rdmig_conn *conn);
+void closing_advance(struct rdmig_conn *conn);
+
+/* ---- source.c, ranges.c, registration.c */
+void source_init(struct rdmig_conn *conn);
+void source_established(struct rdmig_conn *conn);
+int source_event(struct rdmig_conn *conn, const struct rdmig_event *event);
+void source_received(struct rdmig_conn *conn, uint32_t slot);
+void source_sent(struct rdmig_conn *conn, const struct work *work);
+void source_operation_done(struct rdmig_conn *conn, const struct operation *operation);
+bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
+bool source_can_finish(const struct rdmig_conn *conn);
+bool source_has_credit(const struct rdmig_conn *conn);
+void source_closing_message(struct rdmig_conn *conn, uint32_t type);
+void source_send_command(struct rdmig_conn *conn, uint32_t slot, struct wire_header header, enum source_state state,
+                         struct rdmig_action *action);
+
+int ranges_push(struct rdmig_conn *conn, const struct rdmig_event *event);
+struct range *ranges_at(struct rdmig_conn *conn, uint32_t position);
+bool ranges_next_write(struct rdmig_conn *conn, struct rdmig_action *action);
+bool ranges_may_zero(struct rdmig_conn *conn, uint32_t position);
+bool ranges_overlap(struct rdmig_conn *conn, const struct span *span);
+void ranges_zeroed(struct rdmig_conn *conn);
+void ranges_pop(struct rdmig_conn *conn);
+
+bool registration_plan(struct rdmig_conn *conn, uint32_t *zero_position);
+bool registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action);
+bool registration_next_local(struct rdmig_conn *conn, struct rdmig_action *action);
+void registration_answered(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header);
+void registration_local_done(struct rdmig_conn *conn, uint32_t subject);
+int registration_drop(struct rdmig_conn *conn, const struct rdmig_event *event);
+
+/* ---- destination.c, obey.c */
+void destination_init(struct rdmig_conn *conn);
+int destination_event(struct rdmig_conn *conn, const struct rdmig_event *event);
+void destination_received(struct rdmig_conn *conn, uint32_t slot);
+void destination_operation_done(struct rdmig_conn *conn, const struct operation *operation, uint32_t rkey);
+void destination_disconnected(struct rdmig_conn *conn);
+void destination_release(struct rdmig_conn *conn);
+bool destination_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
+
+enum rdmig_reason obey_check(const struct rdmig_conn *conn, const struct wire_header *header, const uint8_t *data,
+                             struct rdmig_failure *details);
+bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
+void obey_operation_done(struct rdmig_conn *conn, uint32_t rkey);
+
+#endif

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Commands with entries, at the destination: checked whole first, then obeyed one entry after the other, each with an
+ * operation of the driver, then answered (clauses C8, C9, R2, R4, R6 to R8, B5).
+ */
+#include "internal.h"
+
+static const uint8_t *entry_bytes(const struct rdmig_conn *conn, uint32_t size_bytes)
+{
+    const struct destination *destination = &conn->u.destination;
+
+    return conn_message(conn, destination->slot) + RDMIG_HEADER_BYTES +
+           (uint64_t)destination->entry_index * size_bytes;
+}
+
+static uint8_t *answer_bytes(struct rdmig_conn *conn, uint32_t size_bytes, uint32_t index)
+{
+    return flight_send_bytes(conn, SEND_SLOT_ANSWER) + RDMIG_HEADER_BYTES + (uint64_t)index * size_bytes;
+}
+
+/* ---- checking */
+
+typedef enum rdmig_reason checker(const struct rdmig_conn *conn, const uint8_t *data, struct rdmig_failure *details);
+
+static bool is_block(const struct rdmig_conn *conn, uint32_t block_index, struct rdmig_failure *details)
+{
+    details->block_index = block_index;
+    details->expected = conn->block_count;
+    details->actual = block_index;
+    return block_index < conn->block_count;
+}
+
+static enum rdmig_reason check_fill(const struct rdmig_conn *conn, const uint8_t *data, struct rdmig_failure *details)
+{
+    struct wire_compress entry;
+    const struct block *block;
+
+    wire_read_compress(data, &entry);
+    if (!is_block(conn, entry.block_index, details))
+        return RDMIG_REASON_BLOCK_INDEX;
+    block = blocks_at(conn, entry.block_index);
+    details->expected = block->length_bytes;
+    details->actual = entry.offset_bytes;
+    if (entry.offset_bytes < block->ram_offset_bytes ||
+        entry.offset_bytes - block->ram_offset_bytes >= block->length_bytes)
+        return RDMIG_REASON_RANGE;
+    details->actual = entry.length_bytes;
+    if (entry.length_bytes == 0 ||
+        entry.length_bytes > block->length_bytes - (entry.offset_bytes - block->ram_offset_bytes))
+        return RDMIG_REASON_RANGE;
+    details->expected = UINT8_MAX;
+    details->actual = entry.value;
+    return entry.value > UINT8_MAX ? RDMIG_REASON_FILL_VALUE : RDMIG_REASON_NONE;
+}
+
+static uint32_t requested_chunk(const struct block *block, const struct wire_register *entry)
+{
+    return (uint32_t)((entry->key - block->ram_offset_bytes) / RDMIG_CHUNK_BYTES);
+}
+
+static enum rdmig_reason check_register(const struct rdmig_conn *conn, const uint8_t *data,
+                                        struct rdmig_failure *details)
+{
+    struct wire_register entry;
+    const struct block *block;
+    uint32_t chunk_index;
+
+    wire_read_register(data, &entry);
+    if (!is_block(conn, entry.block_index, details))
+        return RDMIG_REASON_BLOCK_INDEX;
+    block = blocks_at(conn, entry.block_index);
+    details->expected = block->length_bytes;
+    details->actual = entry.key;
+    if (entry.key < block->ram_offset_bytes || entry.key - block->ram_offset_bytes >= block->length_bytes)
+        return RDMIG_REASON_RANGE;
+    chunk_index = requested_chunk(block, &entry);
+    details->expected = block->chunk_count - chunk_index - 1;
+    details->actual = entry.extra_chunk_count;
+    return entry.extra_chunk_count > details->expected ? RDMIG_REASON_RANGE : RDMIG_REASON_NONE;
+}
+
+static enum rdmig_reason check_unregister(const struct rdmig_conn *conn, const uint8_t *data,
+                                          struct rdmig_failure *details)
+{
+    struct wire_register entry;
+    const struct block *block;
+
+    wire_read_register(data, &entry);
+    if (!is_block(conn, entry.block_index, details))
+        return RDMIG_REASON_BLOCK_INDEX;
+    block = blocks_at(conn, entry.block_index);
+    details->expected = block->chunk_count;
+    details->actual = entry.key;
+    return entry.key >= block->chunk_count ? RDMIG_REASON_RANGE : RDMIG_REASON_NONE;
+}
+
+enum rdmig_reason obey_check(const struct rdmig_conn *conn, const struct wire_header *header, const uint8_t *data,
+                             struct rdmig_failure *details)
+{
+    static checker *const checkers[RDMIG_MESSAGE_TYPE_COUNT] = {
+        [RDMIG_MESSAGE_COMPRESS] = check_fill,
+        [RDMIG_MESSAGE_REGISTER_REQUEST] = check_register,
+        [RDMIG_MESSAGE_UNREGISTER_REQUEST] = check_unregister,
+    };
+    const uint32_t size_bytes = wire_entry_bytes(header->type);
+    enum rdmig_reason reason = RDMIG_REASON_NONE;
+
+    *details = (struct rdmig_failure){.message_type = (enum rdmig_message_type)header->type, .block_index = NO_BLOCK};
+    if (!conn->u.destination.are_blocks_listed)
+        return RDMIG_REASON_BLOCKS_MISSING;
+    for (uint32_t at = 0; at < header->length_bytes && reason == RDMIG_REASON_NONE; at += size_bytes)
+        reason = checkers[header->type](conn, data + at, details);
+    return reason;
+}
+
+/* ---- obeying; a starter returns true when it has made an action, false when the entry needed none */
+
+typedef bool starter(struct rdmig_conn *conn, struct rdmig_action *action);
+
+static void entry_done(struct rdmig_conn *conn)
+{
+    conn->u.destination.entry_index++;
+    conn->u.destination.entry = STEP_NONE;
+}
+
+static void write_result(struct rdmig_conn *conn, uint32_t block_index, uint32_t rkey)
+{
+    const struct wire_result result = {rkey, blocks_at(conn, block_index)->host_addr};
+
+    wire_write_result(answer_bytes(conn, WIRE_RESULT_ENTRY_BYTES, conn->u.destination.entry_index), &result);
+    entry_done(conn);
+}
+
+static void fail_region(struct rdmig_conn *conn, enum rdmig_reason reason, const struct wire_register *entry,
+                        uint64_t expected, uint64_t actual)
+{
+    const struct rdmig_failure details = {
+        .message_type = reason == RDMIG_REASON_REGION_CHANGED ? RDMIG_MESSAGE_REGISTER_REQUEST
+                                                              : RDMIG_MESSAGE_UNREGISTER_REQUEST,
+        .block_index = entry->block_index,
+        .expected = expected,
+        .actual = actual,
+    };
+
+    conn_fail(conn, reason, &details);
+}
+
+static bool start_register(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    struct wire_register entry;
+    const union chunk *chunk;
+    uint32_t chunk_index;
+    uint32_t chunk_count;
+
+    wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
+    chunk_index = requested_chunk(blocks_at(conn, entry.block_index), &entry);
+    chunk_count = (uint32_t)entry.extra_chunk_count + 1;
+    chunk = blocks_chunk(conn, entry.block_index, chunk_index);
+    if (chunk->destination.region_chunk_count >= chunk_count) {
+        write_result(conn, entry.block_index, chunk->destination.rkey);
+        return false;
+    }
+    if (chunk->destination.region_chunk_count != 0) {
+        fail_region(conn, RDMIG_REASON_REGION_CHANGED, &entry, chunk->destination.region_chunk_count, chunk_count);
+        return false;
+    }
+    if (!flight_start(conn, OPERATION_REGISTER, 0, &action->tag))
+        return false;
+    blocks_region_action(conn, RDMIG_ACTION_REGISTER, entry.block_index, chunk_index, chunk_count, action);
+    return true;
+}
+
+static bool start_unregister(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    struct wire_register entry;
+
+    wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
+    if (blocks_chunk(conn, entry.block_index, (uint32_t)entry.key)->destination.region_chunk_count == 0) {
+        fail_region(conn, RDMIG_REASON_REGION_UNKNOWN, &entry, 0, entry.key);
+        return false;
+    }
+    if (!flight_start(conn, OPERATION_DEREGISTER, 0, &action->tag))
+        return false;
+    blocks_region_action(conn, RDMIG_ACTION_DEREGISTER, entry.block_index, (uint32_t)entry.key, 1, action);
+    return true;
+}
+
+static bool start_fill(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    struct wire_compress entry;
+
+    wire_read_compress(entry_bytes(conn, WIRE_COMPRESS_ENTRY_BYTES), &entry);
+    if (!flight_start(conn, OPERATION_FILL, 0, &action->tag))
+        return false;
+    action->kind = RDMIG_ACTION_FILL_RANGE;
+    action->block_index = entry.block_index;
+    action->offset_bytes = entry.offset_bytes - blocks_at(conn, entry.block_index)->ram_offset_bytes;
+    action->length = entry.length_bytes;
+    action->fill_value = (uint8_t)entry.value;
+    return true;
+}
+
+/* One block of the list; with pin-all its region first (clause R7). */
+static bool start_listing(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    const uint32_t block_index = conn->u.destination.entry_index;
+    struct block *block = &conn->blocks[block_index];
+    const union chunk *chunk = blocks_chunk(conn, block_index, 0);
+    const bool is_pin_all = (conn->capability_flags & RDMIG_CAPABILITY_PIN_ALL) != 0;
+    struct wire_block entry = {block->host_addr, block->ram_offset_bytes, block->length_bytes, 0};
+
+    if (is_pin_all && chunk->destination.region_chunk_count == 0) {
+        if (!flight_start(conn, OPERATION_REGISTER, 0, &action->tag))
+            return false;
+        blocks_region_action(conn, RDMIG_ACTION_REGISTER, block_index, 0, block->chunk_count, action);
+        return true;
+    }
+    entry.rkey = chunk->destination.rkey;
+    wire_write_block(answer_bytes(conn, WIRE_BLOCK_ENTRY_BYTES, block_index), &entry);
+    entry_done(conn);
+    return false;
+}
+
+static void finish(struct rdmig_conn *conn)
+{
+    struct destination *destination = &conn->u.destination;
+    struct wire_header *header = &destination->answer;
+
+    destination_release(conn);
+    switch (destination->state) {
+    case DESTINATION_LISTING:
+        destination->are_blocks_listed = true;
+        *header = (struct wire_header){destination->entry_count * WIRE_BLOCK_ENTRY_BYTES,
+                                       RDMIG_MESSAGE_RAM_BLOCKS_RESULT, 1};
+        break;
+    case DESTINATION_REGISTERING:
+        *header = (struct wire_header){destination->entry_count * WIRE_RESULT_ENTRY_BYTES,
+                                       RDMIG_MESSAGE_REGISTER_RESULT, destination->entry_count};
+        break;
+    case DESTINATION_UNREGISTERING:
+        *header = (struct wire_header){0, RDMIG_MESSAGE_UNREGISTER_FINISHED, 1};
+        break;
+    default:
+        destination->state = DESTINATION_OFFERING; /* FILLING has no answer but READY */
+        return;
+    }
+    destination->state = DESTINATION_ANSWERING;
+}
+
+/* The blocks may have to come from the application first. */
+static bool next_blocks_request(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    struct destination *destination = &conn->u.destination;
+
+    if (destination->blocks_request != STEP_NONE)
+        return false;
+    destination->blocks_request = STEP_ASKED;
+    action->kind = RDMIG_ACTION_REQUEST_BLOCKS;
+    return true;
+}
+
+bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    static starter *const starters[DESTINATION_STATE_COUNT] = {
+        [DESTINATION_LISTING] = start_listing,
+        [DESTINATION_REGISTERING] = start_register,
+        [DESTINATION_UNREGISTERING] = start_unregister,
+        [DESTINATION_FILLING] = start_fill,
+    };
+    struct destination *destination = &conn->u.destination;
+    struct slot *answer_slot = &conn->send_slots[SEND_SLOT_ANSWER];
+
+    if (destination->state == DESTINATION_LISTING && conn->block_count == 0)
+        return next_blocks_request(conn, action);
+    if (answer_slot->state == SLOT_HARDWARE)
+        return false; /* the answer before this one */
+    if (destination->state == DESTINATION_LISTING)
+        destination->entry_count = conn->block_count;
+    while (destination->entry_index < destination->entry_count) {
+        if (destination->entry == STEP_ASKED)
+            return false;
+        if (starters[destination->state](conn, action)) {
+            destination->entry = STEP_ASKED;
+            return true;
+        }
+        if (conn->phase != RDMIG_PHASE_RUNNING)
+            return false;
+    }
+    finish(conn);
+    return false;
+}
+
+/* The operation for the entry has succeeded. */
+void obey_operation_done(struct rdmig_conn *conn, uint32_t rkey)
+{
+    struct destination *destination = &conn->u.destination;
+    struct wire_register entry;
+    struct wire_compress fill;
+    union chunk *chunk;
+
+    switch (destination->state) {
+    case DESTINATION_LISTING:
+        chunk = blocks_chunk(conn, destination->entry_index, 0);
+        chunk->destination.rkey = rkey;
+        chunk->destination.region_chunk_count = blocks_at(conn, destination->entry_index)->chunk_count;
+        destination->entry = STEP_NONE; /* the same entry once more: now it has its key */
+        break;
+    case DESTINATION_REGISTERING:
+        wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
+        chunk = blocks_chunk(conn, entry.block_index,
+                             requested_chunk(blocks_at(conn, entry.block_index), &entry));
+        chunk->destination.rkey = rkey;
+        chunk->destination.region_chunk_count = (uint32_t)entry.extra_chunk_count + 1;
+        write_result(conn, entry.block_index, rkey);
+        break;
+    case DESTINATION_UNREGISTERING:
+        wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
+        blocks_chunk(conn, entry.block_index, (uint32_t)entry.key)->destination.region_chunk_count = 0;
+        entry_done(conn);
+        break;
+    default: /* FILLING */
+        wire_read_compress(entry_bytes(conn, WIRE_COMPRESS_ENTRY_BYTES), &fill);
+        conn->counters.bytes_zero += fill.value == 0 ? fill.length_bytes : 0;
+        entry_done(conn);
+        break;
+    }
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The source's queue of ranges, in the order in which the application pushed them. Writes are posted from the front;
+ * registrations and COMPRESS look ahead of them. What overlaps keeps its order (clauses C9, C15).
+ */
+#include "internal.h"
+
+struct range *ranges_at(struct rdmig_conn *conn, uint32_t position)
+{
+    return &conn->u.source.ranges[(conn->u.source.range_head + position) % RDMIG_RANGE_QUEUE_COUNT];
+}
+
+uint32_t rdmig_conn_range_room_count(const struct rdmig_conn *conn)
+{
+    const struct source *source = &conn->u.source;
+
+    if (conn->config.role != RDMIG_ROLE_SOURCE || conn->phase != RDMIG_PHASE_RUNNING ||
+        source->exchange != STEP_DONE || source->round == ROUND_CLOSING)
+        return 0;
+    return RDMIG_RANGE_QUEUE_COUNT - source->range_count;
+}
+
+int ranges_push(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    struct source *source = &conn->u.source;
+    const struct block *block;
+    struct range *range;
+
+    if (source->exchange != STEP_DONE || source->round == ROUND_CLOSING || source->flush != STEP_NONE)
+        return -RDMIG_E_STATE;
+    if (event->block_index >= conn->block_count || event->length == 0)
+        return -RDMIG_E_INVALID;
+    block = blocks_at(conn, event->block_index);
+    if (event->offset_bytes >= block->length_bytes || event->length > block->length_bytes - event->offset_bytes ||
+        event->register_end_bytes > block->length_bytes)
+        return -RDMIG_E_INVALID;
+    if (source->range_count == RDMIG_RANGE_QUEUE_COUNT)
+        return -RDMIG_E_AGAIN;
+    range = ranges_at(conn, source->range_count++);
+    range->span.block_index = event->block_index;
+    range->span.start_bytes = event->offset_bytes;
+    range->span.end_bytes = event->offset_bytes + event->length;
+    range->register_end_bytes =
+        event->register_end_bytes > range->span.end_bytes ? event->register_end_bytes : range->span.end_bytes;
+    range->planned_chunk = 0;
+    range->is_zero = event->is_zero;
+    range->state = event->is_zero ? STEP_WANTED : STEP_NONE;
+    source->round = ROUND_OPEN;
+    source->bytes_pending += event->length;
+    return RDMIG_OK;
+}
+
+/* Takes finished ranges off the front. */
+void ranges_pop(struct rdmig_conn *conn)
+{
+    struct source *source = &conn->u.source;
+
+    while (source->range_count > 0 && ranges_at(conn, 0)->state == STEP_DONE) {
+        source->range_head = (source->range_head + 1) % RDMIG_RANGE_QUEUE_COUNT;
+        source->range_count--;
+    }
+}
+
+/* Does an unfinished range of the kind, before position, touch the span? */
+static bool overlaps_before(struct rdmig_conn *conn, uint32_t position, bool is_zero, const struct span *span)
+{
+    for (uint32_t i = 0; i < position; i++) {
+        const struct range *range = ranges_at(conn, i);
+
+        if (range->is_zero == is_zero && range->state != STEP_DONE && span_overlaps(&range->span, span))
+            return true;
+    }
+    return false;
+}
+
+bool ranges_may_zero(struct rdmig_conn *conn, uint32_t position)
+{
+    const struct span *span = &ranges_at(conn, position)->span;
+
+    return !flight_overlaps(conn, span) && !overlaps_before(conn, position, false, span);
+}
+
+bool ranges_overlap(struct rdmig_conn *conn, const struct span *span)
+{
+    return overlaps_before(conn, conn->u.source.range_count, false, span);
+}
+
+/* READY has come for the COMPRESS that was out. */
+void ranges_zeroed(struct rdmig_conn *conn)
+{
+    struct source *source = &conn->u.source;
+
+    for (uint32_t i = 0; i < source->range_count; i++) {
+        struct range *range = ranges_at(conn, i);
+
+        if (range->state == STEP_ASKED) {
+            const uint64_t length_bytes = range->span.end_bytes - range->span.start_bytes;
+
+            range->state = STEP_DONE;
+            source->bytes_pending -= length_bytes;
+            conn->counters.bytes_zero += length_bytes;
+        }
+    }
+    ranges_pop(conn);
+}
+
+/* The region that a chunk is in: its number, key and end; false: none yet. */
+static bool find_region(struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index,
+                        struct rdmig_action *action, uint64_t *end_bytes)
+{
+    const struct block *block = blocks_at(conn, block_index);
+    const union chunk *chunk = blocks_chunk(conn, block_index, chunk_index);
+
+    if (conn->u.source.is_pinned) {
+        action->region = block->first_chunk;
+        action->rkey = block->rkey;
+        *end_bytes = block->length_bytes;
+        return true;
+    }
+    if (chunk->source.run_remaining == 0)
+        return false;
+    action->region = block->first_chunk + chunk_index - chunk->source.run_offset;
+    action->rkey = chunk->source.rkey;
+    *end_bytes = ((uint64_t)chunk_index + chunk->source.run_remaining) * RDMIG_CHUNK_BYTES;
+    return true;
+}
+
+/* What would be written next, if anything can be: its position in the queue, its span, its region. */
+static bool plan_write(struct rdmig_conn *conn, uint32_t *position, struct span *span, struct rdmig_action *action)
+{
+    struct source *source = &conn->u.source;
+    uint64_t end_bytes;
+
+    if (flight_room_count(conn) <= SEND_QUEUE_RESERVE)
+        return false;
+    for (*position = 0; *position < source->range_count; ++*position) {
+        const struct range *range = ranges_at(conn, *position);
+
+        if (range->is_zero || range->state == STEP_DONE)
+            continue;
+        *span = range->span;
+        if (!find_region(conn, span->block_index, (uint32_t)(span->start_bytes / RDMIG_CHUNK_BYTES), action,
+                         &end_bytes))
+            return false;
+        if (end_bytes > span->start_bytes + conn->config.write_bytes_max)
+            end_bytes = span->start_bytes + conn->config.write_bytes_max;
+        if (end_bytes < span->end_bytes)
+            span->end_bytes = end_bytes;
+        return !overlaps_before(conn, *position, true, span) && !flight_overlaps(conn, span);
+    }
+    return false;
+}
+
+bool ranges_next_write(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    struct source *source = &conn->u.source;
+    struct rdmig_action next = {0};
+    struct range *range;
+    struct span span;
+    uint32_t position;
+
+    if (!plan_write(conn, &position, &span, action))
+        return false;
+    range = ranges_at(conn, position);
+    range->span.start_bytes = span.end_bytes;
+    if (range->span.start_bytes == range->span.end_bytes)
+        range->state = STEP_DONE;
+    ranges_pop(conn);
+    action->kind = RDMIG_ACTION_POST_WRITE;
+    action->block_index = span.block_index;
+    action->offset_bytes = span.start_bytes;
+    action->length = span.end_bytes - span.start_bytes;
+    action->remote_addr = blocks_at(conn, span.block_index)->remote_addr + span.start_bytes;
+    flight_write(conn, &span, action);
+    /* Signalled when no other can follow right away, or enough have gone without (clause C12). */
+    source->unsignalled_count++;
+    action->is_signalled =
+        source->unsignalled_count >= conn->config.signal_interval || !plan_write(conn, &position, &span, &next);
+    if (action->is_signalled)
+        source->unsignalled_count = 0;
+    return true;
+}

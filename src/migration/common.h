@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What both handles need: waking up, block lists, errors, options, numbers. */
+#ifndef RDMIG_MIGRATION_COMMON_H
+#define RDMIG_MIGRATION_COMMON_H
+
+#include "ram/bitmap.h"
+#include "verbs/link.h"
+
+#include <rdmig/rdmig.h>
+
+/* ---- waker.c: one descriptor that is readable when the link has news, or at a time of our own */
+
+struct waker {
+    int epoll_fd;
+    int timer_fd;
+};
+
+/* 0, or -SYSTEM with *error filled; nothing is left open then. */
+int waker_open(struct waker *waker, int link_fd, struct rdmig_error *error);
+void waker_close(struct waker *waker);
+/* Readable from deadline_ns (CLOCK_MONOTONIC) on; RDMIG_NO_DEADLINE: only for the link; 0: at once. */
+void waker_set(struct waker *waker, uint64_t deadline_ns);
+/* Waits until readable or timeout_ms (UINT32_MAX: none) are over: 0, -AGAIN (time over), -SYSTEM (interrupted). */
+int waker_wait(const struct waker *waker, uint32_t timeout_ms);
+/* What is left of a wait that began at start_ns; 0: nothing. */
+uint32_t wait_left_ms(uint64_t start_ns, uint32_t timeout_ms);
+
+/* ---- options.c */
+
+/* Options with their defaults; -INVALID with *error filled when they cannot be used. options may be NULL. */
+int options_complete(const struct rdmig_options *options, struct rdmig_options *out, struct rdmig_error *error);
+/* The core's configuration that follows from them. */
+void options_conn_config(const struct rdmig_options *options, enum rdmig_role role, struct rdmig_conn_config *out);
+uint64_t options_limit_ns(uint32_t limit_ms);
+
+/* ---- memory.c: RAM blocks with names */
+
+struct memory_block {
+    char *name;
+    uint8_t *host_addr;
+    uint64_t length_bytes;
+    struct ram_bitmap dirty; /* source */
+    uint64_t *words;
+};
+
+struct memory {
+    struct memory_block *blocks;
+    uint32_t block_count;
+    uint64_t bytes_total;
+};
+
+/* Copies the list; -INVALID (with *error) for one that cannot be migrated, -MEMORY. with_dirty: bitmaps, all set. */
+int memory_init(struct memory *memory, const struct rdmig_ram_block *blocks, uint32_t block_count, bool with_dirty,
+                struct rdmig_error *error);
+void memory_free(struct memory *memory);
+uint64_t memory_dirty_bytes(const struct memory *memory);
+/* The core's list: blocks one after the other in ram_addr space, each aligned to 2 MiB. Caller frees; NULL: no memory. */
+struct rdmig_block *memory_core_blocks(const struct memory *memory);
+
+/* ---- error.c */
+
+/* Fills *error (may be NULL) unless it already holds a cause; the format is for detail. */
+void error_set(struct rdmig_error *error, enum rdmig_reason reason, int os_code, const char *remedy,
+               const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* ---- numbers.c: what a migration has done so far */
+
+struct numbers {
+    uint64_t start_ns;      /* create (source) or connection request (destination) */
+    uint64_t exchanged_ns;  /* 0: not yet */
+    uint64_t stopped_ns;    /* guest stopped; 0: not yet */
+    uint64_t ended_ns;      /* 0: not yet */
+};
+
+void numbers_progress(const struct numbers *numbers, const struct link *link, struct rdmig_progress *out);
+
+#endif

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a VMM calls on the destination (include/rdmig/rdmig.h has the contract). */
+#include "destination.h"
+
+#include <stdlib.h>
+
+static int open_destination(struct rdmig_destination *destination, const char *host, const char *service,
+                            const struct rdmig_ram_block *blocks, uint32_t block_count,
+                            const struct rdmig_options *options, struct rdmig_error *error)
+{
+    struct link_config config = {.host = host, .service = service ? service : "0"};
+    int result = options_complete(options, &destination->options, error);
+
+    if (result == RDMIG_OK && block_count > 0)
+        result = memory_init(&destination->given, blocks, block_count, false, error);
+    if (result != RDMIG_OK)
+        return result;
+    destination->stream = qemu_stream_create();
+    if (!destination->stream) {
+        error_set(error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the destination");
+        return -RDMIG_E_MEMORY;
+    }
+    options_conn_config(&destination->options, RDMIG_ROLE_DESTINATION, &config.conn);
+    result = link_create(&destination->link, &config, error);
+    return result == RDMIG_OK ? waker_open(&destination->waker, link_fd(destination->link), error) : result;
+}
+
+int rdmig_destination_create(struct rdmig_destination **out, const char *host, const char *service,
+                             const struct rdmig_ram_block *blocks, uint32_t block_count,
+                             const struct rdmig_options *options, struct rdmig_error *error)
+{
+    struct rdmig_destination *destination = calloc(1, sizeof(*destination));
+    int result;
+
+    *out = NULL;
+    if (error)
+        *error = (struct rdmig_error){0};
+    if (!destination) {
+        error_set(error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the destination");
+        return -RDMIG_E_MEMORY;
+    }
+    destination->waker = (struct waker){-1, -1};
+    result = open_destination(destination, host, service, blocks, block_count, options, error);
+    if (result != RDMIG_OK) {
+        rdmig_destination_destroy(destination);
+        return result;
+    }
+    destination_advance(destination);
+    *out = destination;
+    return RDMIG_OK;
+}
+
+void rdmig_destination_destroy(struct rdmig_destination *destination)
+{
+    if (!destination)
+        return;
+    waker_close(&destination->waker);
+    link_destroy(destination->link);
+    memory_free(&destination->memory);
+    memory_free(&destination->given);
+    qemu_stream_destroy(destination->stream);
+    free(destination->announced);
+    free(destination->inbox);
+    free(destination);
+}
+
+int rdmig_destination_fd(const struct rdmig_destination *destination)
+{
+    return destination->waker.epoll_fd;
+}
+
+int rdmig_destination_process(struct rdmig_destination *destination)
+{
+    link_process(destination->link);
+    destination_advance(destination);
+    return RDMIG_OK;
+}
+
+int rdmig_destination_wait(struct rdmig_destination *destination, enum rdmig_destination_state state,
+                           uint32_t timeout_ms)
+{
+    const uint64_t start_ns = link_now_ns();
+    const uint64_t readable_bytes = rdmig_destination_stream_available_bytes(destination);
+
+    (void)rdmig_destination_process(destination);
+    /* New bytes of the stream end the wait too: unread, they would hold the source back for ever. */
+    while (rdmig_destination_state(destination) == state &&
+           rdmig_destination_stream_available_bytes(destination) == readable_bytes) {
+        const int result = waker_wait(&destination->waker, wait_left_ms(start_ns, timeout_ms));
+
+        if (result != RDMIG_OK)
+            return result;
+        (void)rdmig_destination_process(destination);
+    }
+    return RDMIG_OK;
+}
+
+enum rdmig_destination_state rdmig_destination_state(const struct rdmig_destination *destination)
+{
+    static const enum rdmig_destination_state states[] = {
+        [TAKING_LISTENING] = RDMIG_DESTINATION_LISTENING,
+        [TAKING_CONNECTED] = RDMIG_DESTINATION_CONNECTED,
+        [TAKING_BLOCKS_NEEDED] = RDMIG_DESTINATION_BLOCKS_NEEDED,
+        [TAKING_RECEIVING] = RDMIG_DESTINATION_RECEIVING,
+        [TAKING_ROUND_ENDED] = RDMIG_DESTINATION_ROUND_ENDED,
+        [TAKING_PREPARED] = RDMIG_DESTINATION_PREPARED,
+        [TAKING_CONFIRMING] = RDMIG_DESTINATION_CONFIRMING,
+        [TAKING_COMPLETED] = RDMIG_DESTINATION_COMPLETED,
+        [TAKING_LEAVING] = RDMIG_DESTINATION_CANCELLING,
+        [TAKING_OVER] = RDMIG_DESTINATION_FAILED,
+    };
+
+    if (destination->stage == TAKING_OVER && destination->error.reason == RDMIG_REASON_CANCELLED)
+        return RDMIG_DESTINATION_CANCELLED;
+    return states[destination->stage];
+}
+
+uint16_t rdmig_destination_port(const struct rdmig_destination *destination)
+{
+    return link_port(destination->link);
+}
+
+const struct rdmig_ram_block *rdmig_destination_announced(const struct rdmig_destination *destination,
+                                                          uint32_t *block_count)
+{
+    *block_count = destination->announced_count;
+    return destination->announced;
+}
+
+int rdmig_destination_provide_blocks(struct rdmig_destination *destination, const struct rdmig_ram_block *blocks,
+                                     uint32_t block_count)
+{
+    struct rdmig_error error = {0};
+    int result;
+
+    if (destination->stage != TAKING_BLOCKS_NEEDED)
+        return -RDMIG_E_STATE;
+    result = memory_init(&destination->given, blocks, block_count, false, &error);
+    if (result != RDMIG_OK)
+        return result;
+    result = matching_provide(destination);
+    destination_advance(destination);
+    return result;
+}
+
+bool rdmig_destination_is_qemu_stream(const struct rdmig_destination *destination)
+{
+    return qemu_stream_format(destination->stream) == QEMU_STREAM_FORMAT_QEMU;
+}
+
+uint64_t rdmig_destination_round_position_bytes(const struct rdmig_destination *destination)
+{
+    return destination->round_position_bytes;
+}
+
+int rdmig_destination_resume(struct rdmig_destination *destination)
+{
+    struct rdmig_event event = {.kind = RDMIG_EVENT_COMPLETED, .tag = destination->round_tag};
+
+    if (destination->stage != TAKING_ROUND_ENDED)
+        return -RDMIG_E_STATE;
+    destination->stage = TAKING_RECEIVING;
+    destination->round_tag = 0;
+    (void)link_step(destination->link, &event);
+    destination_advance(destination);
+    return RDMIG_OK;
+}
+
+int rdmig_destination_confirm(struct rdmig_destination *destination)
+{
+    struct rdmig_event event = {.kind = RDMIG_EVENT_FINISH_REQUESTED};
+
+    if (destination->stage != TAKING_PREPARED || destination->inbox_start < destination->inbox_end)
+        return -RDMIG_E_STATE;
+    if (destination->is_prepare_held) {
+        destination->is_prepare_held = false;
+        destination->stage = TAKING_CONFIRMING;
+    } else {
+        destination->stage = TAKING_COMPLETED;
+        destination->numbers.ended_ns = link_now_ns();
+        (void)link_step(destination->link, &event);
+    }
+    destination_advance(destination);
+    return RDMIG_OK;
+}
+
+int rdmig_destination_cancel(struct rdmig_destination *destination)
+{
+    if (destination->stage == TAKING_CONFIRMING || destination->stage == TAKING_COMPLETED)
+        return -RDMIG_E_STATE;
+    error_set(&destination->error, RDMIG_REASON_CANCELLED, 0, "start the migration again when it is wanted",
+              "the migration was cancelled here");
+    destination_fail(destination);
+    destination_advance(destination);
+    return RDMIG_OK;
+}
+
+const struct rdmig_error *rdmig_destination_error(const struct rdmig_destination *destination)
+{
+    return &destination->error;
+}
+
+void rdmig_destination_progress(const struct rdmig_destination *destination, struct rdmig_progress *out)
+{
+    *out = (struct rdmig_progress){0};
+    for (uint32_t i = 0; i < destination->announced_count; i++)
+        out->bytes_total += destination->announced[i].length_bytes;
+    numbers_progress(&destination->numbers, destination->link, out);
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The destination handle from inside: destination.c is what a VMM calls, destination_stages.c what happens between the
+ * calls, inbox.c the byte stream on its way to the VMM. */
+#ifndef RDMIG_MIGRATION_DESTINATION_H
+#define RDMIG_MIGRATION_DESTINATION_H
+
+#include "common.h"
+
+#include "qemu/stream.h"
+
+enum destination_stage {
+    TAKING_LISTENING,
+    TAKING_CONNECTED,
+    TAKING_BLOCKS_NEEDED,
+    TAKING_RECEIVING,
+    TAKING_ROUND_ENDED,
+    TAKING_PREPARED,
+    TAKING_CONFIRMING,
+    TAKING_COMPLETED,
+    TAKING_LEAVING,
+    TAKING_OVER
+};
+
+/* A range being filled, a piece a call. */
+struct fill {
+    uint64_t tag; /* 0: none */
+    uint8_t *bytes;
+    uint64_t left_bytes;
+    uint8_t value;
+};
+
+struct rdmig_destination {
+    enum destination_stage stage;
+    struct rdmig_options options;
+    struct rdmig_error error;
+    struct memory given;      /* blocks as the VMM gave them */
+    struct memory memory;     /* the same in the source's order */
+    struct rdmig_ram_block *announced;
+    uint32_t announced_count;
+    struct link *link;
+    struct waker waker;
+    struct numbers numbers;
+    struct qemu_stream *stream;
+    /* The message that the core holds until its bytes are read: inbox has those for the VMM. */
+    uint64_t message_bytes; /* 0: none */
+    uint8_t *inbox;
+    uint64_t inbox_start;
+    uint64_t inbox_end;
+    uint64_t inbox_capacity;
+    uint64_t read_bytes;     /* by the VMM, since the beginning */
+    uint64_t wire_bytes;     /* of the stream, in messages that have come */
+    bool is_prepare_held;    /* PREPARE is in the message: it is consumed by confirm() */
+    bool is_peer_gone;
+    bool are_blocks_provided;
+    uint64_t round_tag; /* of the END_ROUND that waits for _resume() */
+    uint64_t round_position_bytes;
+    struct fill fill;
+};
+
+void destination_advance(struct rdmig_destination *destination);
+void destination_fail(struct rdmig_destination *destination);
+
+/* ---- inbox.c */
+void inbox_deliver(struct rdmig_destination *destination, const uint8_t *bytes, uint64_t length_bytes);
+/* Tells the core when the message is done with; true: told. */
+bool inbox_release(struct rdmig_destination *destination);
+
+/* ---- matching.c: the source's list of blocks and ours */
+bool matching_announce(struct rdmig_destination *destination);
+int matching_provide(struct rdmig_destination *destination);
+
+#endif

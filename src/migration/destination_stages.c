@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The destination between two calls: the core's requests, filling, and the ends. */
+#include "destination.h"
+
+#include "ram/zero.h"
+
+#include <string.h>
+
+#define FILL_BYTES_PER_CALL (UINT64_C(64) << 20)
+
+static void complete_tag(struct rdmig_destination *destination, uint64_t tag)
+{
+    struct rdmig_event event = {.kind = RDMIG_EVENT_COMPLETED, .tag = tag};
+
+    (void)link_step(destination->link, &event);
+}
+
+/* The round that waits for _resume() has nobody to wait for any more: its tag goes back, so that the link can close. */
+static void leave(struct rdmig_destination *destination)
+{
+    const uint64_t tag = destination->round_tag;
+
+    destination->stage = TAKING_LEAVING;
+    destination->numbers.ended_ns = link_now_ns();
+    destination->round_tag = 0;
+    if (tag != 0)
+        complete_tag(destination, tag);
+}
+
+void destination_fail(struct rdmig_destination *destination)
+{
+    struct rdmig_event event = {.kind = RDMIG_EVENT_CANCEL_REQUESTED};
+
+    if (destination->stage >= TAKING_COMPLETED)
+        return;
+    (void)link_step(destination->link, &event);
+    leave(destination);
+}
+
+static void notice_failure(struct rdmig_destination *destination)
+{
+    const struct rdmig_conn *conn = link_conn(destination->link);
+    const bool has_failed = link_is_closed(destination->link) || rdmig_conn_failure(conn);
+
+    if (!has_failed || destination->stage >= TAKING_COMPLETED)
+        return;
+    link_explain(destination->link, &destination->error);
+    leave(destination);
+}
+
+/* ---- filling (clause C9) */
+
+/* Memory that is zero already is only read, so that what was never touched is not allocated by it. */
+static void fill_piece(uint8_t *bytes, uint64_t length_bytes, uint8_t value)
+{
+    while (length_bytes > 0) {
+        const uint64_t step_bytes = length_bytes < RDMIG_PAGE_BYTES ? length_bytes : RDMIG_PAGE_BYTES;
+
+        if (value != 0 || !ram_is_zero(bytes, step_bytes))
+            memset(bytes, value, step_bytes);
+        bytes += step_bytes;
+        length_bytes -= step_bytes;
+    }
+}
+
+/* A piece of what is to be filled; true: finished one. */
+static bool fill_some(struct rdmig_destination *destination)
+{
+    struct fill *fill = &destination->fill;
+    const uint64_t step_bytes = fill->left_bytes < FILL_BYTES_PER_CALL ? fill->left_bytes : FILL_BYTES_PER_CALL;
+    const uint64_t tag = fill->tag;
+
+    if (tag == 0)
+        return false;
+    fill_piece(fill->bytes, step_bytes, fill->value);
+    fill->bytes += step_bytes;
+    fill->left_bytes -= step_bytes;
+    if (fill->left_bytes > 0)
+        return false;
+    fill->tag = 0;
+    complete_tag(destination, tag);
+    return true;
+}
+
+static void start_fill(struct rdmig_destination *destination, const struct rdmig_action *action)
+{
+    destination->fill = (struct fill){
+        .tag = action->tag,
+        .bytes = destination->memory.blocks[action->block_index].host_addr + action->offset_bytes,
+        .left_bytes = action->length,
+        .value = action->fill_value,
+    };
+}
+
+/* ---- the core's actions */
+
+static void round_ended(struct rdmig_destination *destination, uint64_t tag)
+{
+    destination->numbers.stopped_ns = link_now_ns();
+    if (destination->numbers.exchanged_ns == 0)
+        destination->numbers.exchanged_ns = destination->numbers.stopped_ns;
+    destination->round_position_bytes = destination->wire_bytes;
+    if (!destination->options.report_rounds) {
+        complete_tag(destination, tag);
+        return;
+    }
+    destination->round_tag = tag;
+    destination->stage = TAKING_ROUND_ENDED;
+}
+
+/* The source asks for the blocks before its stream has named them. */
+static void refuse_blocks(struct rdmig_destination *destination)
+{
+    if (destination->stage == TAKING_BLOCKS_NEEDED || destination->are_blocks_provided)
+        return; /* on their way */
+    error_set(&destination->error, RDMIG_REASON_STREAM_BROKEN, 0,
+              "use a source that sends its RAM section's setup first, as QEMU and rdmig do",
+              "the source asked for RAM blocks before its stream had named any");
+    destination_fail(destination);
+}
+
+static void peer_ended(struct rdmig_destination *destination)
+{
+    destination->is_peer_gone = true;
+    if (destination->stage == TAKING_RECEIVING && rdmig_destination_is_qemu_stream(destination) &&
+        destination->numbers.exchanged_ns != 0) {
+        destination->stage = TAKING_PREPARED;
+        return;
+    }
+    error_set(&destination->error,
+              destination->announced_count > 0 ? RDMIG_REASON_STREAM_TRUNCATED : RDMIG_REASON_PEER_DISCONNECTED, 0,
+              "see the source's own message; its guest runs on there",
+              "the source left before it had handed the guest over");
+    destination_fail(destination);
+}
+
+static void take_action(struct rdmig_destination *destination, const struct rdmig_action *action)
+{
+    switch (action->kind) {
+    case RDMIG_ACTION_NOTIFY_ESTABLISHED:
+        destination->numbers.start_ns = link_now_ns();
+        destination->stage = TAKING_CONNECTED;
+        break;
+    case RDMIG_ACTION_REQUEST_BLOCKS:
+        refuse_blocks(destination);
+        break;
+    case RDMIG_ACTION_DELIVER_STREAM:
+        inbox_deliver(destination, action->bytes, action->length);
+        break;
+    case RDMIG_ACTION_FILL_RANGE:
+        start_fill(destination, action);
+        break;
+    case RDMIG_ACTION_END_ROUND:
+        round_ended(destination, action->tag);
+        break;
+    case RDMIG_ACTION_NOTIFY_PEER_ENDED:
+        peer_ended(destination);
+        break;
+    default: /* NOTIFY_CLOSED shows in the link */
+        break;
+    }
+}
+
+/* ---- going on */
+
+static bool work(struct rdmig_destination *destination)
+{
+    if (destination->stage == TAKING_RECEIVING && destination->is_prepare_held) {
+        destination->stage = TAKING_PREPARED;
+        return true;
+    }
+    return destination->stage < TAKING_COMPLETED && inbox_release(destination);
+}
+
+static uint64_t time_limit_ns(const struct rdmig_destination *destination)
+{
+    const uint64_t limit_ns = options_limit_ns(destination->options.time_limit_ms);
+
+    if (limit_ns == 0 || destination->numbers.start_ns == 0 || destination->stage >= TAKING_CONFIRMING)
+        return RDMIG_NO_DEADLINE;
+    return destination->numbers.start_ns + limit_ns;
+}
+
+static void check_time_limit(struct rdmig_destination *destination)
+{
+    if (link_now_ns() < time_limit_ns(destination))
+        return;
+    error_set(&destination->error, RDMIG_REASON_TIME_LIMIT, 0, "allow more time, more bandwidth or more downtime",
+              "the migration was not complete after %u ms", destination->options.time_limit_ms);
+    destination_fail(destination);
+}
+
+void destination_advance(struct rdmig_destination *destination)
+{
+    struct rdmig_action action;
+    bool has_filled;
+    bool has_moved;
+
+    do {
+        has_moved = link_next_action(destination->link, &action);
+        if (has_moved)
+            take_action(destination, &action);
+        else
+            has_moved = work(destination);
+        notice_failure(destination);
+    } while (has_moved);
+    check_time_limit(destination);
+    has_filled = fill_some(destination);
+    while (destination->stage == TAKING_LEAVING && link_next_action(destination->link, &action))
+        take_action(destination, &action);
+    if (destination->stage == TAKING_LEAVING && link_is_closed(destination->link))
+        destination->stage = TAKING_OVER;
+    waker_set(&destination->waker,
+              has_filled || destination->fill.tag != 0 ? 0 : time_limit_ns(destination));
+}

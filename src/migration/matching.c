@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The source's list of RAM blocks and this end's: matched by name, kept in the source's order (clause B2). */
+#include "destination.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static bool fail_match(struct rdmig_destination *destination)
+{
+    destination_fail(destination);
+    return false;
+}
+
+static const struct memory_block *find(const struct memory *memory, const char *name)
+{
+    for (uint32_t i = 0; i < memory->block_count; i++) {
+        if (strcmp(memory->blocks[i].name, name) == 0)
+            return &memory->blocks[i];
+    }
+    return NULL;
+}
+
+static bool check_match(struct rdmig_destination *destination, const struct rdmig_ram_block *wanted,
+                        const struct memory_block *block)
+{
+    if (!block)
+        error_set(&destination->error, RDMIG_REASON_BLOCK_UNKNOWN, 0, "give both ends the same RAM blocks",
+                  "the source has a RAM block %.200s that this end has not", wanted->name);
+    else if (block->length_bytes != wanted->length_bytes)
+        error_set(&destination->error, RDMIG_REASON_BLOCK_LENGTH, 0, "give both ends RAM blocks of the same sizes",
+                  "RAM block %.150s has %llu bytes at the source and %llu here", wanted->name,
+                  (unsigned long long)wanted->length_bytes, (unsigned long long)block->length_bytes);
+    else
+        return true;
+    return false;
+}
+
+/* A block that only this end has would never be filled. */
+static void report_extra(struct rdmig_destination *destination)
+{
+    for (uint32_t i = 0; i < destination->given.block_count; i++) {
+        const char *name = destination->given.blocks[i].name;
+        bool is_known = false;
+
+        for (uint32_t k = 0; k < destination->announced_count && !is_known; k++)
+            is_known = strcmp(destination->announced[k].name, name) == 0;
+        if (!is_known)
+            error_set(&destination->error, RDMIG_REASON_BLOCK_UNKNOWN, 0, "give both ends the same RAM blocks",
+                      "this end has a RAM block %.200s that the source has not", name);
+    }
+}
+
+static bool order_blocks(struct rdmig_destination *destination, struct rdmig_ram_block *ordered)
+{
+    for (uint32_t i = 0; i < destination->announced_count; i++) {
+        const struct memory_block *block = find(&destination->given, destination->announced[i].name);
+
+        if (!check_match(destination, &destination->announced[i], block))
+            return false;
+        ordered[i] = destination->announced[i];
+        ordered[i].host_addr = block->host_addr;
+    }
+    if (destination->given.block_count != destination->announced_count)
+        report_extra(destination);
+    return destination->error.reason == RDMIG_REASON_NONE;
+}
+
+static int hand_to_link(struct rdmig_destination *destination)
+{
+    struct rdmig_block *blocks = memory_core_blocks(&destination->memory);
+    const int result = blocks ? link_provide_blocks(destination->link, blocks, destination->memory.block_count)
+                              : -RDMIG_E_MEMORY;
+
+    free(blocks);
+    if (result != RDMIG_OK)
+        error_set(&destination->error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the tables of RAM chunks");
+    return result;
+}
+
+int matching_provide(struct rdmig_destination *destination)
+{
+    struct rdmig_ram_block *ordered = calloc(destination->announced_count, sizeof(*ordered));
+    int result = -RDMIG_E_FAILED;
+
+    if (!ordered)
+        error_set(&destination->error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the list of RAM blocks");
+    else if (order_blocks(destination, ordered) &&
+             memory_init(&destination->memory, ordered, destination->announced_count, false, &destination->error) ==
+                 RDMIG_OK)
+        result = hand_to_link(destination);
+    free(ordered);
+    if (result != RDMIG_OK) {
+        destination_fail(destination);
+        return result;
+    }
+    destination->are_blocks_provided = true;
+    destination->stage = TAKING_RECEIVING;
+    return RDMIG_OK;
+}
+
+/* The list has come. False: the migration has failed. */
+bool matching_announce(struct rdmig_destination *destination)
+{
+    const uint32_t count = qemu_stream_block_count(destination->stream);
+
+    destination->announced = calloc(count, sizeof(*destination->announced));
+    if (!destination->announced) {
+        error_set(&destination->error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the list of RAM blocks");
+        return fail_match(destination);
+    }
+    destination->announced_count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct qemu_stream_block *block = qemu_stream_block(destination->stream, i);
+
+        destination->announced[i].name = block->name;
+        destination->announced[i].length_bytes = block->length_bytes;
+    }
+    if (destination->given.block_count > 0)
+        return matching_provide(destination) == RDMIG_OK;
+    destination->stage = TAKING_BLOCKS_NEEDED;
+    return true;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "common.h"
+
+void numbers_progress(const struct numbers *numbers, const struct link *link, struct rdmig_progress *out)
+{
+    const uint64_t now_ns = numbers->ended_ns ? numbers->ended_ns : link_now_ns();
+    const struct rdmig_conn *conn = link_conn(link);
+    struct rdmig_conn_counters counters = {0};
+    struct link_numbers pinned;
+
+    link_numbers(link, &pinned);
+    if (conn) {
+        rdmig_conn_counters(conn, &counters);
+        out->is_pin_all = (rdmig_conn_capability_flags(conn) & RDMIG_CAPABILITY_PIN_ALL) != 0;
+    }
+    out->bytes_written = counters.bytes_written;
+    out->bytes_zero = counters.bytes_zero;
+    out->bytes_stream = counters.bytes_stream;
+    out->rounds = counters.rounds;
+    out->control_messages = counters.control_messages;
+    out->round_trips = counters.round_trips;
+    out->registrations = counters.registrations;
+    out->pinned_bytes = pinned.pinned_bytes;
+    out->pinned_bytes_max = pinned.pinned_bytes_max;
+    if (numbers->start_ns == 0)
+        return;
+    out->setup_ns = (numbers->exchanged_ns ? numbers->exchanged_ns : now_ns) - numbers->start_ns;
+    out->total_ns = now_ns - numbers->start_ns;
+    out->downtime_ns = numbers->stopped_ns ? now_ns - numbers->stopped_ns : 0;
+}

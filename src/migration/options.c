@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "common.h"
+
+#define MILLISECOND_NS UINT64_C(1000000)
+#define RUN_CHUNK_COUNT_MAX 32768u
+
+enum {
+    DEFAULT_RUN_CHUNK_COUNT = 64,
+    DEFAULT_DOWNTIME_TARGET_MS = 300,
+    DEFAULT_CONNECT_TIMEOUT_MS = 20000,
+    DEFAULT_REPLY_TIMEOUT_MS = 60000,
+    DEFAULT_PROBE_INTERVAL_MS = 5000
+};
+
+uint64_t options_limit_ns(uint32_t limit_ms)
+{
+    return limit_ms == UINT32_MAX ? 0 : limit_ms * MILLISECOND_NS;
+}
+
+static void set_default(uint32_t *value, uint32_t fallback)
+{
+    if (*value == 0)
+        *value = fallback;
+}
+
+int options_complete(const struct rdmig_options *options, struct rdmig_options *out, struct rdmig_error *error)
+{
+    if (options && options->struct_bytes != sizeof(*options)) {
+        error_set(error, RDMIG_REASON_INTERNAL, 0, "set struct_bytes to sizeof(struct rdmig_options), and compile against the linked version's header",
+                  "the options are of another version of the library");
+        return -RDMIG_E_INVALID;
+    }
+    *out = options ? *options : (struct rdmig_options){.struct_bytes = sizeof(*out)};
+    set_default(&out->run_chunk_count, DEFAULT_RUN_CHUNK_COUNT);
+    set_default(&out->register_batch_count, 1);
+    set_default(&out->downtime_target_ms, DEFAULT_DOWNTIME_TARGET_MS);
+    set_default(&out->time_limit_ms, UINT32_MAX);
+    set_default(&out->connect_timeout_ms, DEFAULT_CONNECT_TIMEOUT_MS);
+    set_default(&out->reply_timeout_ms, DEFAULT_REPLY_TIMEOUT_MS);
+    set_default(&out->probe_interval_ms, DEFAULT_PROBE_INTERVAL_MS);
+    set_default(&out->idle_timeout_ms, UINT32_MAX);
+    if (out->run_chunk_count <= RUN_CHUNK_COUNT_MAX && out->register_batch_count <= RDMIG_REGISTER_BATCH_MAX &&
+        (out->stream_format == RDMIG_STREAM_NATIVE || out->stream_format == RDMIG_STREAM_QEMU))
+        return RDMIG_OK;
+    error_set(error, RDMIG_REASON_INTERNAL, 0, "use 1 to 32768 chunks a run, 1 to 64 runs a batch, a known stream format",
+              "an option is outside its limits (run_chunk_count %u, register_batch_count %u)", out->run_chunk_count,
+              out->register_batch_count);
+    return -RDMIG_E_INVALID;
+}
+
+void options_conn_config(const struct rdmig_options *options, enum rdmig_role role, struct rdmig_conn_config *out)
+{
+    const bool has_pin_all = role == RDMIG_ROLE_SOURCE ? options->pin_all : !options->refuse_pin_all;
+
+    *out = (struct rdmig_conn_config){
+        .struct_bytes = sizeof(*out),
+        .role = role,
+        .capability_flags = has_pin_all ? RDMIG_CAPABILITY_PIN_ALL : 0,
+        .run_chunk_count = options->run_chunk_count,
+        .register_batch_count = options->register_batch_count,
+        .connect_timeout_ns = options_limit_ns(options->connect_timeout_ms),
+        .reply_timeout_ns = options_limit_ns(options->reply_timeout_ms),
+        .probe_interval_ns = options_limit_ns(options->probe_interval_ms),
+        .idle_timeout_ns = options_limit_ns(options->idle_timeout_ms),
+    };
+}

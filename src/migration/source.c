@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What a VMM calls on the source (include/rdmig/rdmig.h has the contract). */
+#include "source.h"
+
+#include "qemu/native.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define STATE_BYTES_MAX (UINT64_C(256) << 10) /* of the VMM's state in one section */
+
+static int open_link(struct rdmig_source *source, const char *host, const char *service, struct rdmig_error *error)
+{
+    struct link_config config = {.host = host, .service = service};
+    int result;
+
+    options_conn_config(&source->options, RDMIG_ROLE_SOURCE, &config.conn);
+    result = link_create(&source->link, &config, error);
+    return result == RDMIG_OK ? waker_open(&source->waker, link_fd(source->link), error) : result;
+}
+
+static int open_source(struct rdmig_source *source, const char *host, const char *service,
+                       const struct rdmig_ram_block *blocks, uint32_t block_count,
+                       const struct rdmig_options *options, struct rdmig_error *error)
+{
+    int result = options_complete(options, &source->options, error);
+
+    if (result == RDMIG_OK && (!host || !service || host[0] == '\0' || service[0] == '\0')) {
+        error_set(error, RDMIG_REASON_ADDRESS, 0, "name the destination's host and port",
+                  "no host or no port to connect to was given");
+        result = -RDMIG_E_INVALID;
+    }
+    if (result == RDMIG_OK)
+        result = memory_init(&source->memory, blocks, block_count, true, error);
+    if (result == RDMIG_OK && !source_build_prefix(source)) {
+        error_set(error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the source");
+        result = -RDMIG_E_MEMORY;
+    }
+    return result == RDMIG_OK ? open_link(source, host, service, error) : result;
+}
+
+int rdmig_source_create(struct rdmig_source **out, const char *host, const char *service,
+                        const struct rdmig_ram_block *blocks, uint32_t block_count,
+                        const struct rdmig_options *options, struct rdmig_error *error)
+{
+    struct rdmig_source *source = calloc(1, sizeof(*source));
+    int result;
+
+    *out = NULL;
+    if (error)
+        *error = (struct rdmig_error){0};
+    if (!source) {
+        error_set(error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the source");
+        return -RDMIG_E_MEMORY;
+    }
+    source->waker = (struct waker){-1, -1};
+    result = open_source(source, host, service, blocks, block_count, options, error);
+    if (result != RDMIG_OK) {
+        rdmig_source_destroy(source);
+        return result;
+    }
+    source->numbers.start_ns = link_now_ns();
+    walker_init(&source->walker, &source->memory, source->link, &source->options);
+    source_advance(source);
+    *out = source;
+    return RDMIG_OK;
+}
+
+void rdmig_source_destroy(struct rdmig_source *source)
+{
+    if (!source)
+        return;
+    waker_close(&source->waker);
+    link_destroy(source->link);
+    memory_free(&source->memory);
+    free(source->outbox);
+    free(source);
+}
+
+int rdmig_source_fd(const struct rdmig_source *source)
+{
+    return source->waker.epoll_fd;
+}
+
+int rdmig_source_process(struct rdmig_source *source)
+{
+    link_process(source->link);
+    source_advance(source);
+    return RDMIG_OK;
+}
+
+int rdmig_source_wait(struct rdmig_source *source, enum rdmig_source_state state, uint32_t timeout_ms)
+{
+    const uint64_t start_ns = link_now_ns();
+
+    (void)rdmig_source_process(source);
+    while (rdmig_source_state(source) == state) {
+        const int result = waker_wait(&source->waker, wait_left_ms(start_ns, timeout_ms));
+
+        if (result != RDMIG_OK)
+            return result;
+        (void)rdmig_source_process(source);
+    }
+    return RDMIG_OK;
+}
+
+enum rdmig_source_state rdmig_source_state(const struct rdmig_source *source)
+{
+    static const enum rdmig_source_state states[] = {
+        [STAGE_CONNECTING] = RDMIG_SOURCE_CONNECTING,
+        [STAGE_OPENING] = RDMIG_SOURCE_CONNECTING,
+        [STAGE_EXCHANGING] = RDMIG_SOURCE_CONNECTING,
+        [STAGE_ENDING_SETUP] = RDMIG_SOURCE_CONNECTING,
+        [STAGE_IDLE] = RDMIG_SOURCE_IDLE,
+        [STAGE_ROUND] = RDMIG_SOURCE_SENDING,
+        [STAGE_PUSHING] = RDMIG_SOURCE_SENDING,
+        [STAGE_PUSHED] = RDMIG_SOURCE_SENDING,
+        [STAGE_ENDING_ROUND] = RDMIG_SOURCE_SENDING,
+        [STAGE_PREPARING] = RDMIG_SOURCE_FINISHING,
+        [STAGE_HANDING_OVER] = RDMIG_SOURCE_FINISHING,
+        [STAGE_COMPLETED] = RDMIG_SOURCE_COMPLETED,
+        [STAGE_LEAVING] = RDMIG_SOURCE_CANCELLING,
+        [STAGE_OVER] = RDMIG_SOURCE_FAILED,
+    };
+
+    if (source->stage == STAGE_OVER && source->error.reason == RDMIG_REASON_CANCELLED)
+        return RDMIG_SOURCE_CANCELLED;
+    return states[source->stage];
+}
+
+/* ---- dirty memory and rounds */
+
+static bool is_over(const struct rdmig_source *source)
+{
+    return source->stage >= STAGE_COMPLETED;
+}
+
+int rdmig_source_mark_dirty(struct rdmig_source *source, uint32_t block_index, const uint64_t *words,
+                            uint64_t first_page, uint64_t page_count)
+{
+    struct ram_bitmap *dirty;
+
+    if (is_over(source))
+        return -RDMIG_E_STATE;
+    if (block_index >= source->memory.block_count || !words || first_page % 64 != 0)
+        return -RDMIG_E_INVALID;
+    dirty = &source->memory.blocks[block_index].dirty;
+    if (first_page >= dirty->page_count || page_count > dirty->page_count - first_page)
+        return -RDMIG_E_INVALID;
+    (void)ram_bitmap_merge(dirty, first_page, words, page_count);
+    return RDMIG_OK;
+}
+
+static bool is_range(const struct rdmig_source *source, uint32_t block_index, uint64_t offset_bytes,
+                     uint64_t length_bytes)
+{
+    return block_index < source->memory.block_count && length_bytes > 0 &&
+           offset_bytes < source->memory.blocks[block_index].length_bytes &&
+           length_bytes <= source->memory.blocks[block_index].length_bytes - offset_bytes;
+}
+
+int rdmig_source_mark_range(struct rdmig_source *source, uint32_t block_index, uint64_t offset_bytes,
+                            uint64_t length_bytes)
+{
+    const uint64_t first_page = offset_bytes / RDMIG_PAGE_BYTES;
+
+    if (is_over(source))
+        return -RDMIG_E_STATE;
+    if (!is_range(source, block_index, offset_bytes, length_bytes))
+        return -RDMIG_E_INVALID;
+    (void)ram_bitmap_set_range(&source->memory.blocks[block_index].dirty, first_page,
+                               (offset_bytes + length_bytes - 1) / RDMIG_PAGE_BYTES - first_page + 1);
+    return RDMIG_OK;
+}
+
+static void open_round(struct rdmig_source *source, enum source_stage stage)
+{
+    struct rdmig_conn_counters counters;
+
+    rdmig_conn_counters(link_conn(source->link), &counters);
+    source->round_start_ns = link_now_ns();
+    source->round_start_bytes = counters.bytes_written + counters.bytes_zero;
+    source->stage = stage;
+}
+
+int rdmig_source_start_round(struct rdmig_source *source)
+{
+    if (source->stage != STAGE_IDLE || !source->numbers.exchanged_ns)
+        return -RDMIG_E_STATE;
+    open_round(source, STAGE_ROUND);
+    walker_start_round(&source->walker);
+    source_advance(source);
+    return RDMIG_OK;
+}
+
+int rdmig_source_begin_round(struct rdmig_source *source)
+{
+    if (source->stage != STAGE_IDLE || !source->numbers.exchanged_ns)
+        return -RDMIG_E_STATE;
+    open_round(source, STAGE_PUSHING);
+    return RDMIG_OK;
+}
+
+int rdmig_source_push(struct rdmig_source *source, uint32_t block_index, uint64_t offset_bytes, uint64_t length_bytes)
+{
+    if (source->stage != STAGE_PUSHING)
+        return -RDMIG_E_STATE;
+    if (!is_range(source, block_index, offset_bytes, length_bytes))
+        return -RDMIG_E_INVALID;
+    if (!walker_add(&source->walker, block_index, offset_bytes, length_bytes)) {
+        source_advance(source); /* may finish what the walker has in hand */
+        if (source->stage != STAGE_PUSHING ||
+            !walker_add(&source->walker, block_index, offset_bytes, length_bytes))
+            return -RDMIG_E_AGAIN;
+    }
+    return RDMIG_OK;
+}
+
+int rdmig_source_end_round(struct rdmig_source *source)
+{
+    if (source->stage != STAGE_PUSHING)
+        return -RDMIG_E_STATE;
+    source->stage = STAGE_PUSHED;
+    source_advance(source);
+    return RDMIG_OK;
+}
+
+/* ---- the stream */
+
+static uint8_t *outbox_at(struct rdmig_source *source)
+{
+    return source->outbox + source->outbox_end;
+}
+
+static uint64_t outbox_room(const struct rdmig_source *source)
+{
+    return source->outbox_capacity - source->outbox_end;
+}
+
+static uint64_t append_native(struct rdmig_source *source, const void *bytes, uint64_t length_bytes)
+{
+    const uint64_t frame_bytes = NATIVE_STATE_HEADER_BYTES + NATIVE_STATE_FOOTER_BYTES;
+
+    if (outbox_room(source) <= frame_bytes)
+        return 0;
+    if (length_bytes > outbox_room(source) - frame_bytes)
+        length_bytes = outbox_room(source) - frame_bytes;
+    if (length_bytes > STATE_BYTES_MAX)
+        length_bytes = STATE_BYTES_MAX;
+    source->outbox_end += native_write_state_header(outbox_at(source), outbox_room(source), length_bytes);
+    memcpy(outbox_at(source), bytes, length_bytes);
+    source->outbox_end += length_bytes;
+    source->outbox_end += native_write_state_footer(outbox_at(source), outbox_room(source));
+    return length_bytes;
+}
+
+static uint64_t append_plain(struct rdmig_source *source, const void *bytes, uint64_t length_bytes)
+{
+    if (length_bytes > outbox_room(source))
+        length_bytes = outbox_room(source);
+    memcpy(outbox_at(source), bytes, length_bytes);
+    source->outbox_end += length_bytes;
+    return length_bytes;
+}
+
+int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes, uint64_t length_bytes)
+{
+    const bool is_native = source->options.stream_format == RDMIG_STREAM_NATIVE;
+    uint64_t taken_bytes;
+
+    if (source->stage != STAGE_IDLE)
+        return is_over(source) ? -RDMIG_E_FAILED : -RDMIG_E_STATE;
+    if (!bytes || length_bytes == 0)
+        return length_bytes == 0 ? 0 : -RDMIG_E_INVALID;
+    taken_bytes = is_native ? append_native(source, bytes, length_bytes) : append_plain(source, bytes, length_bytes);
+    walker_charge(&source->walker, taken_bytes);
+    source_advance(source);
+    return (int64_t)taken_bytes;
+}
+
+int rdmig_source_exchange_blocks(struct rdmig_source *source)
+{
+    if (source->options.stream_format != RDMIG_STREAM_QEMU || source->stage != STAGE_IDLE ||
+        source->numbers.exchanged_ns)
+        return -RDMIG_E_STATE;
+    source->stage = STAGE_OPENING;
+    source_advance(source);
+    return RDMIG_OK;
+}
+
+/* ---- the end */
+
+uint64_t rdmig_source_downtime_estimate_ns(const struct rdmig_source *source)
+{
+    const uint64_t dirty_bytes = memory_dirty_bytes(&source->memory);
+
+    if (source->throughput_bytes_per_s == 0)
+        return UINT64_MAX;
+    return (uint64_t)((double)dirty_bytes * 1e9 / (double)source->throughput_bytes_per_s);
+}
+
+bool rdmig_source_converged(const struct rdmig_source *source)
+{
+    return rdmig_source_downtime_estimate_ns(source) <= options_limit_ns(source->options.downtime_target_ms);
+}
+
+int rdmig_source_guest_stopped(struct rdmig_source *source)
+{
+    if (is_over(source))
+        return -RDMIG_E_STATE;
+    source->numbers.stopped_ns = link_now_ns();
+    return RDMIG_OK;
+}
+
+int rdmig_source_finish(struct rdmig_source *source)
+{
+    const bool is_native = source->options.stream_format == RDMIG_STREAM_NATIVE;
+
+    if (source->stage != STAGE_IDLE || !source->numbers.exchanged_ns || memory_dirty_bytes(&source->memory) > 0)
+        return -RDMIG_E_STATE;
+    source->stage = is_native ? STAGE_PREPARING : STAGE_HANDING_OVER;
+    if (is_native && outbox_room(source) < NATIVE_PREPARE_BYTES) {
+        source->stage = STAGE_IDLE;
+        return -RDMIG_E_AGAIN;
+    }
+    if (is_native)
+        source->outbox_end += native_write_prepare(outbox_at(source), outbox_room(source));
+    source->is_flush_asked = false;
+    source_advance(source);
+    return RDMIG_OK;
+}
+
+int rdmig_source_cancel(struct rdmig_source *source)
+{
+    if (source->stage == STAGE_COMPLETED || source->stage == STAGE_HANDING_OVER)
+        return -RDMIG_E_STATE;
+    error_set(&source->error, RDMIG_REASON_CANCELLED, 0, "start the migration again when it is wanted",
+              "the migration was cancelled here");
+    source_fail(source, 0);
+    source_advance(source);
+    return RDMIG_OK;
+}
+
+const struct rdmig_error *rdmig_source_error(const struct rdmig_source *source)
+{
+    return &source->error;
+}
+
+void rdmig_source_progress(const struct rdmig_source *source, struct rdmig_progress *out)
+{
+    *out = (struct rdmig_progress){.bytes_total = source->memory.bytes_total,
+                                   .bytes_dirty = memory_dirty_bytes(&source->memory),
+                                   .throughput_bytes_per_s = source->throughput_bytes_per_s};
+    if (link_conn(source->link) && !is_over(source))
+        out->bytes_dirty += rdmig_conn_bytes_pending(link_conn(source->link));
+    numbers_progress(&source->numbers, source->link, out);
+}

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The source handle from inside: source.c is what a VMM calls, source_stages.c what happens between the calls. */
+#ifndef RDMIG_MIGRATION_SOURCE_H
+#define RDMIG_MIGRATION_SOURCE_H
+
+#include "walker.h"
+
+/* Bytes for the stream that the core has not taken yet. */
+#define OUTBOX_BYTES (UINT64_C(512) << 10)
+
+/* What the source is doing; the public state follows from it. */
+enum source_stage {
+    STAGE_CONNECTING,
+    STAGE_OPENING,       /* native: the stream's beginning goes out. QEMU: the caller writes it */
+    STAGE_EXCHANGING,    /* RAM_BLOCKS_REQUEST is out */
+    STAGE_ENDING_SETUP,  /* native: the setup's REGISTER_FINISHED */
+    STAGE_IDLE,
+    STAGE_ROUND,         /* a whole round by the dirty bitmap */
+    STAGE_PUSHING,       /* a round the caller pushes */
+    STAGE_PUSHED,        /* the caller's round has ended, the rest is being pushed */
+    STAGE_ENDING_ROUND,  /* everything pushed; REGISTER_FINISHED when it is written */
+    STAGE_PREPARING,     /* PREPARE is out: the destination's VMM is to confirm */
+    STAGE_HANDING_OVER,  /* the last bytes are out */
+    STAGE_COMPLETED,
+    STAGE_LEAVING,       /* failed or cancelled, the connection is being closed */
+    STAGE_OVER           /* failed or cancelled, closed */
+};
+
+struct rdmig_source {
+    enum source_stage stage;
+    struct rdmig_options options;
+    struct rdmig_error error;
+    struct memory memory;
+    struct link *link;
+    struct waker waker;
+    struct walker walker;
+    struct numbers numbers;
+    bool are_blocks_provided;
+    bool is_flush_asked;
+    uint8_t *outbox;       /* capacity OUTBOX_BYTES, or more for a long block list */
+    uint64_t outbox_start; /* bytes already given to the core */
+    uint64_t outbox_end;
+    uint64_t outbox_capacity;
+    uint64_t round_start_ns;
+    uint64_t round_start_bytes; /* written before the round */
+    uint64_t throughput_bytes_per_s;
+};
+
+/* Carries on as far as it can, and sets the waker for the rest. */
+void source_advance(struct rdmig_source *source);
+void source_fail(struct rdmig_source *source, int os_code);
+bool source_build_prefix(struct rdmig_source *source);
+
+#endif

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The source between two calls: what each stage still has to do, and what the core's notices mean for it. */
+#include "source.h"
+
+#include "qemu/native.h"
+
+#include <stdlib.h>
+
+#define SECOND_NS 1e9
+/* A round that moved less says nothing about the rate. */
+#define MEASURED_BYTES_MIN (UINT64_C(1) << 20)
+
+/* ---- the outbox */
+
+/* The native stream's beginning, waiting in the outbox from the start. False: no memory. */
+bool source_build_prefix(struct rdmig_source *source)
+{
+    const struct memory *memory = &source->memory;
+    struct native_block *blocks = calloc(memory->block_count, sizeof(*blocks));
+    uint64_t prefix_bytes;
+
+    if (!blocks)
+        return false;
+    for (uint32_t i = 0; i < memory->block_count; i++) {
+        blocks[i].name = memory->blocks[i].name;
+        blocks[i].length_bytes = memory->blocks[i].length_bytes;
+    }
+    prefix_bytes = native_prefix_bytes(blocks, memory->block_count);
+    source->outbox_capacity = prefix_bytes > OUTBOX_BYTES ? prefix_bytes : OUTBOX_BYTES;
+    source->outbox = malloc(source->outbox_capacity);
+    if (source->outbox && source->options.stream_format == RDMIG_STREAM_NATIVE)
+        source->outbox_end = native_write_prefix(source->outbox, source->outbox_capacity, blocks, memory->block_count);
+    free(blocks);
+    return source->outbox != NULL;
+}
+
+static bool is_outbox_empty(const struct rdmig_source *source)
+{
+    return source->outbox_start == source->outbox_end;
+}
+
+/* Gives the core what it takes; true when that was something. */
+static bool pump_outbox(struct rdmig_source *source)
+{
+    const uint64_t room_bytes = rdmig_conn_stream_room_bytes(link_conn(source->link));
+    const uint64_t left_bytes = source->outbox_end - source->outbox_start;
+    struct rdmig_event event = {.kind = RDMIG_EVENT_STREAM_WRITTEN,
+                                .bytes = source->outbox + source->outbox_start,
+                                .length = left_bytes < room_bytes ? left_bytes : room_bytes};
+
+    if (event.length == 0 || link_step(source->link, &event) != RDMIG_OK)
+        return false;
+    source->outbox_start += event.length;
+    if (is_outbox_empty(source)) {
+        source->outbox_start = 0;
+        source->outbox_end = 0;
+    }
+    return true;
+}
+
+static bool ask(struct rdmig_source *source, enum rdmig_event_kind kind)
+{
+    struct rdmig_event event = {.kind = kind};
+
+    return link_step(source->link, &event) == RDMIG_OK;
+}
+
+/* ---- the ends of stages */
+
+static void measure_round(struct rdmig_source *source)
+{
+    struct rdmig_conn_counters counters;
+    const double passed_s = (double)(link_now_ns() - source->round_start_ns) / SECOND_NS;
+    uint64_t moved_bytes;
+
+    rdmig_conn_counters(link_conn(source->link), &counters);
+    moved_bytes = counters.bytes_written + counters.bytes_zero - source->round_start_bytes;
+    if (passed_s > 0 && (moved_bytes >= MEASURED_BYTES_MIN || source->throughput_bytes_per_s == 0))
+        source->throughput_bytes_per_s = (uint64_t)((double)moved_bytes / passed_s);
+}
+
+static void round_ended(struct rdmig_source *source)
+{
+    if (source->stage == STAGE_ENDING_SETUP) {
+        source->outbox_end = native_write_setup_end(source->outbox, source->outbox_capacity);
+    } else {
+        measure_round(source);
+        source->walker.is_first_round = false;
+    }
+    source->stage = STAGE_IDLE;
+}
+
+static void complete(struct rdmig_source *source)
+{
+    source->numbers.ended_ns = link_now_ns();
+    source->stage = STAGE_COMPLETED;
+    (void)ask(source, RDMIG_EVENT_FINISH_REQUESTED);
+}
+
+static void flushed(struct rdmig_source *source)
+{
+    source->is_flush_asked = false;
+    if (source->stage == STAGE_HANDING_OVER) {
+        complete(source);
+    } else if (source->stage == STAGE_PREPARING) {
+        /* The destination has confirmed. From here on it may own the guest (clause S8). */
+        source->stage = STAGE_HANDING_OVER;
+        source->outbox_end = native_write_end(source->outbox, source->outbox_capacity);
+    }
+}
+
+static void exchanged(struct rdmig_source *source)
+{
+    source->numbers.exchanged_ns = link_now_ns();
+    source->walker.is_pin_all =
+        (rdmig_conn_capability_flags(link_conn(source->link)) & RDMIG_CAPABILITY_PIN_ALL) != 0;
+    if (source->options.stream_format == RDMIG_STREAM_QEMU)
+        source->stage = STAGE_IDLE; /* the caller ends the setup's round */
+    else
+        source->stage = ask(source, RDMIG_EVENT_ROUND_CLOSED) ? STAGE_ENDING_SETUP : source->stage;
+}
+
+static void established(struct rdmig_source *source)
+{
+    source->stage = source->options.stream_format == RDMIG_STREAM_QEMU ? STAGE_IDLE : STAGE_OPENING;
+}
+
+/* ---- failing */
+
+void source_fail(struct rdmig_source *source, int os_code)
+{
+    struct rdmig_event event = {.kind = RDMIG_EVENT_CANCEL_REQUESTED, .os_code = os_code};
+
+    if (source->stage >= STAGE_COMPLETED)
+        return;
+    source->stage = STAGE_LEAVING;
+    source->numbers.ended_ns = link_now_ns();
+    (void)link_step(source->link, &event);
+}
+
+/* The core has failed by itself: take over its cause. */
+static void notice_failure(struct rdmig_source *source)
+{
+    const struct rdmig_conn *conn = link_conn(source->link);
+    /* Before the connection is up a failed attempt only turns the link to the next address. */
+    const bool has_failed =
+        link_is_closed(source->link) || (link_is_connected(source->link) && rdmig_conn_failure(conn));
+
+    if (!has_failed || source->stage >= STAGE_COMPLETED)
+        return;
+    if (source->stage == STAGE_HANDING_OVER)
+        error_set(&source->error, RDMIG_REASON_HANDOVER_UNKNOWN, 0,
+                  "make sure that the destination does not run the guest before it is run here again",
+                  "the connection was lost while the guest was being handed over: it may run at the destination");
+    else
+        link_explain(source->link, &source->error);
+    source->stage = STAGE_LEAVING;
+    source->numbers.ended_ns = link_now_ns();
+}
+
+static uint64_t time_limit_ns(const struct rdmig_source *source)
+{
+    const uint64_t limit_ns = options_limit_ns(source->options.time_limit_ms);
+
+    if (limit_ns == 0 || source->stage >= STAGE_HANDING_OVER)
+        return RDMIG_NO_DEADLINE;
+    return source->numbers.start_ns + limit_ns;
+}
+
+static void check_time_limit(struct rdmig_source *source)
+{
+    if (link_now_ns() < time_limit_ns(source))
+        return;
+    error_set(&source->error, RDMIG_REASON_TIME_LIMIT, 0, "allow more time, more bandwidth or more downtime",
+              "the migration was not complete after %u ms", source->options.time_limit_ms);
+    source_fail(source, 0);
+}
+
+/* ---- stages */
+
+static bool is_flush_due(const struct rdmig_source *source)
+{
+    return (source->stage == STAGE_PREPARING || source->stage == STAGE_HANDING_OVER) && !source->is_flush_asked &&
+           is_outbox_empty(source);
+}
+
+static bool ask_flush(struct rdmig_source *source)
+{
+    struct rdmig_event event = {.kind = RDMIG_EVENT_FLUSH_REQUESTED,
+                                .flush = source->stage == STAGE_PREPARING ? RDMIG_FLUSH_CONSUMED
+                                                                          : RDMIG_FLUSH_DELIVERED};
+
+    source->is_flush_asked = link_step(source->link, &event) == RDMIG_OK;
+    return source->is_flush_asked;
+}
+
+/* The blocks go to the core as soon as there is one; the request once the stream's beginning is on its way. */
+static bool open_exchange(struct rdmig_source *source)
+{
+    struct rdmig_block *blocks;
+    int result;
+
+    if (!source->are_blocks_provided) {
+        blocks = memory_core_blocks(&source->memory);
+        result = blocks ? link_provide_blocks(source->link, blocks, source->memory.block_count) : -RDMIG_E_MEMORY;
+        free(blocks);
+        if (result != RDMIG_OK) {
+            error_set(&source->error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the tables of RAM chunks");
+            source_fail(source, 0);
+            return true;
+        }
+        source->are_blocks_provided = true;
+    }
+    if (!is_outbox_empty(source) || !ask(source, RDMIG_EVENT_EXCHANGE_REQUESTED))
+        return false;
+    source->stage = STAGE_EXCHANGING;
+    return true;
+}
+
+static bool walk(struct rdmig_source *source, uint64_t *resume_ns)
+{
+    const bool is_ending = source->stage != STAGE_PUSHING;
+
+    if (!is_outbox_empty(source) || walker_walk(&source->walker, is_ending, resume_ns) != WALK_DONE)
+        return false;
+    if (!is_ending || !ask(source, RDMIG_EVENT_ROUND_CLOSED))
+        return false;
+    source->stage = STAGE_ENDING_ROUND;
+    return true;
+}
+
+/* One stage's work; true: something has moved, look again. */
+static bool work(struct rdmig_source *source, uint64_t *resume_ns)
+{
+    if (source->stage == STAGE_CONNECTING || source->stage >= STAGE_COMPLETED)
+        return false;
+    if (pump_outbox(source))
+        return true;
+    if (is_flush_due(source))
+        return ask_flush(source);
+    switch (source->stage) {
+    case STAGE_OPENING:
+        return open_exchange(source);
+    case STAGE_ROUND:
+    case STAGE_PUSHING:
+    case STAGE_PUSHED:
+        return walk(source, resume_ns);
+    default:
+        return false;
+    }
+}
+
+static void take_action(struct rdmig_source *source, const struct rdmig_action *action)
+{
+    switch (action->kind) {
+    case RDMIG_ACTION_NOTIFY_ESTABLISHED:
+        established(source);
+        break;
+    case RDMIG_ACTION_NOTIFY_BLOCKS_EXCHANGED:
+        exchanged(source);
+        break;
+    case RDMIG_ACTION_NOTIFY_ROUND_ENDED:
+        round_ended(source);
+        break;
+    case RDMIG_ACTION_NOTIFY_FLUSHED:
+        flushed(source);
+        break;
+    default: /* NOTIFY_CLOSED shows in the link, UNREGISTERED is not asked for */
+        break;
+    }
+}
+
+void source_advance(struct rdmig_source *source)
+{
+    struct rdmig_action action;
+    uint64_t resume_ns = RDMIG_NO_DEADLINE;
+    bool has_moved;
+
+    do {
+        has_moved = link_next_action(source->link, &action);
+        if (has_moved)
+            take_action(source, &action);
+        else
+            has_moved = work(source, &resume_ns);
+        notice_failure(source);
+    } while (has_moved);
+    check_time_limit(source);
+    while (source->stage == STAGE_LEAVING && link_next_action(source->link, &action))
+        take_action(source, &action);
+    if (source->stage == STAGE_LEAVING && link_is_closed(source->link))
+        source->stage = STAGE_OVER;
+    if (resume_ns > time_limit_ns(source))
+        resume_ns = time_limit_ns(source);
+    waker_set(&source->waker, resume_ns);
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "error.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+bool tool_error_is_set(const struct tool_error *error)
+{
+    return error->reason[0] != '\0';
+}
+
+void tool_error_clear(struct tool_error *error)
+{
+    memset(error, 0, sizeof(*error));
+}
+
+void tool_error_set(struct tool_error *error, const char *reason, const char *remedy,
+                    const char *format, ...)
+{
+    va_list arguments;
+
+    if (tool_error_is_set(error)) {
+        return;
+    }
+    snprintf(error->reason, sizeof(error->reason), "%s", reason);
+    snprintf(error->remedy, sizeof(error->remedy), "%s", remedy);
+    va_start(arguments, format);
+    vsnprintf(error->detail, sizeof(error->detail), format, arguments);
+    va_end(arguments);
+}
+
+void tool_error_add_remedy(struct tool_error *error, const char *remedy)
+{
+    size_t length = strlen(error->remedy);
+
+    snprintf(error->remedy + length, sizeof(error->remedy) - length, "%s%s",
+             length == 0 ? "" : "; ", remedy);
+}
+
+void tool_error_take(struct tool_error *error, const struct rdmig_error *from)
+{
+    tool_error_clear(error);
+    tool_error_set(error, rdmig_reason_name(from->reason), from->remedy, "%s", from->detail);
+}
+
+/* File names and block names may hold anything; a terminal is to see none of it. */
+static void replace_control_bytes(char *text)
+{
+    for (; *text != '\0'; text++) {
+        unsigned char byte = (unsigned char)*text;
+
+        if (byte < 0x20 || byte == 0x7f) {
+            *text = '?';
+        }
+    }
+}
+
+void tool_error_print(const struct tool_error *error)
+{
+    char line[sizeof(error->detail) + sizeof(error->remedy) + 32];
+    const char *separator = error->remedy[0] != '\0' ? "; " : "";
+
+    snprintf(line, sizeof(line), "rdmig: %s%s%s", error->detail, separator, error->remedy);
+    replace_control_bytes(line);
+    fprintf(stderr, "%s\n", line);
+}
+
+const char *tool_error_remedy_of(int os_code)
+{
+    switch (os_code) {
+    case ENOSPC:
+    case EDQUOT:
+        return "make room on that file system";
+    case EFBIG:
+        return "the file system or 'ulimit -f' does not allow files of that size";
+    case EACCES:
+    case EPERM:
+        return "check the file's permissions and seals, or run as its owner";
+    case EROFS:
+        return "mount the file system read-write or name another file";
+    case ENOENT:
+    case ENOTDIR:
+        return "check the path";
+    case EMFILE:
+    case ENFILE:
+        return "raise 'ulimit -n'";
+    case ENOMEM:
+        return "free memory, or raise 'ulimit -v' and the memory cgroup's limit";
+    case EIO:
+        return "check the disk; the kernel's log says more";
+    case EISDIR:
+        return "name a file, not a directory";
+    default:
+        return "check the path and the file system";
+    }
+}

@@ -1,0 +1,382 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "ramfile.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define MEMFD_NAME  "rdmig-block"
+#define MEMORY_TEXT "the block's shared memory"
+
+/* One call's offset into the count over all files. */
+struct copy_context {
+    sparse_proceed *proceed;
+    void *context;
+    uint64_t before_bytes;
+};
+
+static bool fail_file(struct tool_error *error, const char *what, const struct ramfile *file)
+{
+    int os_code = errno;
+
+    tool_error_set(error, TOOL_REASON_FILE, tool_error_remedy_of(os_code),
+                   "cannot %s %s of block %s: %s", what, file->path, file->name, strerror(os_code));
+    return false;
+}
+
+static bool set_create(struct ramfile_set *set, uint32_t count, struct tool_error *error)
+{
+    uint32_t i;
+
+    memset(set, 0, sizeof(*set));
+    set->files = calloc(count, sizeof(*set->files));
+    set->blocks = calloc(count, sizeof(*set->blocks));
+    if (set->files == NULL || set->blocks == NULL) {
+        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), "free memory",
+                       "no memory for the list of %u blocks", count);
+        return false;
+    }
+    for (i = 0; i < count; i++) {
+        set->files[i].file_fd = -1;
+        set->files[i].memory_fd = -1;
+    }
+    set->count = count;
+    return true;
+}
+
+static bool map_fd(struct ramfile *file, int fd)
+{
+    void *address =
+        mmap(NULL, (size_t)file->length_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+
+    if (address == MAP_FAILED) {
+        return false;
+    }
+    file->host_addr = address;
+    return true;
+}
+
+static bool map_memory(struct ramfile *file, struct tool_error *error)
+{
+    file->page_bytes = RDMIG_PAGE_BYTES;
+    file->memory_fd = memfd_create(MEMFD_NAME, MFD_CLOEXEC);
+    if (file->memory_fd < 0 || ftruncate(file->memory_fd, (off_t)file->length_bytes) != 0 ||
+        !map_fd(file, file->memory_fd)) {
+        int os_code = errno;
+
+        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), tool_error_remedy_of(os_code),
+                       "cannot make %" PRIu64 " bytes of shared memory for block %s: %s",
+                       file->length_bytes, file->name, strerror(os_code));
+        return false;
+    }
+    return true;
+}
+
+/*
+ * Page size of a shared mapping of this file when the kernel pins such mappings; 0: it does not.
+ * A memfd counts as tmpfs or hugetlbfs here.
+ */
+static uint64_t pinnable_page_bytes(int fd)
+{
+    struct statfs about;
+
+    if (fstatfs(fd, &about) != 0) {
+        return 0;
+    }
+    if (about.f_type == (__fsword_t)TMPFS_MAGIC) {
+        return RDMIG_PAGE_BYTES; /* also where the kernel chose to use larger ones */
+    }
+    return about.f_type == (__fsword_t)HUGETLBFS_MAGIC ? (uint64_t)about.f_bsize : 0;
+}
+
+/* O_NONBLOCK: a FIFO given by mistake is refused instead of waited for. */
+static bool open_file(struct ramfile *file, enum ramfile_use use, bool *is_writable)
+{
+    const int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+
+    file->file_fd = open(file->path, flags | O_RDWR);
+    *is_writable = file->file_fd >= 0;
+    if (file->file_fd < 0 && use == RAMFILE_SEND &&
+        (errno == EACCES || errno == EPERM || errno == EROFS || errno == ETXTBSY)) {
+        file->file_fd = open(file->path, flags | O_RDONLY);
+    }
+    return file->file_fd >= 0;
+}
+
+static bool check_file(struct ramfile *file, struct stat *about, struct tool_error *error)
+{
+    if (fstat(file->file_fd, about) != 0) {
+        return fail_file(error, "look at the file", file);
+    }
+    if (!S_ISREG(about->st_mode)) {
+        tool_error_set(error, TOOL_REASON_FILE, "name a regular file, or a memfd as /proc/PID/fd/N",
+                       "%s of block %s is no regular file", file->path, file->name);
+        return false;
+    }
+    if (about->st_size == 0 || about->st_size % RDMIG_PAGE_BYTES != 0) {
+        tool_error_set(error, TOOL_REASON_FILE, "make it that long with truncate -s",
+                       "%s of block %s is %" PRIu64
+                       " bytes long, and a block's length is a multiple of "
+                       "%u and not 0",
+                       file->path, file->name, (uint64_t)about->st_size, RDMIG_PAGE_BYTES);
+        return false;
+    }
+    file->length_bytes = (uint64_t)about->st_size;
+    file->page_bytes = RDMIG_PAGE_BYTES;
+    return true;
+}
+
+/* Two blocks over one file would overwrite each other. */
+static bool check_not_shared(const struct ramfile_set *set, uint32_t index,
+                             const struct stat *about, struct tool_error *error)
+{
+    uint32_t i;
+
+    for (i = 0; i < index; i++) {
+        struct stat other;
+
+        if (fstat(set->files[i].file_fd, &other) == 0 && other.st_dev == about->st_dev &&
+            other.st_ino == about->st_ino) {
+            tool_error_set(error, TOOL_REASON_FILE, "name one file for each block",
+                           "blocks %s and %s name the same file %s", set->files[i].name,
+                           set->files[index].name, set->files[index].path);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool open_block(struct ramfile_set *set, uint32_t index, enum ramfile_use use,
+                       struct tool_error *error)
+{
+    struct ramfile *file = &set->files[index];
+    struct stat about;
+    uint64_t page_bytes;
+    bool is_writable;
+
+    if (!open_file(file, use, &is_writable)) {
+        return fail_file(error, "open the file", file);
+    }
+    if (!check_file(file, &about, error) ||
+        (use == RAMFILE_RECV && !check_not_shared(set, index, &about, error))) {
+        return false;
+    }
+    /*
+     * Older kernels pin a shared mapping only when it is writable, even to read from it. A file
+     * that may only be read, or a sealed one, is sent from a copy.
+     */
+    page_bytes = pinnable_page_bytes(file->file_fd);
+    if (is_writable && page_bytes != 0) {
+        if (map_fd(file, file->file_fd)) {
+            file->page_bytes = page_bytes;
+            return true;
+        }
+        if (use == RAMFILE_RECV || errno != EPERM) {
+            return fail_file(error, "map the file", file);
+        }
+    }
+    return map_memory(file, error);
+}
+
+static void list_block(struct ramfile_set *set, uint32_t index)
+{
+    set->blocks[index].name = set->files[index].name;
+    set->blocks[index].host_addr = set->files[index].host_addr;
+    set->blocks[index].length_bytes = set->files[index].length_bytes;
+}
+
+bool ramfile_set_open(struct ramfile_set *set, const struct tool_args *args, enum ramfile_use use,
+                      struct tool_error *error)
+{
+    uint32_t i;
+
+    if (!set_create(set, args->ram_count, error)) {
+        return false;
+    }
+    for (i = 0; i < set->count; i++) {
+        set->files[i].name = args->rams[i].name;
+        set->files[i].path = args->rams[i].path;
+        if (!open_block(set, i, use, error)) {
+            return false;
+        }
+        list_block(set, i);
+    }
+    return true;
+}
+
+bool ramfile_set_allocate(struct ramfile_set *set, const struct rdmig_ram_block *wanted,
+                          uint32_t count, struct tool_error *error)
+{
+    uint32_t i;
+
+    if (!set_create(set, count, error)) {
+        return false;
+    }
+    for (i = 0; i < count; i++) {
+        set->files[i].own_name = strdup(wanted[i].name);
+        set->files[i].name = set->files[i].own_name;
+        set->files[i].length_bytes = wanted[i].length_bytes;
+        if (set->files[i].own_name == NULL) {
+            tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), "free memory",
+                           "no memory for the name of block %u", i);
+            return false;
+        }
+        if (!map_memory(&set->files[i], error)) {
+            return false;
+        }
+        list_block(set, i);
+    }
+    return true;
+}
+
+static bool is_copied(const struct ramfile *file)
+{
+    return file->memory_fd >= 0 && file->file_fd >= 0;
+}
+
+static bool proceed_over_all(void *context, uint64_t done_bytes)
+{
+    const struct copy_context *copy = context;
+
+    return copy->proceed == NULL || copy->proceed(copy->context, copy->before_bytes + done_bytes);
+}
+
+bool ramfile_set_load(const struct ramfile_set *set, sparse_proceed *proceed, void *context,
+                      struct tool_error *error)
+{
+    struct copy_context over_all = {proceed, context, 0};
+    uint32_t i;
+
+    for (i = 0; i < set->count; i++) {
+        const struct ramfile *file = &set->files[i];
+        struct sparse_copy copy = {.from_fd = file->file_fd,
+                                   .to_fd = file->memory_fd,
+                                   .length_bytes = file->length_bytes,
+                                   .is_to_empty = true,
+                                   .proceed = proceed_over_all,
+                                   .context = &over_all};
+
+        if (is_copied(file)) {
+            if (!sparse_explain(sparse_run(&copy), file->path, MEMORY_TEXT, error)) {
+                return false;
+            }
+            over_all.before_bytes += file->length_bytes;
+        }
+    }
+    return true;
+}
+
+static bool store_file(const struct ramfile *file, struct copy_context *over_all,
+                       struct tool_error *error)
+{
+    struct sparse_copy copy = {.from_fd = file->memory_fd,
+                               .to_fd = file->file_fd,
+                               .length_bytes = file->length_bytes,
+                               .proceed = proceed_over_all,
+                               .context = over_all};
+
+    if (!sparse_explain(sparse_run(&copy), MEMORY_TEXT, file->path, error)) {
+        return false;
+    }
+    /* The kernel tells of a failed write-back here, and only here. */
+    if (fsync(file->file_fd) != 0) {
+        return fail_file(error, "write to disk", file);
+    }
+    over_all->before_bytes += file->length_bytes;
+    return true;
+}
+
+bool ramfile_set_store(const struct ramfile_set *set, sparse_proceed *proceed, void *context,
+                       struct tool_error *error)
+{
+    struct copy_context over_all = {proceed, context, 0};
+    uint32_t i;
+
+    for (i = 0; i < set->count; i++) {
+        if (is_copied(&set->files[i]) && !store_file(&set->files[i], &over_all, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool ramfile_set_reserve(const struct ramfile_set *set, struct tool_error *error)
+{
+    uint32_t i;
+
+    for (i = 0; i < set->count; i++) {
+        const struct ramfile *file = &set->files[i];
+
+        if (is_copied(file) &&
+            !sparse_explain(sparse_reserve(file->memory_fd, file->file_fd, file->length_bytes),
+                            MEMORY_TEXT, file->path, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool ramfile_set_check_lengths(const struct ramfile_set *set, struct tool_error *error)
+{
+    uint32_t i;
+
+    for (i = 0; i < set->count; i++) {
+        const struct ramfile *file = &set->files[i];
+        struct stat about;
+
+        if (file->file_fd >= 0 && fstat(file->file_fd, &about) == 0 &&
+            (uint64_t)about.st_size < file->length_bytes) {
+            tool_error_set(error, TOOL_REASON_FILE, "leave the file alone while it is in use",
+                           "%s of block %s was cut short from %" PRIu64 " to %" PRIu64
+                           " bytes during the migration",
+                           file->path, file->name, file->length_bytes, (uint64_t)about.st_size);
+            return false;
+        }
+    }
+    return true;
+}
+
+int64_t ramfile_set_find(const struct ramfile_set *set, const void *address)
+{
+    uint32_t i;
+
+    for (i = 0; i < set->count; i++) {
+        uintptr_t start = (uintptr_t)set->files[i].host_addr;
+
+        if (start != 0 && (uintptr_t)address >= start &&
+            (uintptr_t)address - start < set->files[i].length_bytes) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+void ramfile_set_close(struct ramfile_set *set)
+{
+    uint32_t i;
+
+    for (i = 0; i < set->count; i++) {
+        struct ramfile *file = &set->files[i];
+
+        if (file->host_addr != NULL) {
+            munmap(file->host_addr, (size_t)file->length_bytes);
+        }
+        if (file->memory_fd >= 0) {
+            close(file->memory_fd);
+        }
+        if (file->file_fd >= 0) {
+            close(file->file_fd);
+        }
+        free(file->own_name);
+    }
+    free(set->files);
+    free(set->blocks);
+    memset(set, 0, sizeof(*set));
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "session.h"
+
+#include "signals.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define TICK_MS 200
+
+/* A block may take two descriptors, and there may be thousands. */
+static void raise_open_file_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        /* Should it fail, the open() that needs it says EMFILE. */
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+bool session_begin(struct session *session, const struct tool_args *args)
+{
+    memset(session, 0, sizeof(*session));
+    session->args = args;
+    session->report.outcome = TOOL_FAILED;
+    progress_begin(&session->line, args->is_json);
+    raise_open_file_limit();
+    return signals_install(session_error(session));
+}
+
+int session_end(struct session *session)
+{
+    progress_clear(&session->line);
+    signals_watch(NULL);
+    ramfile_set_close(&session->rams);
+    return report_print(&session->report, session->args->is_json);
+}
+
+void session_fill_options(const struct session *session, struct rdmig_options *options)
+{
+    const struct tool_args *args = session->args;
+
+    memset(options, 0, sizeof(*options));
+    options->struct_bytes = sizeof(*options);
+    options->stream_format = RDMIG_STREAM_NATIVE;
+    options->pin_all = args->is_pin_all;
+    options->refuse_pin_all = args->is_pin_all_refused;
+    options->run_chunk_count = args->run_chunk_count;
+    options->downtime_target_ms = args->downtime_target_ms;
+    options->bandwidth_bytes_per_s = args->bandwidth_bytes_per_s;
+    options->time_limit_ms = args->time_limit_ms;
+}
+
+void session_create_failed(struct session *session, int result, const struct rdmig_error *from)
+{
+    if (from->reason != RDMIG_REASON_NONE) {
+        tool_error_take(session_error(session), from);
+    } else {
+        tool_error_set(session_error(session), rdmig_reason_name(RDMIG_REASON_INTERNAL),
+                       "check the blocks and the options", "the migration cannot be set up: %s",
+                       rdmig_result_text(result));
+    }
+}
+
+void session_refused(struct session *session, const char *call, int64_t result)
+{
+    tool_error_set(session_error(session), rdmig_reason_name(RDMIG_REASON_INTERNAL),
+                   "report it as a fault of rdmig", "%s was refused: %s", call,
+                   rdmig_result_text((int)result));
+}
+
+bool session_must_stop(struct session *session)
+{
+    int number = signals_caught();
+    int64_t index = signals_faulted_block();
+
+    if (tool_error_is_set(session_error(session))) {
+        return true;
+    }
+    if (index >= 0) {
+        const struct ramfile *file = &session->rams.files[index];
+
+        if (ramfile_set_check_lengths(&session->rams, session_error(session))) {
+            tool_error_set(session_error(session), TOOL_REASON_FILE,
+                           "make room in its file system, or in the pool of huge pages",
+                           "a page of %s of block %s could not be had (SIGBUS)",
+                           file->path == NULL ? "the memory" : file->path, file->name);
+        }
+        return true;
+    }
+    if (number != 0) {
+        session->report.outcome = TOOL_CANCELLED;
+        tool_error_set(session_error(session), TOOL_REASON_SIGNALLED,
+                       session->args->command == TOOL_COMMAND_SEND
+                           ? "the source keeps its memory; start again when ready"
+                           : "the source keeps its guest; start again when ready",
+                       "cancelled by SIG%s", sigabbrev_np(number));
+        return true;
+    }
+    return false;
+}
+
+void session_wait(const struct session *session, int handle_fd, int other_fd)
+{
+    struct pollfd polls[] = {
+        {.fd = handle_fd, .events = POLLIN},
+        {.fd = other_fd, .events = POLLIN},
+        /* Once a signal has been seen the pipe would stay readable and make this spin. */
+        {.fd = tool_error_is_set(&session->report.error) ? -1 : signals_fd(), .events = POLLIN},
+    };
+
+    /* Whatever ends the wait, the caller looks at everything anew. */
+    (void)poll(polls, sizeof(polls) / sizeof(polls[0]), TICK_MS);
+}
+
+void session_copy_begin(struct session *session, const char *text, bool is_cancellable)
+{
+    session->copy_text = text;
+    session->copy_before_bytes = 0;
+    session->is_copy_cancellable = is_cancellable;
+}
+
+bool session_copy_proceed(void *context, uint64_t done_bytes)
+{
+    struct session *session = context;
+    char done[32];
+
+    format_bytes(session->copy_before_bytes + done_bytes, done);
+    progress_show(&session->line, "%s: %s", session->copy_text, done);
+    return !session->is_copy_cancellable || !session_must_stop(session);
+}
+
+void session_settle(struct session *session, enum session_end_state state,
+                    const struct rdmig_error *from)
+{
+    struct tool_error *error = session_error(session);
+    bool is_cancel = session->report.outcome == TOOL_CANCELLED;
+
+    switch (state) {
+    case SESSION_COMPLETED:
+        /* A cancel that came too late to be one. */
+        tool_error_clear(error);
+        session->report.outcome = TOOL_COMPLETED;
+        return;
+    case SESSION_FAILED:
+        /* What failed of itself counts more than a wish, and who owns the guest above all. */
+        if (!tool_error_is_set(error) || is_cancel ||
+            from->reason == RDMIG_REASON_HANDOVER_UNKNOWN) {
+            tool_error_clear(error);
+            if (ramfile_set_check_lengths(&session->rams, error) ||
+                from->reason == RDMIG_REASON_HANDOVER_UNKNOWN) {
+                tool_error_take(error, from);
+            }
+        }
+        session->report.outcome = TOOL_FAILED;
+        return;
+    case SESSION_CANCELLED:
+        if (!tool_error_is_set(error)) {
+            tool_error_take(error, from);
+            session->report.outcome = TOOL_CANCELLED;
+        }
+        return;
+    }
+}
+
+void session_print_listening(struct session *session, const struct rdmig_destination *destination)
+{
+    const char *host = session->args->address.host;
+    bool is_bracketed = strchr(host, ':') != NULL;
+
+    /* Always, and at once: who starts a source waits for this line. */
+    progress_clear(&session->line);
+    fprintf(stderr, "listening on %s%s%s:%u\n", is_bracketed ? "[" : "",
+            host[0] == '\0' ? "*" : host, is_bracketed ? "]" : "",
+            rdmig_destination_port(destination));
+}
+
+void session_show_destination(struct session *session, enum rdmig_destination_state state)
+{
+    static const char *const names[] = {
+        [RDMIG_DESTINATION_LISTENING] = "waiting for a source",
+        [RDMIG_DESTINATION_CONNECTED] = "connected",
+        [RDMIG_DESTINATION_BLOCKS_NEEDED] = "making memory",
+        [RDMIG_DESTINATION_RECEIVING] = "receiving",
+        [RDMIG_DESTINATION_ROUND_ENDED] = "receiving",
+        [RDMIG_DESTINATION_PREPARED] = "received",
+        [RDMIG_DESTINATION_CONFIRMING] = "confirming",
+        [RDMIG_DESTINATION_CANCELLING] = "cancelling",
+        [RDMIG_DESTINATION_COMPLETED] = "completed",
+        [RDMIG_DESTINATION_FAILED] = "failed",
+        [RDMIG_DESTINATION_CANCELLED] = "cancelled",
+    };
+    const struct rdmig_progress *progress = &session->report.progress;
+    char total[32];
+    char zero[32];
+    char stream[32];
+
+    if (state == RDMIG_DESTINATION_LISTENING) {
+        progress_show(&session->line, "%s", names[state]);
+        return;
+    }
+    format_bytes(progress->bytes_total, total);
+    format_bytes(progress->bytes_zero, zero);
+    format_bytes(progress->bytes_stream, stream);
+    progress_show(
+        &session->line, "%s: %s of memory, %s zero, round %" PRIu64 ", %s of stream, %.0f s",
+        names[state], total, zero, progress->rounds, stream, (double)progress->total_ns / 1e9);
+}
+
+bool session_has_ended(enum rdmig_destination_state state)
+{
+    return state == RDMIG_DESTINATION_COMPLETED || state == RDMIG_DESTINATION_FAILED ||
+           state == RDMIG_DESTINATION_CANCELLED;
+}
+
+void session_settle_destination(struct session *session,
+                                const struct rdmig_destination *destination)
+{
+    const struct rdmig_error *from = rdmig_destination_error(destination);
+
+    switch (rdmig_destination_state(destination)) {
+    case RDMIG_DESTINATION_COMPLETED:
+        session_settle(session, SESSION_COMPLETED, from);
+        break;
+    case RDMIG_DESTINATION_CANCELLED:
+        session_settle(session, SESSION_CANCELLED, from);
+        break;
+    default:
+        session_settle(session, SESSION_FAILED, from);
+    }
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "signals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* What handlers share with the rest: lock-free atomics, the only objects they may touch. */
+static atomic_int caught_signal;
+static _Atomic int64_t faulted_block = -1;
+static _Atomic(const struct ramfile_set *) watched;
+static int pipe_fds[2] = {-1, -1};
+
+static const int cancel_signals[] = {SIGINT, SIGTERM, SIGHUP};
+
+static void handle_cancel(int number)
+{
+    int saved = errno;
+    ssize_t ignored;
+    size_t i;
+
+    atomic_store(&caught_signal, number);
+    for (i = 0; i < sizeof(cancel_signals) / sizeof(cancel_signals[0]); i++) {
+        signal(cancel_signals[i], SIG_DFL);
+    }
+    /* The pipe is empty and takes a byte; should it not, the next tick finds the signal. */
+    ignored = write(pipe_fds[1], "", 1);
+    (void)ignored;
+    errno = saved;
+}
+
+static void handle_bus_error(int number, siginfo_t *info, void *context)
+{
+    const struct ramfile_set *set = atomic_load(&watched);
+    int64_t index = set == NULL ? -1 : ramfile_set_find(set, info->si_addr);
+    int saved = errno;
+
+    (void)context;
+    if (index >= 0) {
+        const struct ramfile *file = &set->files[index];
+        uintptr_t page = (uintptr_t)info->si_addr / file->page_bytes * file->page_bytes;
+
+        /* mmap is a bare system call, so it may be used here although POSIX does not list it. */
+        if (mmap((void *)page, (size_t)file->page_bytes, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) != MAP_FAILED) {
+            atomic_store(&faulted_block, index);
+            errno = saved;
+            return;
+        }
+    }
+    signal(number, SIG_DFL); /* the access is made again and ends the process */
+}
+
+static bool install(int number, void (*handler)(int))
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof(action));
+    action.sa_handler = handler;
+    action.sa_flags = SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    return sigaction(number, &action, NULL) == 0;
+}
+
+static bool install_bus_error(void)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof(action));
+    action.sa_sigaction = handle_bus_error;
+    action.sa_flags = SA_SIGINFO | SA_RESTART;
+    sigemptyset(&action.sa_mask);
+    return sigaction(SIGBUS, &action, NULL) == 0;
+}
+
+/* nohup stays what it is. SIGINT is taken even when a shell without job control has it ignored. */
+static bool is_hangup_ignored(void)
+{
+    struct sigaction action;
+
+    return sigaction(SIGHUP, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
+bool signals_install(struct tool_error *error)
+{
+    bool is_hangup_kept = is_hangup_ignored();
+
+    if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) != 0 || !install_bus_error() ||
+        !install(SIGPIPE, SIG_IGN) || !install(SIGXFSZ, SIG_IGN) ||
+        !install(SIGINT, handle_cancel) || !install(SIGTERM, handle_cancel) ||
+        (!is_hangup_kept && !install(SIGHUP, handle_cancel))) {
+        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_INTERNAL), tool_error_remedy_of(errno),
+                       "cannot set up signals: %s", strerror(errno));
+        return false;
+    }
+    return true;
+}
+
+int signals_fd(void)
+{
+    return pipe_fds[0];
+}
+
+int signals_caught(void)
+{
+    return atomic_load(&caught_signal);
+}
+
+void signals_watch(const struct ramfile_set *set)
+{
+    atomic_store(&watched, set);
+}
+
+int64_t signals_faulted_block(void)
+{
+    return atomic_load(&faulted_block);
+}

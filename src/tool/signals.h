@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Signals. The first ^C (SIGINT, SIGTERM, SIGHUP) asks for a cancel; a second one ends the process
+ * at once. A SIGBUS inside a memory block (its file was cut short, or its file system or the pool
+ * of huge pages is full) is survived: the page is replaced, and the migration has to be given up.
+ */
+#ifndef RDMIG_TOOL_SIGNALS_H
+#define RDMIG_TOOL_SIGNALS_H
+
+#include "ramfile.h"
+
+/* False with *error set. Once a process; ignores SIGPIPE and SIGXFSZ, so that writes say EPIPE and
+ * EFBIG. */
+bool signals_install(struct tool_error *error);
+
+/* Readable from the first signal on: for poll only. */
+int signals_fd(void);
+
+/* The signal that asked for a cancel; 0: none did. */
+int signals_caught(void);
+
+/* From now on a SIGBUS in these blocks is survived. NULL: no longer. The set must stay in place. */
+void signals_watch(const struct ramfile_set *set);
+
+/* Index of a block in which a SIGBUS was survived; -1: none. */
+int64_t signals_faulted_block(void);
+
+#endif

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Inside of the verbs adapter. One struct link, and one file per concern:
+ *   link.c     life of a link; core events in, actions out; the timer
+ *   address.c  the addresses a name has, and what became of each
+ *   attempt.c  a source's attempts to connect, one address after the other
+ *   cm.c       rdma_cm events; listening, accepting, disconnecting
+ *   queue.c    protection domain, completion queues, queue pair; completions
+ *   post.c     the send list: what is waiting, what the hardware has, what came back
+ *   region.c   memory regions of guest RAM
+ *   explain.c  a failure in words
+ */
+#ifndef RDMIG_VERBS_LINK_INTERNAL_H
+#define RDMIG_VERBS_LINK_INTERNAL_H
+
+#include "link.h"
+
+#include <rdma/rdma_cma.h>
+#include <sys/socket.h>
+
+#define LINK_ADDRESS_COUNT_MAX 16u
+#define LINK_HOST_BYTES        256u /* a DNS name is at most 253 */
+#define LINK_SERVICE_BYTES     64u
+#define LINK_ADDRESS_BYTES     80u
+#define LINK_CAUSE_BYTES       160u
+#define LINK_PRIVATE_BYTES     256u /* rdma_cm counts private data in a byte */
+
+#define LINK_SEND_DEPTH     256u
+#define LINK_SEND_LIST_MAX  64u        /* work requests handed to the provider in one call */
+#define LINK_DRAIN_ID       UINT64_MAX /* wr_id of the marker behind everything that was posted */
+#define LINK_POLL_COUNT     16         /* completions taken in one poll */
+#define LINK_CM_EVENT_COUNT 16u        /* rdma_cm events taken in one link_process() */
+#define LINK_NS_PER_MS      UINT64_C(1000000)
+#define LINK_NS_PER_S       UINT64_C(1000000000)
+
+enum link_state {
+    LINK_LISTENING,         /* destination; core idle */
+    LINK_RESOLVING_ADDRESS, /* source; core idle */
+    LINK_RESOLVING_ROUTE,   /* source; core idle */
+    LINK_CONNECTING,        /* source; core started */
+    LINK_ACCEPTING,         /* destination; core started */
+    LINK_ESTABLISHED,
+    LINK_LEAVING, /* we have disconnected, or the peer has; completions still come in */
+    LINK_CLOSED,
+    LINK_STATE_COUNT
+};
+
+/* Why something could not be set up, until somebody decides whether that ends the link. */
+struct link_cause {
+    enum rdmig_reason reason;
+    int32_t os_code;
+    char text[LINK_CAUSE_BYTES];
+};
+
+struct link_address {
+    struct sockaddr_storage sockaddr;
+    socklen_t length;
+    char text[LINK_ADDRESS_BYTES]; /* 10.9.0.1:4444 or [fd09::1]:4444 */
+    struct link_cause cause;       /* reason NONE: not tried, or not failed */
+};
+
+enum link_send_state {
+    LINK_SEND_WAITING,  /* in the list, not given to the provider */
+    LINK_SEND_POSTED,   /* the hardware has it */
+    LINK_SEND_FAILED,   /* the provider refused it: ERROR is to be answered */
+    LINK_SEND_RETURNED, /* it will not be carried out: FLUSHED is to be answered */
+    LINK_SEND_ANSWERED  /* nothing is owed for it; its place is free once it is the oldest */
+};
+
+struct link_send {
+    struct ibv_send_wr request;
+    struct ibv_sge piece;
+    enum link_send_state state;
+    int32_t os_code;
+};
+
+struct link_receive {
+    uint64_t tag;
+    bool is_out;
+};
+
+/* Everything one connection attempt needs from the device; made for it and destroyed with it. */
+struct link_queue {
+    struct ibv_pd *pd;
+    struct ibv_comp_channel *channel;
+    struct ibv_cq *send_cq;
+    struct ibv_cq *recv_cq;
+    struct ibv_mr *control_mr;
+    bool has_pair; /* link->id carries a queue pair */
+    unsigned
+        send_notice_count; /* notices taken, to be acknowledged before the queue is destroyed */
+    unsigned recv_notice_count;
+    uint32_t depth; /* work requests the core may have out */
+    struct link_receive receives[RDMIG_RECV_SLOT_COUNT];
+    /* The send list, a ring in the order of the core's actions: first <= unposted <= end, counted
+     * without wrapping. */
+    struct link_send *sends;
+    uint64_t first;
+    uint64_t unposted;
+    uint64_t end;
+    bool is_stalled; /* the provider had no room; try again after the next completion */
+    bool has_due;    /* some entry is FAILED or RETURNED */
+};
+
+struct link_regions {
+    struct rdmig_block *blocks;
+    uint32_t block_count;
+    size_t table_bytes;
+    void *table_memory;      /* the core's */
+    struct ibv_mr **regions; /* by region number; NULL where no region starts */
+    uint64_t region_slot_count;
+    uint64_t pinned_bytes; /* control memory included */
+    uint64_t pinned_bytes_max;
+    uint64_t region_count;
+    /* The registration that failed first: what link_explain() needs to judge it. */
+    uint64_t failed_bytes;
+    uint64_t failed_pinned_bytes;
+    bool failed_is_memlock;
+};
+
+/* The first completion or post that went wrong: the core keeps its number only, which alone is
+ * ambiguous. */
+struct link_fault {
+    bool is_known;
+    bool is_completion; /* os_code is an enum ibv_wc_status, otherwise an errno */
+    int32_t os_code;
+    uint32_t vendor_error;
+};
+
+struct link {
+    enum link_state state;
+    bool is_connected;  /* NOTIFY_ESTABLISHED was passed on */
+    bool was_joined;    /* rdma_cm said ESTABLISHED: rdma_disconnect() makes sense */
+    bool is_notice_due; /* the link ended without the core: NOTIFY_CLOSED is ours to give */
+    bool is_device_gone;
+    bool is_refused; /* the core refused a completion: one of the two is wrong about what is out */
+    bool is_queue_unreadable;  /* polling or arming a completion queue failed: nothing comes out of
+                                  it any more */
+    struct link_config config; /* host and service point into the two arrays */
+    char host[LINK_HOST_BYTES];
+    char service[LINK_SERVICE_BYTES];
+    int epoll_fd;
+    int timer_fd;
+    uint64_t timer_ns; /* what the timer is set to; RDMIG_NO_DEADLINE: off */
+    uint64_t now_ns;
+    uint64_t connect_deadline_ns; /* source: for all addresses together */
+    uint64_t attempt_deadline_ns; /* source: for the present address */
+
+    struct rdma_event_channel *events;
+    struct rdma_cm_id *listen_id;
+    struct rdma_cm_id *id;
+    uint16_t port;
+    char device_name[64];
+    struct link_address addresses[LINK_ADDRESS_COUNT_MAX];
+    uint32_t address_count;
+    uint32_t address_index; /* source: the one being tried. destination: the one listened on */
+    uint8_t responder_resources;
+    uint8_t initiator_depth;
+
+    struct link_queue queue;
+    struct link_regions regions;
+    struct link_fault fault;
+
+    struct rdmig_conn *conn;
+    void *conn_memory;
+    void *control_memory;
+    size_t control_bytes;
+
+    struct rdmig_error own; /* a failure that the core does not know; reason NONE: none */
+};
+
+/* An rdma_cm event after it was acknowledged. */
+struct cm_event {
+    enum rdma_cm_event_type type;
+    int status;
+    struct rdma_cm_id *id;
+    uint8_t private_data[LINK_PRIVATE_BYTES];
+    uint32_t private_bytes;
+};
+
+/* link.c */
+int link_feed(struct link *link, struct rdmig_event *event);
+void link_answer(struct link *link, uint64_t tag, enum rdmig_status status, int32_t os_code);
+/* A new core connection in IDLE. False: no memory, or the configuration is out of its limits. */
+bool link_restart_core(struct link *link, uint32_t send_queue_depth, uint64_t connect_timeout_ns);
+/* Ends the link for a reason of its own; the owner gets NOTIFY_CLOSED. The first such reason is
+ * kept. */
+void link_fail(struct link *link, enum rdmig_reason reason, int32_t os_code, const char *detail);
+/* The peer or the device is gone: pending completions first, then DISCONNECTED, once. */
+void link_lose(struct link *link);
+
+/* address.c */
+int address_look_up(struct link *link, struct rdmig_error *error);
+void address_join_causes(const struct link *link, char *text, size_t capacity_bytes);
+struct link_address *address_current(struct link *link);
+
+/* attempt.c */
+void attempt_start_first(struct link *link);
+/* At NOTIFY_CLOSED. True: the next address has been turned to. */
+bool attempt_next_address(struct link *link);
+void attempt_check_deadline(struct link *link);
+void attempt_connect(struct link *link, const struct rdmig_action *action);
+/* This attempt is over; both roles. What comes next is decided at the core's NOTIFY_CLOSED, or at
+ * once if the core is idle. */
+void attempt_end(struct link *link, enum rdmig_status status, int32_t os_code);
+void attempt_address_resolved(struct link *link, const struct cm_event *event);
+void attempt_address_failed(struct link *link, const struct cm_event *event);
+void attempt_route_resolved(struct link *link, const struct cm_event *event);
+void attempt_route_failed(struct link *link, const struct cm_event *event);
+void attempt_rejected(struct link *link, const struct cm_event *event);
+void attempt_unreachable(struct link *link, const struct cm_event *event);
+void attempt_connect_failed(struct link *link, const struct cm_event *event);
+
+/* cm.c */
+int cm_listen(struct link *link, struct rdmig_error *error);
+void cm_process(struct link *link);
+/* The identifier is this attempt's and has a device now. */
+void cm_adopt(struct link *link, struct rdma_cm_id *id);
+/* Gives the identifier up; the queue pair is gone by then. */
+void cm_release(struct link *link);
+/* rdma_cm gives errno values with either sign. */
+int32_t cm_positive(int status);
+void cm_accept(struct link *link, const struct rdmig_action *action);
+void cm_reject(struct link *link, const struct rdmig_action *action);
+void cm_disconnect(struct link *link, const struct rdmig_action *action);
+void cm_abandon(struct link *link, const struct rdmig_action *action);
+
+/* queue.c */
+bool queue_create(struct link *link, struct link_cause *cause);
+void queue_destroy_pair(struct link *link);
+void queue_destroy(struct link *link);
+void queue_take_notices(struct link *link);
+void queue_poll(struct link *link);
+
+/* post.c */
+void post_receive(struct link *link, const struct rdmig_action *action);
+void post_send(struct link *link, const struct rdmig_action *action);
+void post_write(struct link *link, const struct rdmig_action *action);
+void post_probe(struct link *link, const struct rdmig_action *action);
+void post_flush(
+    struct link *link); /* hands the waiting ones to the provider; never steps the core */
+void post_answer_due(struct link *link); /* answers what was refused or is not going to happen */
+void post_drain(struct link *link); /* marker behind all posted work of a queue pair in error */
+void post_return_waiting(struct link *link);
+void post_return_all(struct link *link); /* the queue pair is gone: everything out is FLUSHED */
+void post_take_send(struct link *link, const struct ibv_wc *completion);
+void post_take_receive(struct link *link, const struct ibv_wc *completion);
+
+/* region.c */
+void region_register(struct link *link, const struct rdmig_action *action);
+void region_deregister(struct link *link, const struct rdmig_action *action);
+void region_count_pinned(struct link *link, uint64_t length_bytes);
+void region_count_unpinned(struct link *link, uint64_t length_bytes);
+const struct ibv_mr *region_find(const struct link *link, uint32_t region);
+bool region_is_range(const struct link *link, uint32_t block_index, uint64_t offset_bytes,
+                     uint64_t length_bytes);
+void region_destroy_all(struct link *link);
+
+/* explain.c */
+void explain_cause(struct link_cause *cause, enum rdmig_reason reason, int32_t os_code,
+                   const char *format, ...) __attribute__((format(printf, 4, 5)));
+void explain_error(struct rdmig_error *error, enum rdmig_reason reason, int32_t os_code,
+                   const char *detail);
+bool explain_is_memlock(const struct link *link, uint64_t needed_bytes, int32_t os_code);
+
+#endif

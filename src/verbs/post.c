@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The send list: what is waiting, what the hardware has, what came back. Work requests are gathered
+ * while the core gives send actions and handed over in one call. Only answers step the core, and
+ * never while an action is being carried out whose bytes would go with the step.
+ */
+#include "link_internal.h"
+
+#include <errno.h>
+#include <string.h>
+
+static struct link_send *entry_at(struct link_queue *queue, uint64_t index)
+{
+    return &queue->sends[index % queue->depth];
+}
+
+static void note_fault(struct link *link, bool is_completion, int32_t os_code,
+                       uint32_t vendor_error)
+{
+    if (link->fault.is_known)
+        return;
+    link->fault = (struct link_fault){.is_known = true,
+                                      .is_completion = is_completion,
+                                      .os_code = os_code,
+                                      .vendor_error = vendor_error};
+}
+
+static bool is_probe(const struct link_send *entry)
+{
+    return entry->request.num_sge == 0;
+}
+
+static bool is_signalled(const struct link_send *entry)
+{
+    return (entry->request.send_flags & IBV_SEND_SIGNALED) != 0;
+}
+
+/* ---- receives */
+
+void post_receive(struct link *link, const struct rdmig_action *action)
+{
+    struct link_queue *queue = &link->queue;
+    struct link_receive *free_slot = NULL;
+    struct ibv_sge piece;
+    struct ibv_recv_wr request;
+    struct ibv_recv_wr *bad;
+    int code;
+
+    for (uint32_t i = 0; i < RDMIG_RECV_SLOT_COUNT && free_slot == NULL; i++)
+        if (!queue->receives[i].is_out)
+            free_slot = &queue->receives[i];
+    if (!queue->has_pair || free_slot == NULL) {
+        link_answer(link, action->tag, queue->has_pair ? RDMIG_STATUS_ERROR : RDMIG_STATUS_FLUSHED,
+                    queue->has_pair ? ENOMEM : 0);
+        return;
+    }
+    piece = (struct ibv_sge){.addr = (uintptr_t)link->control_memory + action->memory_offset_bytes,
+                             .length = (uint32_t)action->length,
+                             .lkey = queue->control_mr->lkey};
+    request = (struct ibv_recv_wr){.wr_id = action->tag, .sg_list = &piece, .num_sge = 1};
+    code = ibv_post_recv(link->id->qp, &request, &bad);
+    if (code == 0) {
+        *free_slot = (struct link_receive){.tag = action->tag, .is_out = true};
+        return;
+    }
+    note_fault(link, false, code, 0);
+    link_answer(link, action->tag, RDMIG_STATUS_ERROR, code);
+}
+
+void post_take_receive(struct link *link, const struct ibv_wc *completion)
+{
+    struct rdmig_event event = {.kind = RDMIG_EVENT_RECEIVED, .tag = completion->wr_id};
+    struct link_receive *slot = NULL;
+
+    for (uint32_t i = 0; i < RDMIG_RECV_SLOT_COUNT; i++)
+        if (link->queue.receives[i].is_out && link->queue.receives[i].tag == completion->wr_id)
+            slot = &link->queue.receives[i];
+    if (slot == NULL)
+        return; /* a second completion for the same work: the first one counted */
+    slot->is_out = false;
+    if (completion->status == IBV_WC_SUCCESS) {
+        event.length = completion->byte_len;
+        link_feed(link, &event);
+    } else if (completion->status == IBV_WC_WR_FLUSH_ERR) {
+        link_answer(link, completion->wr_id, RDMIG_STATUS_FLUSHED, 0);
+    } else {
+        note_fault(link, true, (int32_t)completion->status, completion->vendor_err);
+        link_answer(link, completion->wr_id, RDMIG_STATUS_ERROR, (int32_t)completion->status);
+    }
+}
+
+/* ---- gathering sends */
+
+/* A place at the end of the list, request and piece zeroed; NULL: none, and the action has been
+ * answered. */
+static struct link_send *append(struct link *link, const struct rdmig_action *action)
+{
+    struct link_queue *queue = &link->queue;
+    struct link_send *entry;
+
+    if (!queue->has_pair || link->state == LINK_LEAVING) {
+        link_answer(link, action->tag, RDMIG_STATUS_FLUSHED, 0);
+        return NULL;
+    }
+    if (queue->end - queue->first == queue->depth) {
+        note_fault(link, false, ENOMEM, 0);
+        link_answer(link, action->tag, RDMIG_STATUS_ERROR, ENOMEM);
+        return NULL;
+    }
+    entry = entry_at(queue, queue->end);
+    memset(entry, 0, sizeof(*entry));
+    entry->request.wr_id = action->tag;
+    entry->state = LINK_SEND_WAITING;
+    queue->end++;
+    return entry;
+}
+
+static void set_piece(struct link_send *entry, uint64_t addr, uint32_t length, uint32_t lkey)
+{
+    entry->piece = (struct ibv_sge){.addr = addr, .length = length, .lkey = lkey};
+    entry->request.sg_list = &entry->piece;
+    entry->request.num_sge = 1;
+}
+
+void post_send(struct link *link, const struct rdmig_action *action)
+{
+    struct link_send *entry = append(link, action);
+
+    if (entry == NULL)
+        return;
+    entry->request.opcode = IBV_WR_SEND;
+    entry->request.send_flags = IBV_SEND_SIGNALED;
+    set_piece(entry, (uintptr_t)link->control_memory + action->memory_offset_bytes,
+              (uint32_t)action->length, link->queue.control_mr->lkey);
+    post_flush(link);
+}
+
+void post_write(struct link *link, const struct rdmig_action *action)
+{
+    const struct ibv_mr *region = region_find(link, action->region);
+    struct link_send *entry;
+
+    if (region == NULL || action->length > UINT32_MAX ||
+        !region_is_range(link, action->block_index, action->offset_bytes, action->length)) {
+        note_fault(link, false, EINVAL, 0);
+        link_answer(link, action->tag, RDMIG_STATUS_ERROR, EINVAL);
+        return;
+    }
+    entry = append(link, action);
+    if (entry == NULL)
+        return;
+    entry->request.opcode = IBV_WR_RDMA_WRITE;
+    entry->request.send_flags = action->is_signalled ? IBV_SEND_SIGNALED : 0;
+    entry->request.wr.rdma.remote_addr = action->remote_addr;
+    entry->request.wr.rdma.rkey = action->rkey;
+    set_piece(entry, link->regions.blocks[action->block_index].host_addr + action->offset_bytes,
+              (uint32_t)action->length, region->lkey);
+    if (link->queue.end - link->queue.unposted >= LINK_SEND_LIST_MAX)
+        post_flush(link);
+}
+
+/* An RDMA Write of nothing: no memory is touched, but the peer's hardware has to acknowledge it. */
+void post_probe(struct link *link, const struct rdmig_action *action)
+{
+    struct link_send *entry = append(link, action);
+
+    if (entry == NULL)
+        return;
+    entry->request.opcode = IBV_WR_RDMA_WRITE;
+    entry->request.send_flags = IBV_SEND_SIGNALED;
+    post_flush(link);
+}
+
+/* ---- handing over */
+
+static bool has_signalled_out(struct link_queue *queue)
+{
+    for (uint64_t i = queue->first; i != queue->unposted; i++) {
+        const struct link_send *entry = entry_at(queue, i);
+
+        if (entry->state == LINK_SEND_POSTED && is_signalled(entry))
+            return true;
+    }
+    return false;
+}
+
+void post_return_waiting(struct link *link)
+{
+    struct link_queue *queue = &link->queue;
+
+    for (; queue->unposted != queue->end; queue->unposted++) {
+        entry_at(queue, queue->unposted)->state = LINK_SEND_RETURNED;
+        queue->has_due = true;
+    }
+}
+
+void post_flush(struct link *link)
+{
+    struct link_queue *queue = &link->queue;
+    struct ibv_send_wr *bad = NULL;
+    struct link_send *entry;
+    int code;
+
+    if (!queue->has_pair || queue->is_stalled || queue->unposted == queue->end)
+        return;
+    for (uint64_t i = queue->unposted; i != queue->end; i++)
+        entry_at(queue, i)->request.next =
+            i + 1 == queue->end ? NULL : &entry_at(queue, i + 1)->request;
+    code = ibv_post_send(link->id->qp, &entry_at(queue, queue->unposted)->request, &bad);
+    /* All before `bad` are posted; without an error there is no bad one, whatever the pointer says.
+     */
+    for (; queue->unposted != queue->end; queue->unposted++) {
+        entry = entry_at(queue, queue->unposted);
+        if (code != 0 && (bad == NULL || &entry->request == bad))
+            break;
+        entry->state = LINK_SEND_POSTED;
+    }
+    if (code == 0 || queue->unposted == queue->end)
+        return;
+    if (code == ENOMEM && has_signalled_out(queue)) {
+        queue->is_stalled = true;
+        return;
+    }
+    note_fault(link, false, code, 0);
+    entry = entry_at(queue, queue->unposted);
+    entry->state = LINK_SEND_FAILED;
+    entry->os_code = code;
+    queue->has_due = true;
+    queue->unposted++;
+    post_return_waiting(link);
+}
+
+void post_drain(struct link *link)
+{
+    struct ibv_send_wr marker = {
+        .wr_id = LINK_DRAIN_ID, .opcode = IBV_WR_RDMA_WRITE, .send_flags = IBV_SEND_SIGNALED};
+    struct ibv_send_wr *bad;
+
+    /* When it cannot be posted, unsignalled writes stay unanswered until the core abandons the
+     * queue pair. */
+    (void)ibv_post_send(link->id->qp, &marker, &bad);
+}
+
+/* ---- coming back */
+
+static void forget_answered(struct link_queue *queue)
+{
+    while (queue->first != queue->unposted &&
+           entry_at(queue, queue->first)->state == LINK_SEND_ANSWERED)
+        queue->first++;
+}
+
+void post_answer_due(struct link *link)
+{
+    struct link_queue *queue = &link->queue;
+
+    if (!queue->has_due)
+        return;
+    queue->has_due = false;
+    /* Answers do not add entries: only actions do, and none is taken here. */
+    for (uint64_t i = queue->first; i != queue->unposted; i++) {
+        struct link_send *entry = entry_at(queue, i);
+        bool is_failed = entry->state == LINK_SEND_FAILED;
+
+        if (!is_failed && entry->state != LINK_SEND_RETURNED)
+            continue;
+        entry->state = LINK_SEND_ANSWERED;
+        link_answer(link, entry->request.wr_id,
+                    is_failed ? RDMIG_STATUS_ERROR : RDMIG_STATUS_FLUSHED,
+                    is_failed ? entry->os_code : 0);
+    }
+    forget_answered(queue);
+}
+
+/*
+ * Entries before `limit` which the hardware finished in silence. After the OK of a write or send
+ * the core knows of them (see core.h); otherwise they are given back as undone, behind the answer
+ * that names the cause.
+ */
+static void settle_silent(struct link_queue *queue, uint64_t limit, bool is_known)
+{
+    for (uint64_t i = queue->first; i != limit; i++) {
+        struct link_send *entry = entry_at(queue, i);
+
+        if (entry->state != LINK_SEND_POSTED || is_signalled(entry))
+            continue;
+        entry->state = is_known ? LINK_SEND_ANSWERED : LINK_SEND_RETURNED;
+        queue->has_due = queue->has_due || !is_known;
+    }
+}
+
+/* The marker is back: everything posted before it is done with, completion seen or not. */
+static void take_marker(struct link *link)
+{
+    struct link_queue *queue = &link->queue;
+
+    for (uint64_t i = queue->first; i != queue->unposted; i++)
+        if (entry_at(queue, i)->state == LINK_SEND_POSTED) {
+            entry_at(queue, i)->state = LINK_SEND_RETURNED;
+            queue->has_due = true;
+        }
+    post_answer_due(link);
+}
+
+void post_take_send(struct link *link, const struct ibv_wc *completion)
+{
+    struct link_queue *queue = &link->queue;
+    struct link_send *entry = NULL;
+    uint64_t index;
+
+    if (completion->wr_id == LINK_DRAIN_ID) {
+        take_marker(link);
+        return;
+    }
+    for (index = queue->first; index != queue->unposted; index++) {
+        entry = entry_at(queue, index);
+        if (entry->state == LINK_SEND_POSTED && entry->request.wr_id == completion->wr_id)
+            break;
+    }
+    if (index == queue->unposted)
+        return; /* a second completion for the same work: the first one counted */
+    queue->is_stalled = false;
+    entry->state = LINK_SEND_ANSWERED;
+    if (completion->status == IBV_WC_SUCCESS) {
+        /* A probe's OK stands for itself only. */
+        if (!is_probe(entry))
+            settle_silent(queue, index, true);
+        link_answer(link, completion->wr_id, RDMIG_STATUS_OK, 0);
+    } else {
+        bool is_flush = completion->status == IBV_WC_WR_FLUSH_ERR;
+
+        if (!is_flush)
+            note_fault(link, true, (int32_t)completion->status, completion->vendor_err);
+        link_answer(link, completion->wr_id, is_flush ? RDMIG_STATUS_FLUSHED : RDMIG_STATUS_ERROR,
+                    is_flush ? 0 : (int32_t)completion->status);
+        settle_silent(queue, index, false);
+        post_answer_due(link);
+    }
+    forget_answered(queue);
+}
+
+void post_return_all(struct link *link)
+{
+    struct link_queue *queue = &link->queue;
+
+    for (uint64_t i = queue->first; i != queue->unposted; i++)
+        if (entry_at(queue, i)->state == LINK_SEND_POSTED) {
+            entry_at(queue, i)->state = LINK_SEND_RETURNED;
+            queue->has_due = true;
+        }
+    post_return_waiting(link);
+    post_answer_due(link);
+    for (uint32_t i = 0; i < RDMIG_RECV_SLOT_COUNT; i++) {
+        if (!queue->receives[i].is_out)
+            continue;
+        queue->receives[i].is_out = false;
+        link_answer(link, queue->receives[i].tag, RDMIG_STATUS_FLUSHED, 0);
+    }
+}

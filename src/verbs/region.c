@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Memory regions of guest RAM. */
+#include "link_internal.h"
+
+#include <errno.h>
+
+void region_count_pinned(struct link *link, uint64_t length_bytes)
+{
+    struct link_regions *regions = &link->regions;
+
+    regions->region_count++;
+    regions->pinned_bytes += length_bytes;
+    if (regions->pinned_bytes > regions->pinned_bytes_max)
+        regions->pinned_bytes_max = regions->pinned_bytes;
+}
+
+void region_count_unpinned(struct link *link, uint64_t length_bytes)
+{
+    link->regions.region_count--;
+    link->regions.pinned_bytes -= length_bytes;
+}
+
+const struct ibv_mr *region_find(const struct link *link, uint32_t region)
+{
+    return region < link->regions.region_slot_count ? link->regions.regions[region] : NULL;
+}
+
+bool region_is_range(const struct link *link, uint32_t block_index, uint64_t offset_bytes,
+                     uint64_t length_bytes)
+{
+    const struct link_regions *regions = &link->regions;
+
+    return block_index < regions->block_count &&
+           offset_bytes <= regions->blocks[block_index].length_bytes &&
+           length_bytes <= regions->blocks[block_index].length_bytes - offset_bytes &&
+           length_bytes > 0;
+}
+
+/*
+ * What the peer may do to a region. A source's memory is never open to the peer, whatever is asked
+ * for here: a source only reads its RAM, and does that itself.
+ */
+static unsigned access_flags(const struct link *link, const struct rdmig_action *action)
+{
+    if (link->config.conn.role == RDMIG_ROLE_SOURCE)
+        return 0;
+    return (unsigned)IBV_ACCESS_LOCAL_WRITE |
+           (action->is_remote_writable ? (unsigned)IBV_ACCESS_REMOTE_WRITE : 0u);
+}
+
+void region_register(struct link *link, const struct rdmig_action *action)
+{
+    struct link_regions *regions = &link->regions;
+    struct rdmig_event event = {
+        .kind = RDMIG_EVENT_COMPLETED, .tag = action->tag, .status = RDMIG_STATUS_OK};
+    struct ibv_mr *region = NULL;
+    int32_t code = EINVAL;
+
+    if (link->queue.pd == NULL || !link->queue.has_pair) {
+        link_answer(link, action->tag, RDMIG_STATUS_FLUSHED, 0);
+        return;
+    }
+    if (action->region < regions->region_slot_count && regions->regions[action->region] == NULL &&
+        region_is_range(link, action->block_index, action->offset_bytes, action->length)) {
+        void *addr = (void *)(uintptr_t)(regions->blocks[action->block_index].host_addr +
+                                         action->offset_bytes);
+
+        region = ibv_reg_mr(link->queue.pd, addr, action->length, access_flags(link, action));
+        code = errno;
+    }
+    if (region == NULL) {
+        if (regions->failed_bytes == 0) {
+            regions->failed_bytes = action->length;
+            regions->failed_pinned_bytes = regions->pinned_bytes;
+            regions->failed_is_memlock = explain_is_memlock(link, action->length, code);
+        }
+        link_answer(link, action->tag, RDMIG_STATUS_ERROR, code);
+        return;
+    }
+    regions->regions[action->region] = region;
+    region_count_pinned(link, action->length);
+    event.rkey = region->rkey;
+    link_feed(link, &event);
+}
+
+void region_deregister(struct link *link, const struct rdmig_action *action)
+{
+    struct ibv_mr *region =
+        link->regions.regions == NULL || action->region >= link->regions.region_slot_count
+            ? NULL
+            : link->regions.regions[action->region];
+    uint64_t length_bytes;
+    int code;
+
+    if (region == NULL) {
+        link_answer(link, action->tag, RDMIG_STATUS_ERROR, EINVAL);
+        return;
+    }
+    length_bytes = region->length;
+    code = ibv_dereg_mr(region);
+    if (code != 0) {
+        link_answer(link, action->tag, RDMIG_STATUS_ERROR, code);
+        return;
+    }
+    link->regions.regions[action->region] = NULL;
+    region_count_unpinned(link, length_bytes);
+    link_answer(link, action->tag, RDMIG_STATUS_OK, 0);
+}
+
+void region_destroy_all(struct link *link)
+{
+    struct link_regions *regions = &link->regions;
+
+    if (regions->regions == NULL)
+        return;
+    for (uint64_t i = 0; i < regions->region_slot_count; i++) {
+        struct ibv_mr *region = regions->regions[i];
+
+        if (region == NULL)
+            continue;
+        regions->regions[i] = NULL;
+        region_count_unpinned(link, region->length);
+        ibv_dereg_mr(region);
+    }
+}
