@@ -99,7 +99,7 @@ headers-present:
 # ---- tests
 include tests/unit/unit.mk
 
-.PHONY: check check-unit check-san check-rxe check-all demo coverage lint format install uninstall clean
+.PHONY: check check-unit check-san check-rxe check-all demo coverage lint format install install-headers uninstall clean
 check:
 	ci/setup build unit
 	$(MAKE) check-unit
@@ -133,17 +133,19 @@ format:
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 # ---- installing
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/include/rdmig $(DESTDIR)$(PREFIX)/share/man/man1
+install: all install-headers
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/share/man/man1
 	install -m 755 $(BUILD)/rdmig $(DESTDIR)$(PREFIX)/bin/rdmig
 	install -m 644 $(BUILD)/librdmig.a $(DESTDIR)$(LIBDIR)/librdmig.a
 	install -m 755 $(BUILD)/librdmig.so.$(VERSION) $(DESTDIR)$(LIBDIR)/librdmig.so.$(VERSION)
 	ln -sf librdmig.so.$(VERSION) $(DESTDIR)$(LIBDIR)/librdmig.so.$(SOVERSION)
 	$(Q)ln -sf librdmig.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/librdmig.so
-	install -m 644 include/rdmig/rdmig.h include/rdmig/core.h $(DESTDIR)$(PREFIX)/include/rdmig/
 	install -m 644 docs/man/rdmig.1 $(DESTDIR)$(PREFIX)/share/man/man1/rdmig.1
 	sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@VERSION@|$(VERSION)|' src/rdmig.pc.in \
 		> $(DESTDIR)$(LIBDIR)/pkgconfig/rdmig.pc
+install-headers:
+	install -d $(DESTDIR)$(PREFIX)/include/rdmig
+	install -m 644 include/rdmig/rdmig.h include/rdmig/core.h $(DESTDIR)$(PREFIX)/include/rdmig/
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/rdmig $(DESTDIR)$(LIBDIR)/librdmig.* $(DESTDIR)$(LIBDIR)/pkgconfig/rdmig.pc \
 		$(DESTDIR)$(PREFIX)/include/rdmig/rdmig.h $(DESTDIR)$(PREFIX)/include/rdmig/core.h $(DESTDIR)$(PREFIX)/share/man/man1/rdmig.1

@@ -2,21 +2,22 @@
 /*
  * rdmig core: QEMU's RDMA migration protocol, version 1, as a state machine without I/O.
  *
- * One input, one output. A driver feeds events (what has happened, with the time at which it did) through
- * rdmig_conn_step() and takes actions (what to do now, in this order) from rdmig_conn_next_action() until it returns
- * false. The core owns no thread, clock, descriptor or heap; it never reads guest memory. The same events give the
- * same actions, byte for byte. docs/driver-guide.md shows a driver loop; docs/protocol.md holds the clauses named here.
+ * One input, one output. A driver feeds events (what has happened, with the time at which it did)
+ * through rdmig_conn_step() and takes actions (what to do now, in this order) from
+ * rdmig_conn_next_action() until it returns false. The core owns no thread, clock, descriptor or
+ * heap; it never reads guest memory. The same events give the same actions, byte for byte.
+ * docs/driver-guide.md shows a driver loop; docs/protocol.md holds the clauses named here.
  *
  * Who owns which byte
  *   connection memory, control memory   the caller's; lent to the core from init until deinit.
- *   block table memory                  the caller's; lent from BLOCKS_PROVIDED until deinit. The block list is copied.
- *   event.bytes                         the caller's; read during the step only.
- *   action.bytes                        the core's or a receive slot's; valid until the next step. DELIVER_STREAM's
- *                                       bytes stay valid until STREAM_CONSUMED has covered the whole message.
- *   receive slot                        the hardware's from POST_RECV until RECEIVED or COMPLETED, then the core's.
- *   send slot                           the core's until POST_SEND, the hardware's until its COMPLETED.
- *   guest RAM                           the caller's, always. Hardware may read (source) or write (destination) any
- *                                       byte of a registered region until CLOSED.
+ *   block table memory                  the caller's; lent from BLOCKS_PROVIDED until deinit. The
+ * block list is copied. event.bytes                         the caller's; read during the step
+ * only. action.bytes                        the core's or a receive slot's; valid until the next
+ * step. DELIVER_STREAM's bytes stay valid until STREAM_CONSUMED has covered the whole message.
+ *   receive slot                        the hardware's from POST_RECV until RECEIVED or COMPLETED,
+ * then the core's. send slot                           the core's until POST_SEND, the hardware's
+ * until its COMPLETED. guest RAM                           the caller's, always. Hardware may read
+ * (source) or write (destination) any byte of a registered region until CLOSED.
  *
  * Threads: a connection may be used by one thread at a time; different connections are independent.
  */
@@ -31,21 +32,22 @@
 extern "C" {
 #endif
 
-#define RDMIG_PROTOCOL_VERSION    1u
-#define RDMIG_CHUNK_BYTES         (UINT64_C(1) << 20) /* clause R1 */
-#define RDMIG_MESSAGE_BYTES_MAX   524288u             /* header included; clause W4 */
-#define RDMIG_HEADER_BYTES        16u                 /* clause W3 */
-#define RDMIG_STREAM_BYTES_MAX    (RDMIG_MESSAGE_BYTES_MAX - RDMIG_HEADER_BYTES)
-#define RDMIG_REPEAT_MAX          4096u  /* clause W5 */
-#define RDMIG_BLOCK_COUNT_MAX     16383u /* what one RAM_BLOCKS_RESULT holds; clause B4 */
-#define RDMIG_PRIVATE_DATA_BYTES  8u     /* clause W1 */
-#define RDMIG_RECV_SLOT_COUNT     3u
-#define RDMIG_SEND_SLOT_COUNT     3u
-#define RDMIG_SEND_QUEUE_MIN      16u
-#define RDMIG_SEND_QUEUE_MAX      4096u
-#define RDMIG_RANGE_QUEUE_COUNT   64u
-#define RDMIG_REGISTER_BATCH_MAX  64u /* runs our source puts into one REGISTER_REQUEST at the most */
-#define RDMIG_NO_DEADLINE         UINT64_MAX
+#define RDMIG_PROTOCOL_VERSION   1u
+#define RDMIG_CHUNK_BYTES        (UINT64_C(1) << 20) /* clause R1 */
+#define RDMIG_MESSAGE_BYTES_MAX  524288u             /* header included; clause W4 */
+#define RDMIG_HEADER_BYTES       16u                 /* clause W3 */
+#define RDMIG_STREAM_BYTES_MAX   (RDMIG_MESSAGE_BYTES_MAX - RDMIG_HEADER_BYTES)
+#define RDMIG_REPEAT_MAX         4096u  /* clause W5 */
+#define RDMIG_BLOCK_COUNT_MAX    16383u /* what one RAM_BLOCKS_RESULT holds; clause B4 */
+#define RDMIG_PRIVATE_DATA_BYTES 8u     /* clause W1 */
+#define RDMIG_RECV_SLOT_COUNT    3u
+#define RDMIG_SEND_SLOT_COUNT    3u
+#define RDMIG_SEND_QUEUE_MIN     16u
+#define RDMIG_SEND_QUEUE_MAX     4096u
+#define RDMIG_RANGE_QUEUE_COUNT  64u
+#define RDMIG_REGISTER_BATCH_MAX                                                                   \
+    64u /* runs our source puts into one REGISTER_REQUEST at the most */
+#define RDMIG_NO_DEADLINE              UINT64_MAX
 #define RDMIG_CONTROL_MEMORY_ALIGNMENT 64u
 
 /* Capability flags of the private data (clause W2). */
@@ -88,50 +90,51 @@ enum rdmig_result {
 /* Why a connection failed: the first cause, kept. docs/protocol.md section E. */
 #define RDMIG_REASON_MAP(X)                                                                        \
     X(NONE)                                                                                        \
-    X(CANCELLED)                 /* the application gave up */                                     \
-    X(PEER_ERROR)                /* the peer sent ERROR: it gave up */                             \
-    X(PEER_DISCONNECTED)         /* the peer went away before the end */                           \
-    X(PEER_UNREACHABLE)          /* connecting failed; os_code: the adapter's cause */             \
-    X(PEER_REJECTED)             /* the peer refused the connection */                             \
-    X(PEER_SILENT)               /* no answer within the time limit */                             \
-    X(CONNECT_TIMEOUT)           /* no connection within the time limit */                         \
-    X(CONNECTION_LOST)           /* the queue pair failed without a completion that says why */    \
-    X(PRIVATE_DATA_SHORT)        /* the peer gave fewer than 8 bytes of private data */            \
-    X(VERSION_UNSUPPORTED)       /* expected: ours; actual: the peer's */                          \
-    X(MESSAGE_SHORT)             /* shorter than a header */                                       \
-    X(MESSAGE_LENGTH)            /* 16 + len differs from the bytes received */                    \
-    X(MESSAGE_TYPE)              /* unknown, or NONE */                                            \
-    X(MESSAGE_UNEXPECTED)        /* known, but not now, or not in this direction */                \
-    X(MESSAGE_REPEAT)            /* repeat above 4096, or not the number of entries asked for */   \
-    X(MESSAGE_BODY)              /* len does not fit type and repeat */                            \
-    X(CREDIT_EXCESS)             /* a READY while one was unspent */                               \
-    X(BLOCK_COUNT)               /* the destination lists another number of blocks */              \
-    X(BLOCK_LENGTH)              /* a block has another length there */                            \
-    X(BLOCK_INDEX)               /* an entry names a block that does not exist */                  \
-    X(BLOCKS_REPEATED)           /* a second RAM_BLOCKS_REQUEST */                                 \
-    X(BLOCKS_MISSING)            /* a command about RAM before the blocks were exchanged */        \
-    X(RANGE)                     /* an entry reaches outside its block */                          \
-    X(FILL_VALUE)                /* COMPRESS with a value that is no byte */                       \
-    X(REGION_CHANGED)            /* a registered run was asked for again with another length */    \
-    X(REGION_UNKNOWN)            /* UNREGISTER for a chunk at which no region starts */            \
-    X(HOST_ADDR)                 /* REGISTER_RESULT's address contradicts RAM_BLOCKS_RESULT's */   \
-    X(SEND_FAILED)               /* a SEND completed with an error; os_code: the adapter's cause */ \
-    X(WRITE_FAILED)              /* an RDMA Write completed with an error; likewise */             \
-    X(RECV_FAILED)               /* a RECV completed with an error; likewise */                    \
-    X(REGISTER_FAILED)           /* a memory region could not be made; os_code: errno */           \
-    X(FILL_FAILED)               /* the driver could not fill a range; os_code: errno */           \
-    X(ROUND_FAILED)              /* the application refused a finished round; os_code: its cause */ \
-    X(INTERNAL)                  /* a state that cannot be; report it with the event log */         \
+    X(CANCELLED)           /* the application gave up */                                           \
+    X(PEER_ERROR)          /* the peer sent ERROR: it gave up */                                   \
+    X(PEER_DISCONNECTED)   /* the peer went away before the end */                                 \
+    X(PEER_UNREACHABLE)    /* connecting failed; os_code: the adapter's cause */                   \
+    X(PEER_REJECTED)       /* the peer refused the connection */                                   \
+    X(PEER_SILENT)         /* no answer within the time limit */                                   \
+    X(CONNECT_TIMEOUT)     /* no connection within the time limit */                               \
+    X(CONNECTION_LOST)     /* the queue pair failed without a completion that says why */          \
+    X(PRIVATE_DATA_SHORT)  /* the peer gave fewer than 8 bytes of private data */                  \
+    X(VERSION_UNSUPPORTED) /* expected: ours; actual: the peer's */                                \
+    X(MESSAGE_SHORT)       /* shorter than a header */                                             \
+    X(MESSAGE_LENGTH)      /* 16 + len differs from the bytes received */                          \
+    X(MESSAGE_TYPE)        /* unknown, or NONE */                                                  \
+    X(MESSAGE_UNEXPECTED)  /* known, but not now, or not in this direction */                      \
+    X(MESSAGE_REPEAT)      /* repeat above 4096, or not the number of entries asked for */         \
+    X(MESSAGE_BODY)        /* len does not fit type and repeat */                                  \
+    X(CREDIT_EXCESS)       /* a READY while one was unspent */                                     \
+    X(BLOCK_COUNT)         /* the destination lists another number of blocks */                    \
+    X(BLOCK_LENGTH)        /* a block has another length there */                                  \
+    X(BLOCK_INDEX)         /* an entry names a block that does not exist */                        \
+    X(BLOCKS_REPEATED)     /* a second RAM_BLOCKS_REQUEST */                                       \
+    X(BLOCKS_MISSING)      /* a command about RAM before the blocks were exchanged */              \
+    X(RANGE)               /* an entry reaches outside its block */                                \
+    X(FILL_VALUE)          /* COMPRESS with a value that is no byte */                             \
+    X(REGION_CHANGED)      /* a registered run was asked for again with another length */          \
+    X(REGION_UNKNOWN)      /* UNREGISTER for a chunk at which no region starts */                  \
+    X(HOST_ADDR)           /* REGISTER_RESULT's address contradicts RAM_BLOCKS_RESULT's */         \
+    X(SEND_FAILED)         /* a SEND completed with an error; os_code: the adapter's cause */      \
+    X(WRITE_FAILED)        /* an RDMA Write completed with an error; likewise */                   \
+    X(RECV_FAILED)         /* a RECV completed with an error; likewise */                          \
+    X(REGISTER_FAILED)     /* a memory region could not be made; os_code: errno */                 \
+    X(FILL_FAILED)         /* the driver could not fill a range; os_code: errno */                 \
+    X(ROUND_FAILED)        /* the application refused a finished round; os_code: its cause */      \
+    X(INTERNAL)            /* a state that cannot be; report it with the event log */              \
     /* The library above the core fails a migration for these; the core never does. */             \
-    X(ADDRESS)                   /* the address could not be looked up or bound */                 \
-    X(DEVICE)                    /* no usable RDMA device, or one of its objects could not be made */ \
-    X(MEMLOCK)                   /* RLIMIT_MEMLOCK (or the cgroup) is too small */                 \
-    X(TIME_LIMIT)                /* the whole migration took longer than allowed */                \
-    X(STREAM_BROKEN)             /* the peer's byte stream cannot be understood */                 \
-    X(STREAM_TRUNCATED)          /* the peer left in the middle of the byte stream */              \
-    X(BLOCK_UNKNOWN)             /* the source has a RAM block that this destination has not, or the reverse */ \
-    X(HANDOVER_UNKNOWN)          /* lost between handing the guest over and hearing that it arrived */ \
-    X(MEMORY)                    /* out of memory */
+    X(ADDRESS)          /* the address could not be looked up or bound */                          \
+    X(DEVICE)           /* no usable RDMA device, or one of its objects could not be made */       \
+    X(MEMLOCK)          /* RLIMIT_MEMLOCK (or the cgroup) is too small */                          \
+    X(TIME_LIMIT)       /* the whole migration took longer than allowed */                         \
+    X(STREAM_BROKEN)    /* the peer's byte stream cannot be understood */                          \
+    X(STREAM_TRUNCATED) /* the peer left in the middle of the byte stream */                       \
+    X(BLOCK_UNKNOWN) /* the source has a RAM block that this destination has not, or the reverse   \
+                      */                                                                           \
+    X(HANDOVER_UNKNOWN) /* lost between handing the guest over and hearing that it arrived */      \
+    X(MEMORY)           /* out of memory */
 enum rdmig_reason {
 #define RDMIG_REASON_ENUM(name) RDMIG_REASON_##name,
     RDMIG_REASON_MAP(RDMIG_REASON_ENUM)
@@ -141,9 +144,11 @@ enum rdmig_reason {
 
 enum rdmig_phase {
     RDMIG_PHASE_IDLE,       /* made, not started */
-    RDMIG_PHASE_CONNECTING, /* source: CONNECT given. destination: waiting for a request, or accepted */
+    RDMIG_PHASE_CONNECTING, /* source: CONNECT given. destination: waiting for a request, or
+                               accepted */
     RDMIG_PHASE_RUNNING,    /* established */
-    RDMIG_PHASE_FINISHING,  /* the application is done; the connection is being taken down in order */
+    RDMIG_PHASE_FINISHING,  /* the application is done; the connection is being taken down in order
+                             */
     RDMIG_PHASE_FAILING,    /* a first cause is known; ERROR, DISCONNECT, outstanding tags */
     RDMIG_PHASE_CLOSED,     /* no tag is out; the connection can be deinitialised */
     RDMIG_PHASE_COUNT
@@ -156,54 +161,61 @@ struct rdmig_failure {
     uint32_t block_index;                 /* the block at fault, or UINT32_MAX */
     uint64_t expected;
     uint64_t actual;
-    int32_t os_code; /* from the event that failed: errno or the adapter's completion status; 0: none */
+    int32_t
+        os_code; /* from the event that failed: errno or the adapter's completion status; 0: none */
 };
 
-/* All times in nanoseconds; 0 switches a limit off. Zero-filled members get the default in brackets. */
+/* All times in nanoseconds; 0 switches a limit off. Zero-filled members get the default in
+ * brackets. */
 struct rdmig_conn_config {
     size_t struct_bytes; /* sizeof(struct rdmig_conn_config) */
     enum rdmig_role role;
     uint32_t capability_flags;     /* source: offered. destination: granted when asked for. */
     uint32_t run_chunk_count;      /* chunks in one registration at the most [64] */
-    uint32_t register_batch_count; /* runs in one REGISTER_REQUEST at the most [1], up to RDMIG_REGISTER_BATCH_MAX */
+    uint32_t register_batch_count; /* runs in one REGISTER_REQUEST at the most [1], up to
+                                      RDMIG_REGISTER_BATCH_MAX */
     uint32_t send_queue_depth;     /* work requests that may be outstanding [256] */
     uint32_t signal_interval;      /* writes between two signalled ones at the most [64] */
-    uint32_t stream_message_bytes; /* stream bytes in one QEMU_FILE message [RDMIG_STREAM_BYTES_MAX] */
-    uint64_t write_bytes_max;      /* bytes in one RDMA Write [4 MiB] */
+    uint32_t
+        stream_message_bytes; /* stream bytes in one QEMU_FILE message [RDMIG_STREAM_BYTES_MAX] */
+    uint64_t write_bytes_max; /* bytes in one RDMA Write [4 MiB] */
     uint64_t connect_timeout_ns;
-    uint64_t reply_timeout_ns;     /* for READY, an answer, a completion */
-    uint64_t probe_interval_ns;    /* silence after which the peer's hardware is asked whether it lives */
-    uint64_t idle_timeout_ns;      /* destination: silence after which the source is given up */
-    uint64_t close_timeout_ns;     /* for each step of the closing */
+    uint64_t reply_timeout_ns; /* for READY, an answer, a completion */
+    uint64_t
+        probe_interval_ns; /* silence after which the peer's hardware is asked whether it lives */
+    uint64_t idle_timeout_ns;  /* destination: silence after which the source is given up */
+    uint64_t close_timeout_ns; /* for each step of the closing */
 };
 
 /* A RAM block as the core knows it. Order = the order of the names in the stream (clause B2). */
 struct rdmig_block {
-    uint64_t host_addr;        /* its address in this process; goes on the wire from a destination */
-    uint64_t length_bytes;     /* > 0 */
-    uint64_t ram_offset_bytes; /* destination: its place in the destination's ram_addr space (clause B3) */
+    uint64_t host_addr;    /* its address in this process; goes on the wire from a destination */
+    uint64_t length_bytes; /* > 0 */
+    uint64_t ram_offset_bytes; /* destination: its place in the destination's ram_addr space (clause
+                                  B3) */
 };
 
 enum rdmig_event_kind {
-    RDMIG_EVENT_TIME_PASSED,       /* nothing but the time: harmless at any moment */
+    RDMIG_EVENT_TIME_PASSED, /* nothing but the time: harmless at any moment */
     /* From the driver. */
     RDMIG_EVENT_STARTED,           /* a queue pair is there; source connects now */
     RDMIG_EVENT_CONNECT_REQUESTED, /* destination: bytes, length: the private data as it came */
     RDMIG_EVENT_ESTABLISHED,       /* source: bytes, length: the private data as it came */
-    RDMIG_EVENT_UNREACHABLE,       /* connecting failed: os_code; status REJECTED when the peer refused */
-    RDMIG_EVENT_DISCONNECTED,      /* the peer, or the device, is gone. Feed pending completions first. */
-    RDMIG_EVENT_RECEIVED,          /* tag, length: bytes that arrived in the slot */
-    RDMIG_EVENT_COMPLETED,         /* tag, status, os_code; rkey for a REGISTER that succeeded */
+    RDMIG_EVENT_UNREACHABLE, /* connecting failed: os_code; status REJECTED when the peer refused */
+    RDMIG_EVENT_DISCONNECTED, /* the peer, or the device, is gone. Feed pending completions first.
+                               */
+    RDMIG_EVENT_RECEIVED,     /* tag, length: bytes that arrived in the slot */
+    RDMIG_EVENT_COMPLETED,    /* tag, status, os_code; rkey for a REGISTER that succeeded */
     /* From the application, both roles. */
-    RDMIG_EVENT_BLOCKS_PROVIDED,   /* blocks, block_count, memory, length: table memory */
-    RDMIG_EVENT_FINISH_REQUESTED,  /* done: take the connection down in order */
-    RDMIG_EVENT_CANCEL_REQUESTED,  /* give up; os_code is kept in the failure */
+    RDMIG_EVENT_BLOCKS_PROVIDED,  /* blocks, block_count, memory, length: table memory */
+    RDMIG_EVENT_FINISH_REQUESTED, /* done: take the connection down in order */
+    RDMIG_EVENT_CANCEL_REQUESTED, /* give up; os_code is kept in the failure */
     /* From the application, source. */
-    RDMIG_EVENT_EXCHANGE_REQUESTED,   /* send RAM_BLOCKS_REQUEST, once */
-    RDMIG_EVENT_STREAM_WRITTEN,       /* bytes, length <= rdmig_conn_stream_room_bytes() */
-    RDMIG_EVENT_FLUSH_REQUESTED,      /* flush: how far; answered by NOTIFY_FLUSHED */
-    RDMIG_EVENT_RANGE_PUSHED,         /* block_index, offset_bytes, length, register_end_bytes, is_zero */
-    RDMIG_EVENT_ROUND_CLOSED,         /* no more ranges: REGISTER_FINISHED when every write is done */
+    RDMIG_EVENT_EXCHANGE_REQUESTED, /* send RAM_BLOCKS_REQUEST, once */
+    RDMIG_EVENT_STREAM_WRITTEN,     /* bytes, length <= rdmig_conn_stream_room_bytes() */
+    RDMIG_EVENT_FLUSH_REQUESTED,    /* flush: how far; answered by NOTIFY_FLUSHED */
+    RDMIG_EVENT_RANGE_PUSHED, /* block_index, offset_bytes, length, register_end_bytes, is_zero */
+    RDMIG_EVENT_ROUND_CLOSED, /* no more ranges: REGISTER_FINISHED when every write is done */
     RDMIG_EVENT_UNREGISTER_REQUESTED, /* block_index, chunk_index: the region that starts there */
     /* From the application, destination. */
     RDMIG_EVENT_STREAM_CONSUMED, /* length: bytes of the delivered message that are done with */
@@ -229,8 +241,9 @@ struct rdmig_event {
     const void *bytes;
     uint64_t length; /* in bytes */
     uint64_t offset_bytes;
-    /* RANGE_PUSHED: registrations made for this range may reach as far as this offset, since the caller expects to
-     * push up to there in this round; 0 or less than the range's end: the range's own end. */
+    /* RANGE_PUSHED: registrations made for this range may reach as far as this offset, since the
+     * caller expects to push up to there in this round; 0 or less than the range's end: the range's
+     * own end. */
     uint64_t register_end_bytes;
     uint32_t block_index;
     uint32_t chunk_index;
@@ -245,34 +258,43 @@ struct rdmig_event {
 };
 
 /*
- * Actions. Those marked (tag) are answered by exactly one COMPLETED (or, for POST_RECV, RECEIVED) with that tag, also
- * when they could not be carried out. One exception keeps the hardware quiet: a POST_WRITE that is not signalled needs
- * no answer when it succeeds; the OK of any later POST_SEND or POST_WRITE stands for it (queue pairs complete in order).
+ * Actions. Those marked (tag) are answered by exactly one COMPLETED (or, for POST_RECV, RECEIVED)
+ * with that tag, also when they could not be carried out. One exception keeps the hardware quiet: a
+ * POST_WRITE that is not signalled needs no answer when it succeeds; the OK of any later POST_SEND
+ * or POST_WRITE stands for it (queue pairs complete in order).
  */
 enum rdmig_action_kind {
     RDMIG_ACTION_POST_RECV,  /* (tag) memory_offset_bytes, length: into control memory */
     RDMIG_ACTION_CONNECT,    /* bytes, length: private data */
     RDMIG_ACTION_ACCEPT,     /* bytes, length: private data */
     RDMIG_ACTION_REJECT,     /* bytes, length: private data */
-    RDMIG_ACTION_POST_SEND,  /* (tag) memory_offset_bytes, length: from control memory; always signalled */
-    RDMIG_ACTION_POST_WRITE, /* (tag) block_index, offset_bytes, length, region, remote_addr, rkey, is_signalled */
-    RDMIG_ACTION_POST_PROBE, /* (tag) an RDMA Write of no bytes: completes if the peer's hardware lives */
-    RDMIG_ACTION_REGISTER,   /* (tag) region, block_index, offset_bytes, length, is_remote_writable */
+    RDMIG_ACTION_POST_SEND,  /* (tag) memory_offset_bytes, length: from control memory; always
+                                signalled */
+    RDMIG_ACTION_POST_WRITE, /* (tag) block_index, offset_bytes, length, region, remote_addr, rkey,
+                                is_signalled */
+    RDMIG_ACTION_POST_PROBE, /* (tag) an RDMA Write of no bytes: completes if the peer's hardware
+                                lives */
+    RDMIG_ACTION_REGISTER, /* (tag) region, block_index, offset_bytes, length, is_remote_writable */
     RDMIG_ACTION_DEREGISTER, /* (tag) region */
     RDMIG_ACTION_DISCONNECT, /* leave, do not wait; all posted work comes back as COMPLETED */
-    RDMIG_ACTION_ABANDON,    /* it did not: destroy the queue pair and answer every tag that is out with FLUSHED */
+    RDMIG_ACTION_ABANDON,    /* it did not: destroy the queue pair and answer every tag that is out
+                                with FLUSHED */
     /* For the application. */
     RDMIG_ACTION_NOTIFY_ESTABLISHED,      /* capability_flags: what was agreed on */
     RDMIG_ACTION_NOTIFY_BLOCKS_EXCHANGED, /* source: ranges can be pushed */
     RDMIG_ACTION_NOTIFY_FLUSHED,          /* source */
-    RDMIG_ACTION_NOTIFY_ROUND_ENDED,      /* source: every write is done and REGISTER_FINISHED is on its way */
-    RDMIG_ACTION_NOTIFY_UNREGISTERED,     /* source: region */
-    RDMIG_ACTION_REQUEST_BLOCKS,          /* destination: answer with BLOCKS_PROVIDED */
-    RDMIG_ACTION_DELIVER_STREAM,          /* destination: bytes, length; answer with STREAM_CONSUMED, in any portions */
-    RDMIG_ACTION_FILL_RANGE,              /* destination: (tag) block_index, offset_bytes, length, fill_value */
-    RDMIG_ACTION_END_ROUND,               /* destination: (tag) REGISTER_FINISHED has come; READY goes out after the answer */
-    RDMIG_ACTION_NOTIFY_PEER_ENDED,       /* destination: the peer left, all it sent is consumed: FINISH or CANCEL */
-    RDMIG_ACTION_NOTIFY_CLOSED,           /* last action of all */
+    RDMIG_ACTION_NOTIFY_ROUND_ENDED,  /* source: every write is done and REGISTER_FINISHED is on its
+                                         way */
+    RDMIG_ACTION_NOTIFY_UNREGISTERED, /* source: region */
+    RDMIG_ACTION_REQUEST_BLOCKS,      /* destination: answer with BLOCKS_PROVIDED */
+    RDMIG_ACTION_DELIVER_STREAM, /* destination: bytes, length; answer with STREAM_CONSUMED, in any
+                                    portions */
+    RDMIG_ACTION_FILL_RANGE, /* destination: (tag) block_index, offset_bytes, length, fill_value */
+    RDMIG_ACTION_END_ROUND,  /* destination: (tag) REGISTER_FINISHED has come; READY goes out after
+                                the answer */
+    RDMIG_ACTION_NOTIFY_PEER_ENDED, /* destination: the peer left, all it sent is consumed: FINISH
+                                       or CANCEL */
+    RDMIG_ACTION_NOTIFY_CLOSED,     /* last action of all */
     RDMIG_ACTION_KIND_COUNT
 };
 
@@ -285,7 +307,8 @@ struct rdmig_action {
     uint64_t offset_bytes;
     uint64_t remote_addr;
     uint32_t block_index;
-    uint32_t region; /* names a memory region: the number of its first chunk, counted over all blocks */
+    uint32_t
+        region; /* names a memory region: the number of its first chunk, counted over all blocks */
     uint32_t rkey;
     uint32_t capability_flags;
     uint8_t fill_value;
@@ -299,7 +322,8 @@ struct rdmig_conn_counters {
     uint64_t bytes_zero;       /* by COMPRESS */
     uint64_t bytes_stream;     /* in QEMU_FILE messages */
     uint64_t control_messages; /* sent and received */
-    uint64_t round_trips;      /* source: waits for an answer or a READY that stood between two commands */
+    uint64_t
+        round_trips; /* source: waits for an answer or a READY that stood between two commands */
     uint64_t registrations;
     uint64_t writes; /* RDMA Writes posted */
     uint64_t rounds;
@@ -308,40 +332,46 @@ struct rdmig_conn_counters {
 struct rdmig_conn;
 
 /*
- * Bytes of memory a connection needs; 0 when config is out of its limits. The memory must be aligned for uint64_t.
- * It does not depend on the size of the guest.
+ * Bytes of memory a connection needs; 0 when config is out of its limits. The memory must be
+ * aligned for uint64_t. It does not depend on the size of the guest.
  */
 size_t rdmig_conn_footprint_bytes(const struct rdmig_conn_config *config);
 
-/* Bytes of control memory: message slots the hardware reads and writes. Aligned to RDMIG_CONTROL_MEMORY_ALIGNMENT. */
+/* Bytes of control memory: message slots the hardware reads and writes. Aligned to
+ * RDMIG_CONTROL_MEMORY_ALIGNMENT. */
 size_t rdmig_conn_control_bytes(void);
 
 /*
- * Bytes of table memory for these blocks: 8 a chunk and some 48 a block (8 MiB a TiB). 0: the list is not usable
- * (no block, too many, a length of 0, chunk numbers beyond 32 bits, address or offset running over 64 bits).
+ * Bytes of table memory for these blocks: 8 a chunk and some 48 a block (8 MiB a TiB). 0: the list
+ * is not usable (no block, too many, a length of 0, chunk numbers beyond 32 bits, address or offset
+ * running over 64 bits).
  */
 size_t rdmig_blocks_footprint_bytes(const struct rdmig_block *blocks, uint32_t block_count);
 
 /*
- * Makes a connection in memory. -INVALID: config outside its limits, memory too small or misaligned; *out is NULL then.
- * After success the memory belongs to the connection until deinit. Phase IDLE.
+ * Makes a connection in memory. -INVALID: config outside its limits, memory too small or
+ * misaligned; *out is NULL then. After success the memory belongs to the connection until deinit.
+ * Phase IDLE.
  */
-int rdmig_conn_init(struct rdmig_conn **out, const struct rdmig_conn_config *config, void *memory, size_t memory_bytes,
-                    void *control_memory, size_t control_bytes, uint64_t now_ns);
+int rdmig_conn_init(struct rdmig_conn **out, const struct rdmig_conn_config *config, void *memory,
+                    size_t memory_bytes, void *control_memory, size_t control_bytes,
+                    uint64_t now_ns);
 
 /*
- * The only input. 0: taken. -AGAIN: no room (STREAM_WRITTEN, RANGE_PUSHED), or the region is in use (UNREGISTER):
- * drain, feed completions, try again. -STATE: not in this phase or role. -INVALID: an argument out of its limits or
- * a tag that is not out. -FAILED: an application event on a failed connection. What is refused has changed nothing but
- * the time. A peer's or the hardware's misbehaviour is no refusal: the step is taken and the connection fails
- * (clauses E1, E2).
+ * The only input. 0: taken. -AGAIN: no room (STREAM_WRITTEN, RANGE_PUSHED), or the region is in use
+ * (UNREGISTER): drain, feed completions, try again. -STATE: not in this phase or role. -INVALID: an
+ * argument out of its limits or a tag that is not out. -FAILED: an application event on a failed
+ * connection. What is refused has changed nothing but the time. A peer's or the hardware's
+ * misbehaviour is no refusal: the step is taken and the connection fails (clauses E1, E2).
  */
 int rdmig_conn_step(struct rdmig_conn *conn, const struct rdmig_event *event);
 
-/* The only output. True: *action is to be carried out now, before any later one. False: nothing to do until the next step. */
+/* The only output. True: *action is to be carried out now, before any later one. False: nothing to
+ * do until the next step. */
 bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 
-/* When to step with TIME_PASSED at the latest; RDMIG_NO_DEADLINE: never. Changes with every step and action. */
+/* When to step with TIME_PASSED at the latest; RDMIG_NO_DEADLINE: never. Changes with every step
+ * and action. */
 uint64_t rdmig_conn_deadline_ns(const struct rdmig_conn *conn);
 
 enum rdmig_phase rdmig_conn_phase(const struct rdmig_conn *conn);
@@ -349,10 +379,12 @@ enum rdmig_phase rdmig_conn_phase(const struct rdmig_conn *conn);
 /* The first cause, from the moment the connection fails; NULL: it has not. Valid until deinit. */
 const struct rdmig_failure *rdmig_conn_failure(const struct rdmig_conn *conn);
 
-/* Agreed capabilities; 0 before ESTABLISHED (source) or CONNECT_REQUESTED (destination). Clause W2. */
+/* Agreed capabilities; 0 before ESTABLISHED (source) or CONNECT_REQUESTED (destination). Clause W2.
+ */
 uint32_t rdmig_conn_capability_flags(const struct rdmig_conn *conn);
 
-/* Source: stream bytes that STREAM_WRITTEN takes now; 0: none at the moment (a later step may make room). */
+/* Source: stream bytes that STREAM_WRITTEN takes now; 0: none at the moment (a later step may make
+ * room). */
 uint64_t rdmig_conn_stream_room_bytes(const struct rdmig_conn *conn);
 
 /* Source: ranges that RANGE_PUSHED takes now. */
@@ -363,10 +395,12 @@ uint64_t rdmig_conn_bytes_pending(const struct rdmig_conn *conn);
 
 void rdmig_conn_counters(const struct rdmig_conn *conn, struct rdmig_conn_counters *out);
 
-/* Checks every invariant the core knows of itself; NULL: all hold, otherwise the name of the one that does not. */
+/* Checks every invariant the core knows of itself; NULL: all hold, otherwise the name of the one
+ * that does not. */
 const char *rdmig_conn_check(const struct rdmig_conn *conn);
 
-/* Ends the connection's use of its memory. Only in IDLE or CLOSED: -STATE otherwise, since hardware may own slots. */
+/* Ends the connection's use of its memory. Only in IDLE or CLOSED: -STATE otherwise, since hardware
+ * may own slots. */
 int rdmig_conn_deinit(struct rdmig_conn *conn);
 
 /* Names for people, logs and reports; never NULL, "unknown" outside the enums. */
@@ -378,8 +412,8 @@ const char *rdmig_event_name(enum rdmig_event_kind kind);
 const char *rdmig_action_name(enum rdmig_action_kind kind);
 
 /*
- * One line of text, no pointers, always terminated when capacity_bytes > 0; returns the full line's length like
- * snprintf. Equal lines mean equal events or actions, payload bytes excepted.
+ * One line of text, no pointers, always terminated when capacity_bytes > 0; returns the full line's
+ * length like snprintf. Equal lines mean equal events or actions, payload bytes excepted.
  */
 size_t rdmig_event_format(const struct rdmig_event *event, char *text, size_t capacity_bytes);
 size_t rdmig_action_format(const struct rdmig_action *action, char *text, size_t capacity_bytes);

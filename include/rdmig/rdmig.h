@@ -1,37 +1,43 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * rdmig: moves a running virtual machine to another host over RDMA, speaking QEMU's RDMA migration protocol, version 1.
+ * rdmig: moves a running virtual machine to another host over RDMA, speaking QEMU's RDMA migration
+ * protocol, version 1.
  *
- * A VMM makes a source handle where the guest runs and a destination handle where it is to run. Each handle has one
- * descriptor to poll and one function to call when it is readable; that function never blocks. There is no thread, no
- * callback and no global state. Who has a thread to spare calls the _wait functions instead.
+ * A VMM makes a source handle where the guest runs and a destination handle where it is to run.
+ * Each handle has one descriptor to poll and one function to call when it is readable; that
+ * function never blocks. There is no thread, no callback and no global state. Who has a thread to
+ * spare calls the _wait functions instead.
  *
  * Source, in order:
  *   rdmig_source_create()                       connects in the background
  *   until state IDLE: poll, rdmig_source_process()
- *   rounds: dirty log -> rdmig_source_mark_dirty(); rdmig_source_start_round(); process until IDLE again;
- *           until rdmig_source_converged()
- *   stop the guest; rdmig_source_guest_stopped(); last mark_dirty and round; rdmig_source_stream_write() the device state;
- *   rdmig_source_finish(); process until COMPLETED: the destination owns the guest. FAILED or CANCELLED: the source does.
+ *   rounds: dirty log -> rdmig_source_mark_dirty(); rdmig_source_start_round(); process until IDLE
+ * again; until rdmig_source_converged() stop the guest; rdmig_source_guest_stopped(); last
+ * mark_dirty and round; rdmig_source_stream_write() the device state; rdmig_source_finish();
+ * process until COMPLETED: the destination owns the guest. FAILED or CANCELLED: the source does.
  *
  * Destination, in order:
  *   rdmig_destination_create()                  listens
  *   poll, rdmig_destination_process(), rdmig_destination_stream_read() what has come
- *   state PREPARED: everything is here; load the device state, then rdmig_destination_confirm() (or _cancel())
- *   state COMPLETED: the guest is this end's: run it. FAILED or CANCELLED: it is not, throw it away.
+ *   state PREPARED: everything is here; load the device state, then rdmig_destination_confirm() (or
+ * _cancel()) state COMPLETED: the guest is this end's: run it. FAILED or CANCELLED: it is not,
+ * throw it away.
  *
- * Who owns the guest: exactly one end. The source gives it up at the moment its last message has been delivered, which
- * it sends only after the destination has confirmed; the destination owns it when that message arrives. Should the
- * connection die between these two moments, the source fails with HANDOVER_UNKNOWN: it must not run the guest before a
- * person (or a fencing agent) has made sure that the destination does not.
+ * Who owns the guest: exactly one end. The source gives it up at the moment its last message has
+ * been delivered, which it sends only after the destination has confirmed; the destination owns it
+ * when that message arrives. Should the connection die between these two moments, the source fails
+ * with HANDOVER_UNKNOWN: it must not run the guest before a person (or a fencing agent) has made
+ * sure that the destination does not.
  *
- * Memory: guest RAM stays the caller's. From create until destroy it must stay mapped at the same place: the hardware
- * reads it (source) or writes it (destination). Strings and lists given to create are copied.
+ * Memory: guest RAM stays the caller's. From create until destroy it must stay mapped at the same
+ * place: the hardware reads it (source) or writes it (destination). Strings and lists given to
+ * create are copied.
  *
  * Threads: a handle may be used by one thread at a time; different handles are independent.
  *
- * Results: 0 or a count on success; a negated enum rdmig_result otherwise (rdmig_result_text() names it). A call that
- * returned -RDMIG_E_STATE, -AGAIN or -INVALID has changed nothing. Clauses: docs/protocol.md.
+ * Results: 0 or a count on success; a negated enum rdmig_result otherwise (rdmig_result_text()
+ * names it). A call that returned -RDMIG_E_STATE, -AGAIN or -INVALID has changed nothing. Clauses:
+ * docs/protocol.md.
  */
 #ifndef RDMIG_RDMIG_H
 #define RDMIG_RDMIG_H
@@ -67,49 +73,59 @@ struct rdmig_ram_block {
 };
 
 enum rdmig_stream_format {
-    RDMIG_STREAM_NATIVE, /* between two rdmig ends: block names, state bytes and hand-over are framed by the library */
-    RDMIG_STREAM_QEMU    /* the caller's stream is QEMU's own, hooks and all, and goes over the wire as it is */
+    RDMIG_STREAM_NATIVE, /* between two rdmig ends: block names, state bytes and hand-over are
+                            framed by the library */
+    RDMIG_STREAM_QEMU /* the caller's stream is QEMU's own, hooks and all, and goes over the wire as
+                         it is */
 };
 
-/* Zero-filled members get the default in brackets. All limits in milliseconds: 0 = default, UINT32_MAX = none. */
+/* Zero-filled members get the default in brackets. All limits in milliseconds: 0 = default,
+ * UINT32_MAX = none. */
 struct rdmig_options {
-    size_t struct_bytes; /* sizeof(struct rdmig_options) */
+    size_t struct_bytes;                    /* sizeof(struct rdmig_options) */
     enum rdmig_stream_format stream_format; /* source; a destination finds out by itself */
-    bool pin_all;                   /* source: ask for all RAM to be registered at the start */
-    bool refuse_pin_all;            /* destination: answer a request for pin-all with dynamic registration */
-    bool report_rounds;             /* destination: stop in state ROUND_ENDED after each round until _resume() */
-    uint32_t run_chunk_count;       /* source: chunks of 1 MiB in one registration at the most [64] */
-    uint32_t register_batch_count;  /* source: runs in one REGISTER_REQUEST at the most [1] */
-    uint32_t downtime_target_ms;    /* source: converged() when the rest can be sent in this time [300] */
+    bool pin_all;        /* source: ask for all RAM to be registered at the start */
+    bool refuse_pin_all; /* destination: answer a request for pin-all with dynamic registration */
+    bool
+        report_rounds; /* destination: stop in state ROUND_ENDED after each round until _resume() */
+    uint32_t run_chunk_count; /* source: chunks of 1 MiB in one registration at the most [64] */
+    uint32_t register_batch_count; /* source: runs in one REGISTER_REQUEST at the most [1] */
+    uint32_t
+        downtime_target_ms; /* source: converged() when the rest can be sent in this time [300] */
     uint64_t bandwidth_bytes_per_s; /* source: cap on RAM and stream [0: none] */
     uint32_t time_limit_ms;         /* whole migration, from the first connection on [none] */
-    uint32_t connect_timeout_ms;    /* source: all addresses together; destination: accept until established [20000] */
+    uint32_t connect_timeout_ms;    /* source: all addresses together; destination: accept until
+                                       established [20000] */
     uint32_t reply_timeout_ms;      /* any answer or completion [60000] */
-    uint32_t probe_interval_ms;     /* silence after which the peer's hardware is asked whether it lives [5000] */
-    uint32_t idle_timeout_ms;       /* destination: silence after which the source is given up [none] */
+    uint32_t probe_interval_ms; /* silence after which the peer's hardware is asked whether it lives
+                                   [5000] */
+    uint32_t idle_timeout_ms;   /* destination: silence after which the source is given up [none] */
 };
 
 /* Numbers of a migration so far. Bytes; times in nanoseconds since the connection was made. */
 struct rdmig_progress {
-    uint64_t bytes_total;     /* sum of the blocks' lengths; 0 before they are known */
-    uint64_t bytes_dirty;     /* source: still to be sent */
-    uint64_t bytes_written;   /* source: by RDMA Writes */
-    uint64_t bytes_zero;      /* by COMPRESS */
-    uint64_t bytes_stream;    /* of the byte stream as it went over the wire */
-    uint64_t rounds;          /* REGISTER_FINISHED sent or received */
+    uint64_t bytes_total;      /* sum of the blocks' lengths; 0 before they are known */
+    uint64_t bytes_dirty;      /* source: still to be sent */
+    uint64_t bytes_written;    /* source: by RDMA Writes */
+    uint64_t bytes_zero;       /* by COMPRESS */
+    uint64_t bytes_stream;     /* of the byte stream as it went over the wire */
+    uint64_t rounds;           /* REGISTER_FINISHED sent or received */
     uint64_t control_messages; /* sent and received */
-    uint64_t round_trips;     /* source: waits for an answer or READY */
-    uint64_t registrations;   /* memory regions made for RAM */
-    uint64_t pinned_bytes;    /* registered now, control memory included */
+    uint64_t round_trips;      /* source: waits for an answer or READY */
+    uint64_t registrations;    /* memory regions made for RAM */
+    uint64_t pinned_bytes;     /* registered now, control memory included */
     uint64_t pinned_bytes_max;
-    uint64_t setup_ns;        /* from create (source) or the request (destination) until the blocks were exchanged */
-    uint64_t total_ns;        /* until now or the end */
-    uint64_t downtime_ns;     /* source: from guest_stopped() until completed; destination: from the last round's end */
+    uint64_t setup_ns;    /* from create (source) or the request (destination) until the blocks were
+                             exchanged */
+    uint64_t total_ns;    /* until now or the end */
+    uint64_t downtime_ns; /* source: from guest_stopped() until completed; destination: from the
+                             last round's end */
     uint64_t throughput_bytes_per_s; /* source: RAM covered in the rounds so far, measured */
-    bool is_pin_all;          /* what was agreed on */
+    bool is_pin_all;                 /* what was agreed on */
 };
 
-/* ------------------------------------------------------------------------------------------------ source */
+/* ------------------------------------------------------------------------------------------------
+ * source */
 
 enum rdmig_source_state {
     RDMIG_SOURCE_CONNECTING, /* addresses, connection, block exchange (native) */
@@ -125,10 +141,10 @@ enum rdmig_source_state {
 struct rdmig_source;
 
 /*
- * Makes a source that connects to host:service, trying every address the name has. options may be NULL.
- * Looks the name up before it returns (numeric addresses never block); everything after that is asynchronous.
- * All pages of all blocks start out dirty. On error *out is NULL and *error (may be NULL) tells why: ADDRESS, DEVICE,
- * MEMORY, or -INVALID for a bad block list or options.
+ * Makes a source that connects to host:service, trying every address the name has. options may be
+ * NULL. Looks the name up before it returns (numeric addresses never block); everything after that
+ * is asynchronous. All pages of all blocks start out dirty. On error *out is NULL and *error (may
+ * be NULL) tells why: ADDRESS, DEVICE, MEMORY, or -INVALID for a bad block list or options.
  */
 int rdmig_source_create(struct rdmig_source **out, const char *host, const char *service,
                         const struct rdmig_ram_block *blocks, uint32_t block_count,
@@ -137,53 +153,63 @@ int rdmig_source_create(struct rdmig_source **out, const char *host, const char 
 /* The descriptor to poll for reading; the same from create to destroy. Do not read or close it. */
 int rdmig_source_fd(const struct rdmig_source *source);
 
-/* Does what there is to do and returns; never blocks. Call it when the fd is readable; harmless at any time. Returns 0. */
+/* Does what there is to do and returns; never blocks. Call it when the fd is readable; harmless at
+ * any time. Returns 0. */
 int rdmig_source_process(struct rdmig_source *source);
 
 /*
- * For who has a thread to spare: processes until the state is another than `state`, or timeout_ms (UINT32_MAX: none)
- * have passed. Returns 0, or -AGAIN after the timeout. Returns early with -SYSTEM when interrupted by a signal.
+ * For who has a thread to spare: processes until the state is another than `state`, or timeout_ms
+ * (UINT32_MAX: none) have passed. Returns 0, or -AGAIN after the timeout. Returns early with
+ * -SYSTEM when interrupted by a signal.
  */
-int rdmig_source_wait(struct rdmig_source *source, enum rdmig_source_state state, uint32_t timeout_ms);
+int rdmig_source_wait(struct rdmig_source *source, enum rdmig_source_state state,
+                      uint32_t timeout_ms);
 
 enum rdmig_source_state rdmig_source_state(const struct rdmig_source *source);
 
 /*
- * Marks pages dirty that a dirty log reports: bit i%64 of words[i/64] is page first_page + i of the block, as in
- * KVM_GET_DIRTY_LOG. first_page must be a multiple of 64; words holds (page_count + 63) / 64 words, read during the call.
- * The guest's log must have been cleared before the call returns from KVM, so that later writes show up in the next one.
- * Any state but an end; during a round the marks count for the next one unless the round has yet to come to them.
+ * Marks pages dirty that a dirty log reports: bit i%64 of words[i/64] is page first_page + i of the
+ * block, as in KVM_GET_DIRTY_LOG. first_page must be a multiple of 64; words holds (page_count +
+ * 63) / 64 words, read during the call. The guest's log must have been cleared before the call
+ * returns from KVM, so that later writes show up in the next one. Any state but an end; during a
+ * round the marks count for the next one unless the round has yet to come to them.
  */
-int rdmig_source_mark_dirty(struct rdmig_source *source, uint32_t block_index, const uint64_t *words,
-                            uint64_t first_page, uint64_t page_count);
+int rdmig_source_mark_dirty(struct rdmig_source *source, uint32_t block_index,
+                            const uint64_t *words, uint64_t first_page, uint64_t page_count);
 /* The same for one range of bytes, rounded outwards to pages. */
-int rdmig_source_mark_range(struct rdmig_source *source, uint32_t block_index, uint64_t offset_bytes,
-                            uint64_t length_bytes);
+int rdmig_source_mark_range(struct rdmig_source *source, uint32_t block_index,
+                            uint64_t offset_bytes, uint64_t length_bytes);
 
 /*
- * State IDLE: sends every dirty page (zero pages as COMPRESS), then ends the round (clauses R5, C10); state SENDING until then.
- * In a QEMU stream the caller has written the hook before.
+ * State IDLE: sends every dirty page (zero pages as COMPRESS), then ends the round (clauses R5,
+ * C10); state SENDING until then. In a QEMU stream the caller has written the hook before.
  */
 int rdmig_source_start_round(struct rdmig_source *source);
 
 /*
- * The other way to run a round, for VMMs that walk pages themselves: begin, push ranges as they come, end.
- * push returns -AGAIN when there is no room: process until it fits. Pushed ranges are no longer dirty.
+ * The other way to run a round, for VMMs that walk pages themselves: begin, push ranges as they
+ * come, end. push returns -AGAIN when there is no room: process until it fits. Pushed ranges are no
+ * longer dirty.
  */
 int rdmig_source_begin_round(struct rdmig_source *source);
-int rdmig_source_push(struct rdmig_source *source, uint32_t block_index, uint64_t offset_bytes, uint64_t length_bytes);
+int rdmig_source_push(struct rdmig_source *source, uint32_t block_index, uint64_t offset_bytes,
+                      uint64_t length_bytes);
 int rdmig_source_end_round(struct rdmig_source *source);
 
 /*
- * State IDLE: adds bytes to the stream, in any portions. Returns how many were taken (0: none at the moment, poll and try again) or
- * a negated result. They arrive in order; nothing is framed in a QEMU stream, the destination sees a plain byte sequence.
+ * State IDLE: adds bytes to the stream, in any portions. Returns how many were taken (0: none at
+ * the moment, poll and try again) or a negated result. They arrive in order; nothing is framed in a
+ * QEMU stream, the destination sees a plain byte sequence.
  */
-int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes, uint64_t length_bytes);
+int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes,
+                                  uint64_t length_bytes);
 
-/* QEMU stream only: sends RAM_BLOCKS_REQUEST; call it once, after the first hook has been written. State CONNECTING until answered. */
+/* QEMU stream only: sends RAM_BLOCKS_REQUEST; call it once, after the first hook has been written.
+ * State CONNECTING until answered. */
 int rdmig_source_exchange_blocks(struct rdmig_source *source);
 
-/* Nanoseconds that sending what is dirty now would take at the measured rate; UINT64_MAX before anything was measured. */
+/* Nanoseconds that sending what is dirty now would take at the measured rate; UINT64_MAX before
+ * anything was measured. */
 uint64_t rdmig_source_downtime_estimate_ns(const struct rdmig_source *source);
 /* True when that is at most the downtime target: stop the guest now. */
 bool rdmig_source_converged(const struct rdmig_source *source);
@@ -194,8 +220,8 @@ int rdmig_source_guest_stopped(struct rdmig_source *source);
 int rdmig_source_finish(struct rdmig_source *source);
 
 /*
- * Gives up, in any state: CANCELLED follows within the close time limit (2 s). Once the hand-over is on its way it can't be
- * taken back: -STATE, and the outcome comes by itself.
+ * Gives up, in any state: CANCELLED follows within the close time limit (2 s). Once the hand-over
+ * is on its way it can't be taken back: -STATE, and the outcome comes by itself.
  */
 int rdmig_source_cancel(struct rdmig_source *source);
 
@@ -203,19 +229,23 @@ int rdmig_source_cancel(struct rdmig_source *source);
 const struct rdmig_error *rdmig_source_error(const struct rdmig_source *source);
 void rdmig_source_progress(const struct rdmig_source *source, struct rdmig_progress *out);
 
-/* Frees everything at once, in any state, without waiting for the peer; takes the guest's memory out of the hardware's reach. NULL is fine. */
+/* Frees everything at once, in any state, without waiting for the peer; takes the guest's memory
+ * out of the hardware's reach. NULL is fine. */
 void rdmig_source_destroy(struct rdmig_source *source);
 
-/* ------------------------------------------------------------------------------------------- destination */
+/* -------------------------------------------------------------------------------------------
+ * destination */
 
 enum rdmig_destination_state {
     RDMIG_DESTINATION_LISTENING,
     RDMIG_DESTINATION_CONNECTED,     /* a source is there; its blocks are not known yet */
-    RDMIG_DESTINATION_BLOCKS_NEEDED, /* they are: rdmig_destination_announced(), then _provide_blocks() */
+    RDMIG_DESTINATION_BLOCKS_NEEDED, /* they are: rdmig_destination_announced(), then
+                                        _provide_blocks() */
     RDMIG_DESTINATION_RECEIVING,
     RDMIG_DESTINATION_ROUND_ENDED, /* options.report_rounds: look, then _resume() */
-    RDMIG_DESTINATION_PREPARED,    /* native: all is here, waiting for _confirm(). QEMU stream: the source has left in
-                                      order; read the rest, judge the stream's end, then _confirm() or _cancel() */
+    RDMIG_DESTINATION_PREPARED,    /* native: all is here, waiting for _confirm(). QEMU stream: the
+                                      source has left in    order; read the rest, judge the stream's end,
+                                      then _confirm() or _cancel() */
     RDMIG_DESTINATION_CONFIRMING,
     RDMIG_DESTINATION_CANCELLING,
     RDMIG_DESTINATION_COMPLETED, /* this end owns the guest */
@@ -226,51 +256,60 @@ enum rdmig_destination_state {
 struct rdmig_destination;
 
 /*
- * Listens on host:service; takes one migration. blocks: matched by name with the source's, each must be there with the
- * same length; block_count 0: the source's list is announced in state BLOCKS_NEEDED. Errors as for the source.
+ * Listens on host:service; takes one migration. blocks: matched by name with the source's, each
+ * must be there with the same length; block_count 0: the source's list is announced in state
+ * BLOCKS_NEEDED. Errors as for the source.
  */
 int rdmig_destination_create(struct rdmig_destination **out, const char *host, const char *service,
                              const struct rdmig_ram_block *blocks, uint32_t block_count,
                              const struct rdmig_options *options, struct rdmig_error *error);
 int rdmig_destination_fd(const struct rdmig_destination *destination);
 int rdmig_destination_process(struct rdmig_destination *destination);
-int rdmig_destination_wait(struct rdmig_destination *destination, enum rdmig_destination_state state,
-                           uint32_t timeout_ms);
+int rdmig_destination_wait(struct rdmig_destination *destination,
+                           enum rdmig_destination_state state, uint32_t timeout_ms);
 enum rdmig_destination_state rdmig_destination_state(const struct rdmig_destination *destination);
 
 /* The port it listens on (useful with service "0"). */
 uint16_t rdmig_destination_port(const struct rdmig_destination *destination);
 
-/* From BLOCKS_NEEDED on: the source's blocks in its order; name and length only. The list is the library's. */
-const struct rdmig_ram_block *rdmig_destination_announced(const struct rdmig_destination *destination,
-                                                          uint32_t *block_count);
+/* From BLOCKS_NEEDED on: the source's blocks in its order; name and length only. The list is the
+ * library's. */
+const struct rdmig_ram_block *
+rdmig_destination_announced(const struct rdmig_destination *destination, uint32_t *block_count);
 /* State BLOCKS_NEEDED: memory for them, matched by name. */
-int rdmig_destination_provide_blocks(struct rdmig_destination *destination, const struct rdmig_ram_block *blocks,
-                                     uint32_t block_count);
+int rdmig_destination_provide_blocks(struct rdmig_destination *destination,
+                                     const struct rdmig_ram_block *blocks, uint32_t block_count);
 
 /*
- * Reads stream bytes that have come, at most capacity_bytes; 0: none at the moment. Unread bytes hold the source back,
- * so read when process() has run. Native: the bytes the source's VMM wrote. QEMU stream: the whole stream.
+ * Reads stream bytes that have come, at most capacity_bytes; 0: none at the moment. Unread bytes
+ * hold the source back, so read when process() has run. Native: the bytes the source's VMM wrote.
+ * QEMU stream: the whole stream.
  */
-int64_t rdmig_destination_stream_read(struct rdmig_destination *destination, void *bytes, uint64_t capacity_bytes);
+int64_t rdmig_destination_stream_read(struct rdmig_destination *destination, void *bytes,
+                                      uint64_t capacity_bytes);
 /* Bytes of the stream read so far, plus those that can be read now. */
 uint64_t rdmig_destination_stream_available_bytes(const struct rdmig_destination *destination);
-/* True when the peer speaks QEMU's own stream; known from CONNECTED's first bytes on, false before. */
+/* True when the peer speaks QEMU's own stream; known from CONNECTED's first bytes on, false before.
+ */
 bool rdmig_destination_is_qemu_stream(const struct rdmig_destination *destination);
-/* Position in the stream (as it goes over the wire) of the last round's commands: its hook ends there. State ROUND_ENDED. */
+/* Position in the stream (as it goes over the wire) of the last round's commands: its hook ends
+ * there. State ROUND_ENDED. */
 uint64_t rdmig_destination_round_position_bytes(const struct rdmig_destination *destination);
 /* State ROUND_ENDED: go on. */
 int rdmig_destination_resume(struct rdmig_destination *destination);
 
-/* State PREPARED: the state is loaded, this end can run the guest. COMPLETED, or FAILED, follows. */
+/* State PREPARED: the state is loaded, this end can run the guest. COMPLETED, or FAILED, follows.
+ */
 int rdmig_destination_confirm(struct rdmig_destination *destination);
 /* Gives up in any state: the source is told and keeps its guest. -STATE once confirmed. */
 int rdmig_destination_cancel(struct rdmig_destination *destination);
 const struct rdmig_error *rdmig_destination_error(const struct rdmig_destination *destination);
-void rdmig_destination_progress(const struct rdmig_destination *destination, struct rdmig_progress *out);
+void rdmig_destination_progress(const struct rdmig_destination *destination,
+                                struct rdmig_progress *out);
 void rdmig_destination_destroy(struct rdmig_destination *destination);
 
-/* ------------------------------------------------------------------------------------------------ devices */
+/* ------------------------------------------------------------------------------------------------
+ * devices */
 
 struct rdmig_device_gid {
     uint32_t index;
@@ -280,9 +319,9 @@ struct rdmig_device_gid {
 struct rdmig_device_port {
     uint32_t number;
     bool is_active;
-    bool is_ethernet;            /* link layer: Ethernet (RoCE, iWARP) or InfiniBand */
+    bool is_ethernet; /* link layer: Ethernet (RoCE, iWARP) or InfiniBand */
     uint32_t mtu_active_bytes;
-    uint32_t gid_count;          /* all of them, the first 16 below */
+    uint32_t gid_count; /* all of them, the first 16 below */
     struct rdmig_device_gid gids[16];
 };
 
@@ -300,10 +339,12 @@ struct rdmig_device {
     char reason[160]; /* if not usable: why not */
 };
 
-/* Fills up to capacity devices, returns how many there are (may be more), or a negated result with *error filled. */
+/* Fills up to capacity devices, returns how many there are (may be more), or a negated result with
+ * *error filled. */
 int rdmig_devices_list(struct rdmig_device *devices, uint32_t capacity, struct rdmig_error *error);
 
-/* RLIMIT_MEMLOCK of this process in bytes; UINT64_MAX: no limit, or the process has CAP_IPC_LOCK. */
+/* RLIMIT_MEMLOCK of this process in bytes; UINT64_MAX: no limit, or the process has CAP_IPC_LOCK.
+ */
 uint64_t rdmig_memlock_limit_bytes(void);
 
 #ifdef __cplusplus

@@ -14,7 +14,8 @@ static uint64_t count_chunks(const struct rdmig_block *blocks, uint32_t block_co
     for (uint32_t i = 0; i < block_count; i++) {
         const uint64_t length_bytes = blocks[i].length_bytes;
 
-        /* Sums that stay below 2^64 here let all later arithmetic on positions go without checks (clause B3). */
+        /* Sums that stay below 2^64 here let all later arithmetic on positions go without checks
+         * (clause B3). */
         if (length_bytes == 0 || blocks[i].host_addr > UINT64_MAX - length_bytes ||
             blocks[i].ram_offset_bytes > UINT64_MAX - length_bytes)
             return 0;
@@ -73,8 +74,9 @@ union chunk *blocks_chunk(struct rdmig_conn *conn, uint32_t block_index, uint32_
 }
 
 /* Fills in a REGISTER or DEREGISTER of a run, cut at the block's end (clause R1). */
-void blocks_region_action(const struct rdmig_conn *conn, enum rdmig_action_kind kind, uint32_t block_index,
-                          uint32_t chunk_index, uint32_t chunk_count, struct rdmig_action *action)
+void blocks_region_action(const struct rdmig_conn *conn, enum rdmig_action_kind kind,
+                          uint32_t block_index, uint32_t chunk_index, uint32_t chunk_count,
+                          struct rdmig_action *action)
 {
     const struct block *block = blocks_at(conn, block_index);
     const uint64_t start_bytes = chunk_index * RDMIG_CHUNK_BYTES;

@@ -38,7 +38,8 @@ static const char *check_source(const struct rdmig_conn *conn)
     uint64_t queued_bytes = 0;
 
     for (uint32_t i = 0; i < source->range_count; i++) {
-        const struct range *range = &source->ranges[(source->range_head + i) % RDMIG_RANGE_QUEUE_COUNT];
+        const struct range *range =
+            &source->ranges[(source->range_head + i) % RDMIG_RANGE_QUEUE_COUNT];
 
         if (range->state != STEP_DONE)
             queued_bytes += range->span.end_bytes - range->span.start_bytes;
@@ -51,7 +52,8 @@ static const char *check_source(const struct rdmig_conn *conn)
         return "stream bytes fit their message";
     if ((source->stream_slot != NO_SLOT) != (source->stream_bytes > 0))
         return "a stream slot is held exactly while it has bytes";
-    if (source->run_count > RDMIG_REGISTER_BATCH_MAX || source->asked_count > RDMIG_REGISTER_BATCH_MAX)
+    if (source->run_count > RDMIG_REGISTER_BATCH_MAX ||
+        source->asked_count > RDMIG_REGISTER_BATCH_MAX)
         return "no more runs than a batch holds";
     if (source->round == ROUND_NONE && source->range_count != 0)
         return "ranges belong to a round";
@@ -79,7 +81,8 @@ const char *rdmig_conn_check(const struct rdmig_conn *conn)
 {
     if (conn->work_head - conn->work_tail > conn->config.send_queue_depth)
         return "no more work than the send queue holds";
-    if (count_slots(conn->send_slots, RDMIG_SEND_SLOT_COUNT, SLOT_HARDWARE) != count_sends_out(conn))
+    if (count_slots(conn->send_slots, RDMIG_SEND_SLOT_COUNT, SLOT_HARDWARE) !=
+        count_sends_out(conn))
         return "send slots in hardware are the SENDs that are out";
     if ((conn->phase == RDMIG_PHASE_FAILING) && conn->failure.reason == RDMIG_REASON_NONE)
         return "what fails has a reason";

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Taking a connection down, in order or after a failure (clauses E3, E4, E6): ERROR, DISCONNECT, all tags back, CLOSED. */
+/* Taking a connection down, in order or after a failure (clauses E3, E4, E6): ERROR, DISCONNECT,
+ * all tags back, CLOSED. */
 #include "internal.h"
 
 void closing_begin(struct rdmig_conn *conn, enum closing stage)
@@ -92,7 +93,8 @@ void closing_disconnected(struct rdmig_conn *conn)
         enter(conn, CLOSING_DISCONNECT_DUE);
 }
 
-/* While ERROR waits for a credit, a READY is still of use; an ERROR from there makes ours needless. The slot stays ours. */
+/* While ERROR waits for a credit, a READY is still of use; an ERROR from there makes ours needless.
+ * The slot stays ours. */
 void closing_received(struct rdmig_conn *conn, uint32_t slot)
 {
     struct wire_header header;
@@ -100,7 +102,8 @@ void closing_received(struct rdmig_conn *conn, uint32_t slot)
     uint64_t actual;
 
     if (conn->closing != CLOSING_ERROR_DUE ||
-        wire_read_header(conn_message(conn, slot), conn->recv_bytes[slot], &header, &expected, &actual))
+        wire_read_header(conn_message(conn, slot), conn->recv_bytes[slot], &header, &expected,
+                         &actual))
         return;
     if (header.type == RDMIG_MESSAGE_ERROR)
         enter(conn, CLOSING_DISCONNECT_DUE);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The connection: making it, handing events to who they concern, the timers, the first cause of a failure. */
+/* The connection: making it, handing events to who they concern, the timers, the first cause of a
+ * failure. */
 #include "internal.h"
 
 #define MILLISECOND UINT64_C(1000000)
@@ -28,9 +29,12 @@ static bool complete_config(const struct rdmig_conn_config *given, struct rdmig_
         out->close_timeout_ns = 2 * SECOND; /* closing must end: there is no "no limit" for it */
     return (given->role == RDMIG_ROLE_SOURCE || given->role == RDMIG_ROLE_DESTINATION) &&
            (given->capability_flags & ~RDMIG_CAPABILITY_PIN_ALL) == 0 &&
-           out->run_chunk_count <= RUN_CHUNK_COUNT_MAX && out->register_batch_count <= RDMIG_REGISTER_BATCH_MAX &&
-           out->send_queue_depth >= RDMIG_SEND_QUEUE_MIN && out->send_queue_depth <= RDMIG_SEND_QUEUE_MAX &&
-           out->stream_message_bytes <= RDMIG_STREAM_BYTES_MAX;
+           out->run_chunk_count <= RUN_CHUNK_COUNT_MAX &&
+           out->register_batch_count <= RDMIG_REGISTER_BATCH_MAX &&
+           out->send_queue_depth >= RDMIG_SEND_QUEUE_MIN &&
+           out->send_queue_depth <= RDMIG_SEND_QUEUE_MAX &&
+           out->stream_message_bytes <= RDMIG_STREAM_BYTES_MAX &&
+           out->write_bytes_max <= WRITE_BYTES_MAX;
 }
 
 size_t rdmig_conn_footprint_bytes(const struct rdmig_conn_config *config)
@@ -48,15 +52,17 @@ size_t rdmig_conn_control_bytes(void)
     return (size_t)slot_offset_bytes(true, SEND_SLOT_ERROR) + RDMIG_CONTROL_MEMORY_ALIGNMENT;
 }
 
-int rdmig_conn_init(struct rdmig_conn **out, const struct rdmig_conn_config *config, void *memory, size_t memory_bytes,
-                    void *control_memory, size_t control_bytes, uint64_t now_ns)
+int rdmig_conn_init(struct rdmig_conn **out, const struct rdmig_conn_config *config, void *memory,
+                    size_t memory_bytes, void *control_memory, size_t control_bytes,
+                    uint64_t now_ns)
 {
     const size_t need_bytes = rdmig_conn_footprint_bytes(config);
     struct rdmig_conn *conn = memory;
 
     *out = NULL;
     if (need_bytes == 0 || !memory || !control_memory || memory_bytes < need_bytes ||
-        control_bytes < rdmig_conn_control_bytes() || (uintptr_t)memory % sizeof(uint64_t) != 0)
+        control_bytes < rdmig_conn_control_bytes() || (uintptr_t)memory % sizeof(uint64_t) != 0 ||
+        (uintptr_t)control_memory % RDMIG_CONTROL_MEMORY_ALIGNMENT != 0)
         return -RDMIG_E_INVALID;
     memset(memory, 0, need_bytes);
     (void)complete_config(config, &conn->config);
@@ -85,7 +91,9 @@ int rdmig_conn_deinit(struct rdmig_conn *conn)
 
 void conn_arm(struct rdmig_conn *conn, enum timer timer, uint64_t timeout_ns)
 {
-    const bool is_endless = timeout_ns == 0 || timeout_ns >= RDMIG_NO_DEADLINE - conn->now_ns;
+    /* Of a peer that is gone nothing is awaited any more but the end. */
+    const bool is_endless = timeout_ns == 0 || timeout_ns >= RDMIG_NO_DEADLINE - conn->now_ns ||
+                            (timer != TIMER_CLOSE && conn_is_peer_gone(conn));
 
     conn->timers_ns[timer] = is_endless ? RDMIG_NO_DEADLINE : conn->now_ns + timeout_ns;
 }
@@ -120,6 +128,19 @@ void conn_suspect(struct rdmig_conn *conn)
         conn_arm(conn, TIMER_CAUSE, CAUSE_TIMEOUT_NS);
 }
 
+/* Work came back undone and nobody has said why yet: nothing is posted and nothing concluded
+ * meanwhile (clause E8). */
+bool conn_is_suspected(const struct rdmig_conn *conn)
+{
+    return conn->timers_ns[TIMER_CAUSE] != RDMIG_NO_DEADLINE;
+}
+
+/* The source has left, the destination still has something of it to consume (clause E7). */
+bool conn_is_peer_gone(const struct rdmig_conn *conn)
+{
+    return conn->config.role == RDMIG_ROLE_DESTINATION && conn->u.destination.is_peer_gone;
+}
+
 static void timer_expired(struct rdmig_conn *conn, enum timer timer)
 {
     static const enum rdmig_reason reasons[TIMER_COUNT] = {
@@ -141,21 +162,23 @@ static void timer_expired(struct rdmig_conn *conn, enum timer timer)
 static void check_timers(struct rdmig_conn *conn)
 {
     for (uint32_t i = 0; i < TIMER_COUNT; i++) {
-        if (conn->timers_ns[i] <= conn->now_ns)
+        if (conn->timers_ns[i] != RDMIG_NO_DEADLINE && conn->timers_ns[i] <= conn->now_ns)
             timer_expired(conn, (enum timer)i);
     }
 }
 
 /* ---- failure */
 
-void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason, const struct rdmig_failure *details)
+void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
+               const struct rdmig_failure *details)
 {
     const bool is_peer_gone =
         conn->config.role == RDMIG_ROLE_DESTINATION && conn->u.destination.is_peer_gone;
-    const bool is_sayable = conn->phase == RDMIG_PHASE_RUNNING && !is_peer_gone && reason != RDMIG_REASON_PEER_ERROR &&
-                            reason != RDMIG_REASON_PEER_DISCONNECTED && reason != RDMIG_REASON_CONNECTION_LOST &&
-                            reason != RDMIG_REASON_SEND_FAILED && reason != RDMIG_REASON_WRITE_FAILED &&
-                            reason != RDMIG_REASON_RECV_FAILED;
+    const bool is_sayable =
+        conn->phase == RDMIG_PHASE_RUNNING && !is_peer_gone && reason != RDMIG_REASON_PEER_ERROR &&
+        reason != RDMIG_REASON_PEER_DISCONNECTED && reason != RDMIG_REASON_CONNECTION_LOST &&
+        reason != RDMIG_REASON_SEND_FAILED && reason != RDMIG_REASON_WRITE_FAILED &&
+        reason != RDMIG_REASON_RECV_FAILED && !conn_is_peer_gone(conn);
 
     if (conn->phase == RDMIG_PHASE_FAILING || conn->phase == RDMIG_PHASE_CLOSED ||
         conn->phase == RDMIG_PHASE_FINISHING)
@@ -169,17 +192,20 @@ void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason, const struct r
         conn_disarm(conn, (enum timer)i);
     if (is_sayable)
         closing_begin(conn, CLOSING_ERROR_DUE);
-    else if (reason == RDMIG_REASON_VERSION_UNSUPPORTED || reason == RDMIG_REASON_PRIVATE_DATA_SHORT)
-        closing_begin(conn, conn->config.role == RDMIG_ROLE_SOURCE ? CLOSING_DISCONNECT_DUE : CLOSING_REJECT_DUE);
+    else if (reason == RDMIG_REASON_VERSION_UNSUPPORTED ||
+             reason == RDMIG_REASON_PRIVATE_DATA_SHORT)
+        closing_begin(conn, conn->config.role == RDMIG_ROLE_SOURCE ? CLOSING_DISCONNECT_DUE
+                                                                   : CLOSING_REJECT_DUE);
     else
         closing_begin(conn, CLOSING_DISCONNECT_DUE);
 }
 
-void conn_fail_message(struct rdmig_conn *conn, enum rdmig_reason reason, uint32_t type, uint64_t expected,
-                       uint64_t actual)
+void conn_fail_message(struct rdmig_conn *conn, enum rdmig_reason reason, uint32_t type,
+                       uint64_t expected, uint64_t actual)
 {
     const struct rdmig_failure details = {
-        .message_type = type < RDMIG_MESSAGE_TYPE_COUNT ? (enum rdmig_message_type)type : RDMIG_MESSAGE_NONE,
+        .message_type =
+            type < RDMIG_MESSAGE_TYPE_COUNT ? (enum rdmig_message_type)type : RDMIG_MESSAGE_NONE,
         .block_index = NO_BLOCK,
         .expected = expected,
         .actual = actual,
@@ -219,7 +245,8 @@ static bool take_private_data(struct rdmig_conn *conn, const struct rdmig_event 
     }
     wire_read_private_data(event->bytes, &data);
     if (data.version == 0 || data.version > RDMIG_PROTOCOL_VERSION) {
-        conn_fail_message(conn, RDMIG_REASON_VERSION_UNSUPPORTED, 0, RDMIG_PROTOCOL_VERSION, data.version);
+        conn_fail_message(conn, RDMIG_REASON_VERSION_UNSUPPORTED, 0, RDMIG_PROTOCOL_VERSION,
+                          data.version);
         return false;
     }
     conn->capability_flags = data.flags & conn->config.capability_flags;
@@ -265,8 +292,9 @@ static int unreachable(struct rdmig_conn *conn, const struct rdmig_event *event)
 {
     const struct rdmig_failure details = {.block_index = NO_BLOCK, .os_code = event->os_code};
 
-    conn_fail(conn, event->status == RDMIG_STATUS_REJECTED ? RDMIG_REASON_PEER_REJECTED
-                                                           : RDMIG_REASON_PEER_UNREACHABLE,
+    conn_fail(conn,
+              event->status == RDMIG_STATUS_REJECTED ? RDMIG_REASON_PEER_REJECTED
+                                                     : RDMIG_REASON_PEER_UNREACHABLE,
               &details);
     return RDMIG_OK;
 }
@@ -314,8 +342,8 @@ static int finish(struct rdmig_conn *conn)
     conn->notices = 0;
     for (uint32_t i = 0; i < TIMER_COUNT; i++)
         conn_disarm(conn, (enum timer)i);
-    closing_begin(conn, is_source || conn->u.destination.is_peer_gone ? CLOSING_DISCONNECT_DUE
-                                                                      : CLOSING_PEER_AWAITED);
+    closing_begin(conn, is_source || conn_is_peer_gone(conn) ? CLOSING_DISCONNECT_DUE
+                                                             : CLOSING_PEER_AWAITED);
     return RDMIG_OK;
 }
 
@@ -335,7 +363,8 @@ static int role_event(struct rdmig_conn *conn, const struct rdmig_event *event)
         return -RDMIG_E_FAILED;
     if (conn->phase != RDMIG_PHASE_RUNNING)
         return -RDMIG_E_STATE;
-    return conn->config.role == RDMIG_ROLE_SOURCE ? source_event(conn, event) : destination_event(conn, event);
+    return conn->config.role == RDMIG_ROLE_SOURCE ? source_event(conn, event)
+                                                  : destination_event(conn, event);
 }
 
 static int provide(struct rdmig_conn *conn, const struct rdmig_event *event)
@@ -399,7 +428,8 @@ void conn_notify(struct rdmig_conn *conn, enum rdmig_action_kind kind)
 /* Notices go out in the order of their kinds: at most one of a kind is pending at any time. */
 static bool next_notice(struct rdmig_conn *conn, struct rdmig_action *action)
 {
-    for (uint32_t kind = RDMIG_ACTION_NOTIFY_ESTABLISHED; kind < RDMIG_ACTION_NOTIFY_CLOSED; kind++) {
+    for (uint32_t kind = RDMIG_ACTION_NOTIFY_ESTABLISHED; kind < RDMIG_ACTION_NOTIFY_CLOSED;
+         kind++) {
         if ((conn->notices & 1u << kind) == 0)
             continue;
         conn->notices &= ~(1u << kind);
@@ -416,7 +446,8 @@ static bool next_connecting(struct rdmig_conn *conn, struct rdmig_action *action
     if (!conn->is_answer_due)
         return false;
     conn->is_answer_due = false;
-    action->kind = conn->config.role == RDMIG_ROLE_SOURCE ? RDMIG_ACTION_CONNECT : RDMIG_ACTION_ACCEPT;
+    action->kind =
+        conn->config.role == RDMIG_ROLE_SOURCE ? RDMIG_ACTION_CONNECT : RDMIG_ACTION_ACCEPT;
     action->bytes = conn->private_data;
     action->length = RDMIG_PRIVATE_DATA_BYTES;
     return true;
@@ -426,6 +457,8 @@ static bool next_running(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     if (next_notice(conn, action))
         return true;
+    if (conn_is_suspected(conn))
+        return false;
     if (conn->config.role == RDMIG_ROLE_SOURCE ? source_next_action(conn, action)
                                                : destination_next_action(conn, action))
         return true;
@@ -436,15 +469,21 @@ static bool next_running(struct rdmig_conn *conn, struct rdmig_action *action)
     return true;
 }
 
+static bool can_receive(const struct rdmig_conn *conn)
+{
+    return !conn_is_suspected(conn) && !conn_is_peer_gone(conn);
+}
+
 bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     memset(action, 0, sizeof(*action));
     switch (conn->phase) {
     case RDMIG_PHASE_CONNECTING:
         /* RECVs first: the peer may send as soon as it knows of the connection (clause C1). */
-        return flight_next_recv(conn, action) || next_connecting(conn, action);
+        return (can_receive(conn) && flight_next_recv(conn, action)) ||
+               next_connecting(conn, action);
     case RDMIG_PHASE_RUNNING:
-        return flight_next_recv(conn, action) || next_running(conn, action);
+        return (can_receive(conn) && flight_next_recv(conn, action)) || next_running(conn, action);
     case RDMIG_PHASE_FINISHING:
     case RDMIG_PHASE_FAILING:
         return closing_next_action(conn, action);

@@ -10,7 +10,8 @@ void destination_init(struct rdmig_conn *conn)
 
 /* ---- messages: one cell for each pair of state and type (clause C6) */
 
-typedef void handler(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header);
+typedef void handler(struct rdmig_conn *conn, const uint8_t *data,
+                     const struct wire_header *header);
 
 static void begin(struct rdmig_conn *conn, enum destination_state state, uint32_t entry_count)
 {
@@ -22,14 +23,16 @@ static void begin(struct rdmig_conn *conn, enum destination_state state, uint32_
     destination->entry = STEP_NONE;
 }
 
-static void take_error(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+static void take_error(struct rdmig_conn *conn, const uint8_t *data,
+                       const struct wire_header *header)
 {
     (void)data;
     (void)header;
     conn_fail_message(conn, RDMIG_REASON_PEER_ERROR, 0, 0, 0);
 }
 
-static void take_stream(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+static void take_stream(struct rdmig_conn *conn, const uint8_t *data,
+                        const struct wire_header *header)
 {
     struct destination *destination = &conn->u.destination;
 
@@ -42,7 +45,8 @@ static void take_stream(struct rdmig_conn *conn, const uint8_t *data, const stru
         destination->state = DESTINATION_OFFERING;
 }
 
-static void take_blocks_request(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+static void take_blocks_request(struct rdmig_conn *conn, const uint8_t *data,
+                                const struct wire_header *header)
 {
     struct destination *destination = &conn->u.destination;
 
@@ -55,7 +59,8 @@ static void take_blocks_request(struct rdmig_conn *conn, const uint8_t *data, co
 }
 
 /* Commands with entries are checked whole before the first entry is obeyed (clause B5). */
-static void take_entries(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+static void take_entries(struct rdmig_conn *conn, const uint8_t *data,
+                         const struct wire_header *header)
 {
     static const enum destination_state states[RDMIG_MESSAGE_TYPE_COUNT] = {
         [RDMIG_MESSAGE_COMPRESS] = DESTINATION_FILLING,
@@ -71,7 +76,8 @@ static void take_entries(struct rdmig_conn *conn, const uint8_t *data, const str
         begin(conn, states[header->type], header->length_bytes / wire_entry_bytes(header->type));
 }
 
-static void take_round_end(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+static void take_round_end(struct rdmig_conn *conn, const uint8_t *data,
+                           const struct wire_header *header)
 {
     (void)data;
     if (!conn->u.destination.are_blocks_listed) {
@@ -105,8 +111,10 @@ static handler *const handlers[DESTINATION_STATE_COUNT][RDMIG_MESSAGE_TYPE_COUNT
 
 static bool is_slot_needed(const struct destination *destination)
 {
-    return destination->state == DESTINATION_STREAMING || destination->state == DESTINATION_REGISTERING ||
-           destination->state == DESTINATION_UNREGISTERING || destination->state == DESTINATION_FILLING;
+    return destination->state == DESTINATION_STREAMING ||
+           destination->state == DESTINATION_REGISTERING ||
+           destination->state == DESTINATION_UNREGISTERING ||
+           destination->state == DESTINATION_FILLING;
 }
 
 void destination_received(struct rdmig_conn *conn, uint32_t slot)
@@ -169,14 +177,16 @@ int destination_event(struct rdmig_conn *conn, const struct rdmig_event *event)
     return event->kind == RDMIG_EVENT_STREAM_CONSUMED ? consume(conn, event) : -RDMIG_E_STATE;
 }
 
-/* What has arrived is still consumed; a command that needs an answer has nobody left to want it (clause E7). */
+/* What has arrived is still consumed; a command that needs an answer has nobody left to want it
+ * (clause E7). */
 void destination_disconnected(struct rdmig_conn *conn)
 {
     struct destination *destination = &conn->u.destination;
     const struct rdmig_failure details = {.block_index = NO_BLOCK};
-    const bool is_between = destination->state == DESTINATION_OFFERING || destination->state == DESTINATION_AWAITING ||
-                            destination->state == DESTINATION_STREAMING ||
-                            destination->state == DESTINATION_ENDING_ROUND;
+    const bool is_between =
+        destination->state == DESTINATION_OFFERING || destination->state == DESTINATION_AWAITING ||
+        destination->state == DESTINATION_STREAMING || destination->state == DESTINATION_FILLING ||
+        destination->state == DESTINATION_ENDING_ROUND;
 
     if (!is_between) {
         conn_fail(conn, RDMIG_REASON_PEER_DISCONNECTED, &details);
@@ -220,14 +230,16 @@ static bool end_round(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct destination *destination = &conn->u.destination;
 
-    if (destination->entry != STEP_NONE || !flight_start(conn, OPERATION_END_ROUND, 0, &action->tag))
+    if (destination->entry != STEP_NONE ||
+        !flight_start(conn, OPERATION_END_ROUND, 0, &action->tag))
         return false;
     destination->entry = STEP_ASKED;
     action->kind = RDMIG_ACTION_END_ROUND;
     return true;
 }
 
-void destination_operation_done(struct rdmig_conn *conn, const struct operation *operation, uint32_t rkey)
+void destination_operation_done(struct rdmig_conn *conn, const struct operation *operation,
+                                uint32_t rkey)
 {
     if (operation->kind == OPERATION_END_ROUND)
         conn->u.destination.state = DESTINATION_OFFERING;
@@ -276,7 +288,8 @@ bool destination_next_action(struct rdmig_conn *conn, struct rdmig_action *actio
         if (obey_next_action(conn, action))
             return true;
         /* Obeyed without anything left to ask the driver for: the answer, or READY, can go. */
-        return (destination->state == DESTINATION_ANSWERING || destination->state == DESTINATION_OFFERING) &&
+        return (destination->state == DESTINATION_ANSWERING ||
+                destination->state == DESTINATION_OFFERING) &&
                destination_next_action(conn, action);
     }
 }

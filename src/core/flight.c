@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the hardware and the driver have in hand: message slots, the send queue, operations, and the tags for them. */
+/* What the hardware and the driver have in hand: message slots, the send queue, operations, and the
+ * tags for them. */
 #include "internal.h"
 
-/* A tag says what kind of thing is out, which one, and the how-manieth use of it: an old one is told from a new one. */
+/* A tag says what kind of thing is out, which one, and the how-manieth use of it: an old one is
+ * told from a new one. */
 enum { TAG_RECV = 1, TAG_WORK = 2, TAG_OPERATION = 3 };
 #define TAG_KIND_SHIFT 56
 #define TAG_VALUE_MASK ((UINT64_C(1) << TAG_KIND_SHIFT) - 1)
@@ -58,7 +60,8 @@ static struct slot *find_recv(struct rdmig_conn *conn, uint64_t tag, uint32_t *i
     for (uint32_t i = 0; i < RDMIG_RECV_SLOT_COUNT; i++) {
         struct slot *slot = &conn->recv_slots[i];
 
-        if (slot->state == SLOT_HARDWARE && tag == make_indexed_tag(TAG_RECV, i, slot->generation)) {
+        if (slot->state == SLOT_HARDWARE &&
+            tag == make_indexed_tag(TAG_RECV, i, slot->generation)) {
             *index = i;
             return slot;
         }
@@ -148,7 +151,8 @@ void flight_probe(struct rdmig_conn *conn, struct rdmig_action *action)
 
 bool span_overlaps(const struct span *a, const struct span *b)
 {
-    return a->block_index == b->block_index && a->start_bytes < b->end_bytes && b->start_bytes < a->end_bytes;
+    return a->block_index == b->block_index && a->start_bytes < b->end_bytes &&
+           b->start_bytes < a->end_bytes;
 }
 
 bool flight_overlaps(const struct rdmig_conn *conn, const struct span *span)
@@ -195,14 +199,17 @@ static void retire_oldest(struct rdmig_conn *conn, bool is_done)
     } else if (work.kind == WORK_SEND) {
         conn->send_slots[work.slot].state = SLOT_FREE;
         if (conn->config.role == RDMIG_ROLE_SOURCE)
-            source_sent(conn, &work);
+            source_sent(conn, &work, is_done);
     }
 }
 
-static void work_failed(struct rdmig_conn *conn, const struct work *work, const struct rdmig_event *event)
+static void work_failed(struct rdmig_conn *conn, const struct work *work,
+                        const struct rdmig_event *event)
 {
     struct rdmig_failure details = {.block_index = NO_BLOCK, .os_code = event->os_code};
 
+    if (conn_is_peer_gone(conn))
+        return; /* nobody is there to get it: no fault, what has arrived still counts (clause E7) */
     if (event->status == RDMIG_STATUS_FLUSHED) {
         /* Somebody else's fault, and that completion may be in the other queue (clause E8). */
         conn_suspect(conn);
@@ -214,18 +221,24 @@ static void work_failed(struct rdmig_conn *conn, const struct work *work, const 
         details.expected = work->span.start_bytes;
         details.actual = work->span.end_bytes;
     }
-    conn_fail(conn, work->kind == WORK_WRITE ? RDMIG_REASON_WRITE_FAILED : RDMIG_REASON_SEND_FAILED, &details);
+    conn_fail(conn, work->kind == WORK_WRITE ? RDMIG_REASON_WRITE_FAILED : RDMIG_REASON_SEND_FAILED,
+              &details);
 }
 
-/* A completion stands for everything posted before it (clause C12). */
+/* A completion stands for everything posted before it (clause C12); a SEND's own one is its only
+ * proof. */
 static int work_completed(struct rdmig_conn *conn, uint64_t number, const struct rdmig_event *event)
 {
     const struct work work = *work_at(conn, number);
 
     if (number < conn->work_tail || number >= conn->work_head)
         return -RDMIG_E_INVALID;
-    while (conn->work_tail <= number)
-        retire_oldest(conn, event->status == RDMIG_STATUS_OK || conn->work_tail < number);
+    while (conn->work_tail <= number) {
+        const bool is_silent =
+            conn->work_tail < number && work_at(conn, conn->work_tail)->kind == WORK_WRITE;
+
+        retire_oldest(conn, event->status == RDMIG_STATUS_OK || is_silent);
+    }
     if (conn->work_tail == conn->work_head)
         conn_disarm(conn, TIMER_SEND);
     else
@@ -239,7 +252,8 @@ static int work_completed(struct rdmig_conn *conn, uint64_t number, const struct
 
 /* ---- operations */
 
-bool flight_start(struct rdmig_conn *conn, enum operation_kind kind, uint32_t subject, uint64_t *tag)
+bool flight_start(struct rdmig_conn *conn, enum operation_kind kind, uint32_t subject,
+                  uint64_t *tag)
 {
     for (uint32_t i = 0; i < OPERATION_COUNT; i++) {
         struct operation *operation = &conn->operations[i];
@@ -263,7 +277,8 @@ static const enum rdmig_reason operation_failures[] = {
     [OPERATION_END_ROUND] = RDMIG_REASON_ROUND_FAILED,
 };
 
-static int operation_completed(struct rdmig_conn *conn, uint32_t index, const struct rdmig_event *event)
+static int operation_completed(struct rdmig_conn *conn, uint32_t index,
+                               const struct rdmig_event *event)
 {
     struct operation *operation = &conn->operations[index % OPERATION_COUNT];
     const struct operation done = *operation;
@@ -298,7 +313,7 @@ static int recv_completed(struct rdmig_conn *conn, const struct rdmig_event *eve
     slot->state = SLOT_READING;
     if (event->status == RDMIG_STATUS_FLUSHED)
         conn_suspect(conn);
-    else
+    else if (!conn_is_peer_gone(conn))
         conn_fail(conn, RDMIG_REASON_RECV_FAILED, &details);
     return RDMIG_OK;
 }

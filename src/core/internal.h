@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The connection from inside. Layers: conn.c dispatches; source*.c and destination*.c are the roles; closing.c takes a
- * connection down; flight.c keeps what the hardware owns (slots, send queue, operations); blocks.c the RAM tables. */
+/* The connection from inside. Layers: conn.c dispatches; source*.c and destination*.c are the
+ * roles; closing.c takes a connection down; flight.c keeps what the hardware owns (slots, send
+ * queue, operations); blocks.c the RAM tables. */
 #ifndef RDMIG_CORE_INTERNAL_H
 #define RDMIG_CORE_INTERNAL_H
 
@@ -16,6 +17,9 @@
 #define FLIGHT_HASH_COUNT  256u
 /* Registrations that may be under way at one time: one batch of runs. */
 #define OPERATION_COUNT RDMIG_REGISTER_BATCH_MAX
+/* Bytes in one RDMA Write at the most: sums of positions stay in 64 bits, counts of the flight hash
+ * in 16. */
+#define WRITE_BYTES_MAX (UINT64_C(1) << 30)
 /* Chunk tables keep a run's length in 16 bits. */
 #define RUN_CHUNK_COUNT_MAX 32768u
 
@@ -26,7 +30,8 @@ enum slot_state {
     SLOT_READING /* receive: its message is being obeyed */
 };
 
-/* Send slots by use. A source alternates between the two large ones; a destination answers from the first. */
+/* Send slots by use. A source alternates between the two large ones; a destination answers from the
+ * first. */
 enum { SEND_SLOT_ANSWER = 0, SEND_SLOT_READY = 1, SEND_SLOT_LARGE_COUNT = 2, SEND_SLOT_ERROR = 2 };
 
 struct slot {
@@ -133,7 +138,8 @@ struct range {
     uint64_t register_end_bytes;
     uint64_t planned_chunk; /* chunks before it are registered, or in a run that is */
     bool is_zero;
-    enum step_state state; /* write: NONE until all is posted, then DONE. zero: WANTED, ASKED, DONE */
+    enum step_state
+        state; /* write: NONE until all is posted, then DONE. zero: WANTED, ASKED, DONE */
 };
 
 struct run {
@@ -143,6 +149,15 @@ struct run {
     uint32_t rkey;
     enum step_state local;
     enum step_state remote;
+};
+
+/* Letting go of a region, at both ends (clause R8). */
+enum release_state {
+    RELEASE_NONE,
+    RELEASE_WANTED,
+    RELEASE_ASKED,
+    RELEASE_DUE, /* gone at the destination; ours goes next */
+    RELEASE_STARTED
 };
 
 enum round_state { ROUND_NONE, ROUND_OPEN, ROUND_CLOSING };
@@ -168,10 +183,9 @@ struct source {
     struct range ranges[RDMIG_RANGE_QUEUE_COUNT];
     uint32_t range_head;
     uint32_t range_count;
-    uint32_t zero_range; /* index of the range the outstanding COMPRESS is for */
-    enum step_state unregister;
-    uint32_t unregister_block;
-    uint32_t unregister_chunk;
+    enum release_state release;
+    uint32_t release_block;
+    uint32_t release_chunk;
     uint32_t unsignalled_count;
     uint64_t bytes_pending;
 };
@@ -193,8 +207,8 @@ enum destination_state {
 
 struct destination {
     enum destination_state state;
-    uint32_t slot;         /* receive slot of the command that is being obeyed */
-    uint32_t entry_index;  /* entry that is being obeyed, block that is being pinned */
+    uint32_t slot;        /* receive slot of the command that is being obeyed */
+    uint32_t entry_index; /* entry that is being obeyed, block that is being pinned */
     uint32_t entry_count;
     enum step_state entry; /* of the operation for it */
     uint64_t stream_left_bytes;
@@ -217,18 +231,19 @@ struct rdmig_conn {
     uint32_t notices; /* bit = action kind that is still to be handed out */
     uint32_t unregistered_region;
     bool is_probe_due;
-    bool is_started;     /* a queue pair is there */
-    bool is_requested;   /* one side has asked the other for a connection */
-    bool is_answer_due;  /* CONNECT or ACCEPT is to be handed out */
+    bool is_started;    /* a queue pair is there */
+    bool is_requested;  /* one side has asked the other for a connection */
+    bool is_answer_due; /* CONNECT or ACCEPT is to be handed out */
     uint8_t private_data[RDMIG_PRIVATE_DATA_BYTES];
     uint8_t *control;
     struct slot recv_slots[RDMIG_RECV_SLOT_COUNT];
     uint32_t recv_bytes[RDMIG_RECV_SLOT_COUNT];
     struct slot send_slots[RDMIG_SEND_SLOT_COUNT];
-    struct work *works; /* ring of config.send_queue_depth */
-    uint64_t work_tail; /* oldest that is out */
-    uint64_t work_head; /* next to be posted */
-    uint16_t flight_hash[FLIGHT_HASH_COUNT]; /* writes in flight by hashed chunk: 0 proves that none touches it */
+    struct work *works;                      /* ring of config.send_queue_depth */
+    uint64_t work_tail;                      /* oldest that is out */
+    uint64_t work_head;                      /* next to be posted */
+    uint16_t flight_hash[FLIGHT_HASH_COUNT]; /* writes in flight by hashed chunk: 0 proves that none
+                                                touches it */
     struct operation operations[OPERATION_COUNT];
     struct block *blocks;
     union chunk *chunks;
@@ -241,14 +256,17 @@ struct rdmig_conn {
 };
 
 /* ---- conn.c */
-void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason, const struct rdmig_failure *details);
-void conn_fail_message(struct rdmig_conn *conn, enum rdmig_reason reason, uint32_t type, uint64_t expected,
-                       uint64_t actual);
+void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
+               const struct rdmig_failure *details);
+void conn_fail_message(struct rdmig_conn *conn, enum rdmig_reason reason, uint32_t type,
+                       uint64_t expected, uint64_t actual);
 void conn_notify(struct rdmig_conn *conn, enum rdmig_action_kind kind);
 void conn_arm(struct rdmig_conn *conn, enum timer timer, uint64_t timeout_ns);
 void conn_disarm(struct rdmig_conn *conn, enum timer timer);
 void conn_heard(struct rdmig_conn *conn);
 void conn_suspect(struct rdmig_conn *conn);
+bool conn_is_suspected(const struct rdmig_conn *conn);
+bool conn_is_peer_gone(const struct rdmig_conn *conn);
 const uint8_t *conn_message(const struct rdmig_conn *conn, uint32_t recv_slot);
 
 /* ---- flight.c: what the hardware and the driver have in hand */
@@ -265,15 +283,17 @@ void flight_probe(struct rdmig_conn *conn, struct rdmig_action *action);
 uint32_t flight_room_count(const struct rdmig_conn *conn);
 bool flight_overlaps(const struct rdmig_conn *conn, const struct span *span);
 bool flight_has_writes(const struct rdmig_conn *conn);
-bool flight_start(struct rdmig_conn *conn, enum operation_kind kind, uint32_t subject, uint64_t *tag);
+bool flight_start(struct rdmig_conn *conn, enum operation_kind kind, uint32_t subject,
+                  uint64_t *tag);
 bool flight_is_empty(const struct rdmig_conn *conn);
 
 /* ---- blocks.c */
 int blocks_provide(struct rdmig_conn *conn, const struct rdmig_event *event);
 const struct block *blocks_at(const struct rdmig_conn *conn, uint32_t block_index);
 union chunk *blocks_chunk(struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index);
-void blocks_region_action(const struct rdmig_conn *conn, enum rdmig_action_kind kind, uint32_t block_index,
-                          uint32_t chunk_index, uint32_t chunk_count, struct rdmig_action *action);
+void blocks_region_action(const struct rdmig_conn *conn, enum rdmig_action_kind kind,
+                          uint32_t block_index, uint32_t chunk_index, uint32_t chunk_count,
+                          struct rdmig_action *action);
 bool span_overlaps(const struct span *a, const struct span *b);
 
 /* ---- closing.c */
@@ -289,14 +309,14 @@ void source_init(struct rdmig_conn *conn);
 void source_established(struct rdmig_conn *conn);
 int source_event(struct rdmig_conn *conn, const struct rdmig_event *event);
 void source_received(struct rdmig_conn *conn, uint32_t slot);
-void source_sent(struct rdmig_conn *conn, const struct work *work);
+void source_sent(struct rdmig_conn *conn, const struct work *work, bool is_done);
 void source_operation_done(struct rdmig_conn *conn, const struct operation *operation);
 bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 bool source_can_finish(const struct rdmig_conn *conn);
 bool source_has_credit(const struct rdmig_conn *conn);
 void source_closing_message(struct rdmig_conn *conn, uint32_t type);
-void source_send_command(struct rdmig_conn *conn, uint32_t slot, struct wire_header header, enum source_state state,
-                         struct rdmig_action *action);
+void source_send_command(struct rdmig_conn *conn, uint32_t slot, struct wire_header header,
+                         enum source_state state, struct rdmig_action *action);
 
 int ranges_push(struct rdmig_conn *conn, const struct rdmig_event *event);
 struct range *ranges_at(struct rdmig_conn *conn, uint32_t position);
@@ -309,7 +329,8 @@ void ranges_pop(struct rdmig_conn *conn);
 bool registration_plan(struct rdmig_conn *conn, uint32_t *zero_position);
 bool registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action);
 bool registration_next_local(struct rdmig_conn *conn, struct rdmig_action *action);
-void registration_answered(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header);
+void registration_answered(struct rdmig_conn *conn, const uint8_t *data,
+                           const struct wire_header *header);
 void registration_local_done(struct rdmig_conn *conn, uint32_t subject);
 int registration_drop(struct rdmig_conn *conn, const struct rdmig_event *event);
 
@@ -317,13 +338,14 @@ int registration_drop(struct rdmig_conn *conn, const struct rdmig_event *event);
 void destination_init(struct rdmig_conn *conn);
 int destination_event(struct rdmig_conn *conn, const struct rdmig_event *event);
 void destination_received(struct rdmig_conn *conn, uint32_t slot);
-void destination_operation_done(struct rdmig_conn *conn, const struct operation *operation, uint32_t rkey);
+void destination_operation_done(struct rdmig_conn *conn, const struct operation *operation,
+                                uint32_t rkey);
 void destination_disconnected(struct rdmig_conn *conn);
 void destination_release(struct rdmig_conn *conn);
 bool destination_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 
-enum rdmig_reason obey_check(const struct rdmig_conn *conn, const struct wire_header *header, const uint8_t *data,
-                             struct rdmig_failure *details);
+enum rdmig_reason obey_check(const struct rdmig_conn *conn, const struct wire_header *header,
+                             const uint8_t *data, struct rdmig_failure *details);
 bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 void obey_operation_done(struct rdmig_conn *conn, uint32_t rkey);
 

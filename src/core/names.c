@@ -10,7 +10,7 @@ static const char *pick(const char *const *names, uint64_t count, uint64_t index
 
 const char *rdmig_result_text(int result)
 {
-    switch (result < 0 ? -result : result) {
+    switch (result < 0 ? 0u - (uint32_t)result : (uint32_t)result) {
     case RDMIG_OK:
         return "done";
 #define ERROR_CASE(name, value, text)                                                              \
@@ -36,9 +36,9 @@ const char *rdmig_reason_name(enum rdmig_reason reason)
 const char *rdmig_phase_name(enum rdmig_phase phase)
 {
     static const char *const names[RDMIG_PHASE_COUNT] = {
-        [RDMIG_PHASE_IDLE] = "IDLE",           [RDMIG_PHASE_CONNECTING] = "CONNECTING",
-        [RDMIG_PHASE_RUNNING] = "RUNNING",     [RDMIG_PHASE_FINISHING] = "FINISHING",
-        [RDMIG_PHASE_FAILING] = "FAILING",     [RDMIG_PHASE_CLOSED] = "CLOSED",
+        [RDMIG_PHASE_IDLE] = "IDLE",       [RDMIG_PHASE_CONNECTING] = "CONNECTING",
+        [RDMIG_PHASE_RUNNING] = "RUNNING", [RDMIG_PHASE_FINISHING] = "FINISHING",
+        [RDMIG_PHASE_FAILING] = "FAILING", [RDMIG_PHASE_CLOSED] = "CLOSED",
     };
     return pick(names, COUNT_OF(names), (uint64_t)phase);
 }

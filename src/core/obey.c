@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Commands with entries, at the destination: checked whole first, then obeyed one entry after the other, each with an
- * operation of the driver, then answered (clauses C8, C9, R2, R4, R6 to R8, B5).
+ * Commands with entries, at the destination: checked whole first, then obeyed one entry after the
+ * other, each with an operation of the driver, then answered (clauses C8, C9, R2, R4, R6 to R8,
+ * B5).
  */
 #include "internal.h"
 
@@ -15,14 +16,17 @@ static const uint8_t *entry_bytes(const struct rdmig_conn *conn, uint32_t size_b
 
 static uint8_t *answer_bytes(struct rdmig_conn *conn, uint32_t size_bytes, uint32_t index)
 {
-    return flight_send_bytes(conn, SEND_SLOT_ANSWER) + RDMIG_HEADER_BYTES + (uint64_t)index * size_bytes;
+    return flight_send_bytes(conn, SEND_SLOT_ANSWER) + RDMIG_HEADER_BYTES +
+           (uint64_t)index * size_bytes;
 }
 
 /* ---- checking */
 
-typedef enum rdmig_reason checker(const struct rdmig_conn *conn, const uint8_t *data, struct rdmig_failure *details);
+typedef enum rdmig_reason checker(const struct rdmig_conn *conn, const uint8_t *data,
+                                  struct rdmig_failure *details);
 
-static bool is_block(const struct rdmig_conn *conn, uint32_t block_index, struct rdmig_failure *details)
+static bool is_block(const struct rdmig_conn *conn, uint32_t block_index,
+                     struct rdmig_failure *details)
 {
     details->block_index = block_index;
     details->expected = conn->block_count;
@@ -30,7 +34,8 @@ static bool is_block(const struct rdmig_conn *conn, uint32_t block_index, struct
     return block_index < conn->block_count;
 }
 
-static enum rdmig_reason check_fill(const struct rdmig_conn *conn, const uint8_t *data, struct rdmig_failure *details)
+static enum rdmig_reason check_fill(const struct rdmig_conn *conn, const uint8_t *data,
+                                    struct rdmig_failure *details)
 {
     struct wire_compress entry;
     const struct block *block;
@@ -71,7 +76,8 @@ static enum rdmig_reason check_register(const struct rdmig_conn *conn, const uin
     block = blocks_at(conn, entry.block_index);
     details->expected = block->length_bytes;
     details->actual = entry.key;
-    if (entry.key < block->ram_offset_bytes || entry.key - block->ram_offset_bytes >= block->length_bytes)
+    if (entry.key < block->ram_offset_bytes ||
+        entry.key - block->ram_offset_bytes >= block->length_bytes)
         return RDMIG_REASON_RANGE;
     chunk_index = requested_chunk(block, &entry);
     details->expected = block->chunk_count - chunk_index - 1;
@@ -94,8 +100,8 @@ static enum rdmig_reason check_unregister(const struct rdmig_conn *conn, const u
     return entry.key >= block->chunk_count ? RDMIG_REASON_RANGE : RDMIG_REASON_NONE;
 }
 
-enum rdmig_reason obey_check(const struct rdmig_conn *conn, const struct wire_header *header, const uint8_t *data,
-                             struct rdmig_failure *details)
+enum rdmig_reason obey_check(const struct rdmig_conn *conn, const struct wire_header *header,
+                             const uint8_t *data, struct rdmig_failure *details)
 {
     static checker *const checkers[RDMIG_MESSAGE_TYPE_COUNT] = {
         [RDMIG_MESSAGE_COMPRESS] = check_fill,
@@ -105,15 +111,18 @@ enum rdmig_reason obey_check(const struct rdmig_conn *conn, const struct wire_he
     const uint32_t size_bytes = wire_entry_bytes(header->type);
     enum rdmig_reason reason = RDMIG_REASON_NONE;
 
-    *details = (struct rdmig_failure){.message_type = (enum rdmig_message_type)header->type, .block_index = NO_BLOCK};
+    *details = (struct rdmig_failure){.message_type = (enum rdmig_message_type)header->type,
+                                      .block_index = NO_BLOCK};
     if (!conn->u.destination.are_blocks_listed)
         return RDMIG_REASON_BLOCKS_MISSING;
-    for (uint32_t at = 0; at < header->length_bytes && reason == RDMIG_REASON_NONE; at += size_bytes)
+    for (uint32_t at = 0; at < header->length_bytes && reason == RDMIG_REASON_NONE;
+         at += size_bytes)
         reason = checkers[header->type](conn, data + at, details);
     return reason;
 }
 
-/* ---- obeying; a starter returns true when it has made an action, false when the entry needed none */
+/* ---- obeying; a starter returns true when it has made an action, false when the entry needed none
+ */
 
 typedef bool starter(struct rdmig_conn *conn, struct rdmig_action *action);
 
@@ -127,12 +136,13 @@ static void write_result(struct rdmig_conn *conn, uint32_t block_index, uint32_t
 {
     const struct wire_result result = {rkey, blocks_at(conn, block_index)->host_addr};
 
-    wire_write_result(answer_bytes(conn, WIRE_RESULT_ENTRY_BYTES, conn->u.destination.entry_index), &result);
+    wire_write_result(answer_bytes(conn, WIRE_RESULT_ENTRY_BYTES, conn->u.destination.entry_index),
+                      &result);
     entry_done(conn);
 }
 
-static void fail_region(struct rdmig_conn *conn, enum rdmig_reason reason, const struct wire_register *entry,
-                        uint64_t expected, uint64_t actual)
+static void fail_region(struct rdmig_conn *conn, enum rdmig_reason reason,
+                        const struct wire_register *entry, uint64_t expected, uint64_t actual)
 {
     const struct rdmig_failure details = {
         .message_type = reason == RDMIG_REASON_REGION_CHANGED ? RDMIG_MESSAGE_REGISTER_REQUEST
@@ -161,12 +171,14 @@ static bool start_register(struct rdmig_conn *conn, struct rdmig_action *action)
         return false;
     }
     if (chunk->destination.region_chunk_count != 0) {
-        fail_region(conn, RDMIG_REASON_REGION_CHANGED, &entry, chunk->destination.region_chunk_count, chunk_count);
+        fail_region(conn, RDMIG_REASON_REGION_CHANGED, &entry,
+                    chunk->destination.region_chunk_count, chunk_count);
         return false;
     }
     if (!flight_start(conn, OPERATION_REGISTER, 0, &action->tag))
         return false;
-    blocks_region_action(conn, RDMIG_ACTION_REGISTER, entry.block_index, chunk_index, chunk_count, action);
+    blocks_region_action(conn, RDMIG_ACTION_REGISTER, entry.block_index, chunk_index, chunk_count,
+                         action);
     return true;
 }
 
@@ -175,13 +187,15 @@ static bool start_unregister(struct rdmig_conn *conn, struct rdmig_action *actio
     struct wire_register entry;
 
     wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
-    if (blocks_chunk(conn, entry.block_index, (uint32_t)entry.key)->destination.region_chunk_count == 0) {
+    if (blocks_chunk(conn, entry.block_index, (uint32_t)entry.key)
+            ->destination.region_chunk_count == 0) {
         fail_region(conn, RDMIG_REASON_REGION_UNKNOWN, &entry, 0, entry.key);
         return false;
     }
     if (!flight_start(conn, OPERATION_DEREGISTER, 0, &action->tag))
         return false;
-    blocks_region_action(conn, RDMIG_ACTION_DEREGISTER, entry.block_index, (uint32_t)entry.key, 1, action);
+    blocks_region_action(conn, RDMIG_ACTION_DEREGISTER, entry.block_index, (uint32_t)entry.key, 1,
+                         action);
     return true;
 }
 
@@ -194,7 +208,8 @@ static bool start_fill(struct rdmig_conn *conn, struct rdmig_action *action)
         return false;
     action->kind = RDMIG_ACTION_FILL_RANGE;
     action->block_index = entry.block_index;
-    action->offset_bytes = entry.offset_bytes - blocks_at(conn, entry.block_index)->ram_offset_bytes;
+    action->offset_bytes =
+        entry.offset_bytes - blocks_at(conn, entry.block_index)->ram_offset_bytes;
     action->length = entry.length_bytes;
     action->fill_value = (uint8_t)entry.value;
     return true;
@@ -212,7 +227,8 @@ static bool start_listing(struct rdmig_conn *conn, struct rdmig_action *action)
     if (is_pin_all && chunk->destination.region_chunk_count == 0) {
         if (!flight_start(conn, OPERATION_REGISTER, 0, &action->tag))
             return false;
-        blocks_region_action(conn, RDMIG_ACTION_REGISTER, block_index, 0, block->chunk_count, action);
+        blocks_region_action(conn, RDMIG_ACTION_REGISTER, block_index, 0, block->chunk_count,
+                             action);
         return true;
     }
     entry.rkey = chunk->destination.rkey;
@@ -302,7 +318,8 @@ void obey_operation_done(struct rdmig_conn *conn, uint32_t rkey)
     case DESTINATION_LISTING:
         chunk = blocks_chunk(conn, destination->entry_index, 0);
         chunk->destination.rkey = rkey;
-        chunk->destination.region_chunk_count = blocks_at(conn, destination->entry_index)->chunk_count;
+        chunk->destination.region_chunk_count =
+            blocks_at(conn, destination->entry_index)->chunk_count;
         destination->entry = STEP_NONE; /* the same entry once more: now it has its key */
         break;
     case DESTINATION_REGISTERING:
@@ -315,7 +332,8 @@ void obey_operation_done(struct rdmig_conn *conn, uint32_t rkey)
         break;
     case DESTINATION_UNREGISTERING:
         wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
-        blocks_chunk(conn, entry.block_index, (uint32_t)entry.key)->destination.region_chunk_count = 0;
+        blocks_chunk(conn, entry.block_index, (uint32_t)entry.key)->destination.region_chunk_count =
+            0;
         entry_done(conn);
         break;
     default: /* FILLING */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The source's queue of ranges, in the order in which the application pushed them. Writes are posted from the front;
- * registrations and COMPRESS look ahead of them. What overlaps keeps its order (clauses C9, C15).
+ * The source's queue of ranges, in the order in which the application pushed them. Writes are
+ * posted from the front; registrations and COMPRESS look ahead of them. What overlaps keeps its
+ * order (clauses C9, C15).
  */
 #include "internal.h"
 
@@ -15,7 +16,8 @@ uint32_t rdmig_conn_range_room_count(const struct rdmig_conn *conn)
     const struct source *source = &conn->u.source;
 
     if (conn->config.role != RDMIG_ROLE_SOURCE || conn->phase != RDMIG_PHASE_RUNNING ||
-        source->exchange != STEP_DONE || source->round == ROUND_CLOSING)
+        source->exchange != STEP_DONE || source->round == ROUND_CLOSING ||
+        source->flush != STEP_NONE)
         return 0;
     return RDMIG_RANGE_QUEUE_COUNT - source->range_count;
 }
@@ -26,12 +28,14 @@ int ranges_push(struct rdmig_conn *conn, const struct rdmig_event *event)
     const struct block *block;
     struct range *range;
 
-    if (source->exchange != STEP_DONE || source->round == ROUND_CLOSING || source->flush != STEP_NONE)
+    if (source->exchange != STEP_DONE || source->round == ROUND_CLOSING ||
+        source->flush != STEP_NONE)
         return -RDMIG_E_STATE;
     if (event->block_index >= conn->block_count || event->length == 0)
         return -RDMIG_E_INVALID;
     block = blocks_at(conn, event->block_index);
-    if (event->offset_bytes >= block->length_bytes || event->length > block->length_bytes - event->offset_bytes ||
+    if (event->offset_bytes >= block->length_bytes ||
+        event->length > block->length_bytes - event->offset_bytes ||
         event->register_end_bytes > block->length_bytes)
         return -RDMIG_E_INVALID;
     if (source->range_count == RDMIG_RANGE_QUEUE_COUNT)
@@ -40,8 +44,9 @@ int ranges_push(struct rdmig_conn *conn, const struct rdmig_event *event)
     range->span.block_index = event->block_index;
     range->span.start_bytes = event->offset_bytes;
     range->span.end_bytes = event->offset_bytes + event->length;
-    range->register_end_bytes =
-        event->register_end_bytes > range->span.end_bytes ? event->register_end_bytes : range->span.end_bytes;
+    range->register_end_bytes = event->register_end_bytes > range->span.end_bytes
+                                    ? event->register_end_bytes
+                                    : range->span.end_bytes;
     range->planned_chunk = 0;
     range->is_zero = event->is_zero;
     range->state = event->is_zero ? STEP_WANTED : STEP_NONE;
@@ -62,12 +67,14 @@ void ranges_pop(struct rdmig_conn *conn)
 }
 
 /* Does an unfinished range of the kind, before position, touch the span? */
-static bool overlaps_before(struct rdmig_conn *conn, uint32_t position, bool is_zero, const struct span *span)
+static bool overlaps_before(struct rdmig_conn *conn, uint32_t position, bool is_zero,
+                            const struct span *span)
 {
     for (uint32_t i = 0; i < position; i++) {
         const struct range *range = ranges_at(conn, i);
 
-        if (range->is_zero == is_zero && range->state != STEP_DONE && span_overlaps(&range->span, span))
+        if (range->is_zero == is_zero && range->state != STEP_DONE &&
+            span_overlaps(&range->span, span))
             return true;
     }
     return false;
@@ -125,8 +132,10 @@ static bool find_region(struct rdmig_conn *conn, uint32_t block_index, uint32_t 
     return true;
 }
 
-/* What would be written next, if anything can be: its position in the queue, its span, its region. */
-static bool plan_write(struct rdmig_conn *conn, uint32_t *position, struct span *span, struct rdmig_action *action)
+/* What would be written next, if anything can be: its position in the queue, its span, its region.
+ */
+static bool plan_write(struct rdmig_conn *conn, uint32_t *position, struct span *span,
+                       struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
     uint64_t end_bytes;
@@ -139,8 +148,8 @@ static bool plan_write(struct rdmig_conn *conn, uint32_t *position, struct span 
         if (range->is_zero || range->state == STEP_DONE)
             continue;
         *span = range->span;
-        if (!find_region(conn, span->block_index, (uint32_t)(span->start_bytes / RDMIG_CHUNK_BYTES), action,
-                         &end_bytes))
+        if (!find_region(conn, span->block_index, (uint32_t)(span->start_bytes / RDMIG_CHUNK_BYTES),
+                         action, &end_bytes))
             return false;
         if (end_bytes > span->start_bytes + conn->config.write_bytes_max)
             end_bytes = span->start_bytes + conn->config.write_bytes_max;
@@ -154,12 +163,12 @@ static bool plan_write(struct rdmig_conn *conn, uint32_t *position, struct span 
 bool ranges_next_write(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
-    struct rdmig_action next = {0};
+    struct rdmig_action plan = {0};
     struct range *range;
     struct span span;
     uint32_t position;
 
-    if (!plan_write(conn, &position, &span, action))
+    if (!plan_write(conn, &position, &span, &plan))
         return false;
     range = ranges_at(conn, position);
     range->span.start_bytes = span.end_bytes;
@@ -167,6 +176,8 @@ bool ranges_next_write(struct rdmig_conn *conn, struct rdmig_action *action)
         range->state = STEP_DONE;
     ranges_pop(conn);
     action->kind = RDMIG_ACTION_POST_WRITE;
+    action->region = plan.region;
+    action->rkey = plan.rkey;
     action->block_index = span.block_index;
     action->offset_bytes = span.start_bytes;
     action->length = span.end_bytes - span.start_bytes;
@@ -174,8 +185,8 @@ bool ranges_next_write(struct rdmig_conn *conn, struct rdmig_action *action)
     flight_write(conn, &span, action);
     /* Signalled when no other can follow right away, or enough have gone without (clause C12). */
     source->unsignalled_count++;
-    action->is_signalled =
-        source->unsignalled_count >= conn->config.signal_interval || !plan_write(conn, &position, &span, &next);
+    action->is_signalled = source->unsignalled_count >= conn->config.signal_interval ||
+                           !plan_write(conn, &position, &span, &plan);
     if (action->is_signalled)
         source->unsignalled_count = 0;
     return true;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The source's side of dynamic registration (docs/protocol.md section R): which runs to ask for, the two halves of each
- * (the destination's region and ours, made at the same time), stock's short answer, and letting go.
+ * The source's side of dynamic registration (docs/protocol.md section R): which runs to ask for,
+ * the two halves of each (the destination's region and ours, made at the same time), stock's short
+ * answer, and letting go.
  */
 #include "internal.h"
 
@@ -24,7 +25,8 @@ static bool is_free(struct rdmig_conn *conn, uint32_t block_index, uint64_t chun
            !is_in_runs(&conn->u.source, block_index, chunk_index);
 }
 
-/* Adds the runs that a range still needs; stops when the batch is full, and goes on from there the next time. */
+/* Adds the runs that a range still needs; stops when the batch is full, and goes on from there the
+ * next time. */
 static void plan_range(struct rdmig_conn *conn, struct range *range)
 {
     struct source *source = &conn->u.source;
@@ -43,7 +45,8 @@ static void plan_range(struct rdmig_conn *conn, struct range *range)
                is_free(conn, block_index, chunk + count))
             count++;
         if (count > 0) {
-            *run = (struct run){.block_index = block_index, .first_chunk = (uint32_t)chunk, .chunk_count = count};
+            *run = (struct run){
+                .block_index = block_index, .first_chunk = (uint32_t)chunk, .chunk_count = count};
             run->local = STEP_WANTED;
             run->remote = STEP_WANTED;
             source->run_count++;
@@ -54,15 +57,15 @@ static void plan_range(struct rdmig_conn *conn, struct range *range)
 }
 
 /*
- * What comes next in the queue that needs a command. True: runs to register (in source->runs). False: *zero_position is
- * a range to COMPRESS, or NO_SLOT: nothing, or something that must wait.
+ * What comes next in the queue that needs a command. True: runs to register (in source->runs).
+ * False: *zero_position is a range to COMPRESS, or NO_SLOT: nothing, or something that must wait.
  */
 bool registration_plan(struct rdmig_conn *conn, uint32_t *zero_position)
 {
     struct source *source = &conn->u.source;
 
     *zero_position = NO_SLOT;
-    if (source->unregister != STEP_NONE)
+    if (source->release != RELEASE_NONE)
         return false;
     for (uint32_t i = 0; i < source->run_count; i++) {
         if (source->runs[i].remote == STEP_WANTED)
@@ -76,7 +79,8 @@ bool registration_plan(struct rdmig_conn *conn, uint32_t *zero_position)
                 *zero_position = i;
             break; /* a batch of runs does not reach over a zero range: it goes first, or waits */
         }
-        if (!range->is_zero && range->state != STEP_DONE && !source->is_pinned && source->run_count < source->batch_count)
+        if (!range->is_zero && range->state != STEP_DONE && !source->is_pinned &&
+            source->run_count < source->batch_count)
             plan_range(conn, range);
     }
     for (uint32_t i = 0; i < source->run_count; i++) {
@@ -96,7 +100,8 @@ bool registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_actio
     for (uint32_t i = 0; i < source->run_count && source->asked_count < source->batch_count; i++) {
         struct run *run = &source->runs[i];
         const struct wire_register entry = {
-            .key = blocks_at(conn, run->block_index)->ram_offset_bytes + run->first_chunk * RDMIG_CHUNK_BYTES,
+            .key = blocks_at(conn, run->block_index)->ram_offset_bytes +
+                   run->first_chunk * RDMIG_CHUNK_BYTES,
             .block_index = run->block_index,
             .extra_chunk_count = run->chunk_count - 1,
         };
@@ -104,7 +109,8 @@ bool registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_actio
         if (run->remote != STEP_WANTED)
             continue;
         run->remote = STEP_ASKED;
-        wire_write_register(data + (uint64_t)source->asked_count * WIRE_REGISTER_ENTRY_BYTES, &entry);
+        wire_write_register(data + (uint64_t)source->asked_count * WIRE_REGISTER_ENTRY_BYTES,
+                            &entry);
         source->asked[source->asked_count++] = i;
     }
     header.repeat = source->asked_count;
@@ -124,8 +130,8 @@ bool registration_next_local(struct rdmig_conn *conn, struct rdmig_action *actio
             !flight_start(conn, OPERATION_REGISTER, i, &action->tag))
             continue;
         run->local = STEP_ASKED;
-        blocks_region_action(conn, RDMIG_ACTION_REGISTER, run->block_index, run->first_chunk, run->chunk_count,
-                             action);
+        blocks_region_action(conn, RDMIG_ACTION_REGISTER, run->block_index, run->first_chunk,
+                             run->chunk_count, action);
         return true;
     }
     return false;
@@ -163,14 +169,16 @@ void registration_local_done(struct rdmig_conn *conn, uint32_t subject)
 }
 
 /* Clauses R4, R5, R11. */
-void registration_answered(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+void registration_answered(struct rdmig_conn *conn, const uint8_t *data,
+                           const struct wire_header *header)
 {
     struct source *source = &conn->u.source;
     uint32_t count = header->length_bytes / WIRE_RESULT_ENTRY_BYTES;
     const bool is_short = count == 1 && source->asked_count > 1;
 
     if ((count != source->asked_count && !is_short) ||
-        (header->repeat != source->asked_count && !(header->repeat == 0 && source->asked_count == 1))) {
+        (header->repeat != source->asked_count &&
+         !(header->repeat == 0 && source->asked_count == 1))) {
         conn_fail_message(conn, RDMIG_REASON_MESSAGE_REPEAT, header->type, source->asked_count,
                           count != source->asked_count ? count : header->repeat);
         return;
@@ -219,11 +227,12 @@ int registration_drop(struct rdmig_conn *conn, const struct rdmig_event *event)
         return -RDMIG_E_INVALID;
     span.start_bytes = event->chunk_index * RDMIG_CHUNK_BYTES;
     span.end_bytes = span.start_bytes + chunk_count * RDMIG_CHUNK_BYTES;
-    if (source->unregister != STEP_NONE || source->run_count != 0 || flight_overlaps(conn, &span) || ranges_overlap(conn, &span))
+    if (source->release != RELEASE_NONE || source->run_count != 0 || flight_overlaps(conn, &span) ||
+        ranges_overlap(conn, &span))
         return -RDMIG_E_AGAIN;
-    source->unregister = STEP_WANTED;
-    source->unregister_block = event->block_index;
-    source->unregister_chunk = event->chunk_index;
+    source->release = RELEASE_WANTED;
+    source->release_block = event->block_index;
+    source->release_chunk = event->chunk_index;
     for (uint32_t k = 0; k < chunk_count; k++)
         blocks_chunk(conn, event->block_index, event->chunk_index + k)->source.run_remaining = 0;
     return RDMIG_OK;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The source: one command a credit, in the order the application gave things; RDMA Writes beside them. */
+/* The source: one command a credit, in the order the application gave things; RDMA Writes beside
+ * them. */
 #include "internal.h"
 
 void source_init(struct rdmig_conn *conn)
@@ -22,12 +23,14 @@ bool source_has_credit(const struct rdmig_conn *conn)
 
 /* ---- messages: one cell for each pair of state and type (clause C6) */
 
-typedef void handler(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header);
+typedef void handler(struct rdmig_conn *conn, const uint8_t *data,
+                     const struct wire_header *header);
 
 static void take_flush(struct rdmig_conn *conn)
 {
     struct source *source = &conn->u.source;
-    const bool is_consumed = source->command_type != RDMIG_MESSAGE_QEMU_FILE || source_has_credit(conn);
+    const bool is_consumed =
+        source->command_type != RDMIG_MESSAGE_QEMU_FILE || source_has_credit(conn);
 
     if (source->flush != STEP_WANTED || source->stream_bytes > 0 || source->stream_sends_out > 0)
         return;
@@ -37,7 +40,8 @@ static void take_flush(struct rdmig_conn *conn)
     conn_notify(conn, RDMIG_ACTION_NOTIFY_FLUSHED);
 }
 
-static void take_ready(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+static void take_ready(struct rdmig_conn *conn, const uint8_t *data,
+                       const struct wire_header *header)
 {
     struct source *source = &conn->u.source;
 
@@ -50,14 +54,16 @@ static void take_ready(struct rdmig_conn *conn, const uint8_t *data, const struc
     take_flush(conn);
 }
 
-static void take_error(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+static void take_error(struct rdmig_conn *conn, const uint8_t *data,
+                       const struct wire_header *header)
 {
     (void)data;
     (void)header;
     conn_fail_message(conn, RDMIG_REASON_PEER_ERROR, conn->u.source.command_type, 0, 0);
 }
 
-static void refuse_credit(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+static void refuse_credit(struct rdmig_conn *conn, const uint8_t *data,
+                          const struct wire_header *header)
 {
     (void)data;
     conn_fail_message(conn, RDMIG_REASON_CREDIT_EXCESS, header->type, 0, 1);
@@ -82,7 +88,8 @@ static void exchange_done(struct rdmig_conn *conn)
 }
 
 /* Clauses B2, B3, B5. */
-static void take_blocks(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+static void take_blocks(struct rdmig_conn *conn, const uint8_t *data,
+                        const struct wire_header *header)
 {
     const uint64_t count = header->length_bytes / WIRE_BLOCK_ENTRY_BYTES;
 
@@ -92,7 +99,8 @@ static void take_blocks(struct rdmig_conn *conn, const uint8_t *data, const stru
     }
     for (uint32_t i = 0; i < conn->block_count; i++) {
         struct block *block = &conn->blocks[i];
-        struct rdmig_failure details = {.message_type = RDMIG_MESSAGE_RAM_BLOCKS_RESULT, .block_index = i};
+        struct rdmig_failure details = {.message_type = RDMIG_MESSAGE_RAM_BLOCKS_RESULT,
+                                        .block_index = i};
         struct wire_block entry;
 
         wire_read_block(data + (uint64_t)i * WIRE_BLOCK_ENTRY_BYTES, &entry);
@@ -116,25 +124,30 @@ static void take_blocks(struct rdmig_conn *conn, const uint8_t *data, const stru
     exchange_done(conn);
 }
 
-static void take_result(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+static void take_result(struct rdmig_conn *conn, const uint8_t *data,
+                        const struct wire_header *header)
 {
     conn->u.source.state = SOURCE_AWAITING_READY;
     registration_answered(conn, data, header);
 }
 
-static void take_unregistered(struct rdmig_conn *conn, const uint8_t *data, const struct wire_header *header)
+static void take_unregistered(struct rdmig_conn *conn, const uint8_t *data,
+                              const struct wire_header *header)
 {
     (void)data;
     (void)header;
     conn->u.source.state = SOURCE_AWAITING_READY;
-    conn->u.source.unregister = STEP_DONE; /* at the destination; ours goes next */
+    conn->u.source.release = RELEASE_DUE;
 }
 
 static handler *const handlers[SOURCE_STATE_COUNT][RDMIG_MESSAGE_TYPE_COUNT] = {
-    [SOURCE_AWAITING_READY] = {[RDMIG_MESSAGE_READY] = take_ready, [RDMIG_MESSAGE_ERROR] = take_error},
+    [SOURCE_AWAITING_READY] =
+        {[RDMIG_MESSAGE_READY] = take_ready, [RDMIG_MESSAGE_ERROR] = take_error},
     [SOURCE_CREDITED] = {[RDMIG_MESSAGE_READY] = refuse_credit, [RDMIG_MESSAGE_ERROR] = take_error},
-    [SOURCE_AWAITING_BLOCKS] = {[RDMIG_MESSAGE_RAM_BLOCKS_RESULT] = take_blocks, [RDMIG_MESSAGE_ERROR] = take_error},
-    [SOURCE_AWAITING_RESULT] = {[RDMIG_MESSAGE_REGISTER_RESULT] = take_result, [RDMIG_MESSAGE_ERROR] = take_error},
+    [SOURCE_AWAITING_BLOCKS] =
+        {[RDMIG_MESSAGE_RAM_BLOCKS_RESULT] = take_blocks, [RDMIG_MESSAGE_ERROR] = take_error},
+    [SOURCE_AWAITING_RESULT] =
+        {[RDMIG_MESSAGE_REGISTER_RESULT] = take_result, [RDMIG_MESSAGE_ERROR] = take_error},
     [SOURCE_AWAITING_UNREGISTERED] = {[RDMIG_MESSAGE_UNREGISTER_FINISHED] = take_unregistered,
                                       [RDMIG_MESSAGE_ERROR] = take_error},
 };
@@ -157,8 +170,8 @@ void source_received(struct rdmig_conn *conn, uint32_t slot)
     if (handle)
         handle(conn, bytes + RDMIG_HEADER_BYTES, &header);
     else
-        conn_fail_message(conn, RDMIG_REASON_MESSAGE_UNEXPECTED, header.type, conn->u.source.command_type,
-                          header.type);
+        conn_fail_message(conn, RDMIG_REASON_MESSAGE_UNEXPECTED, header.type,
+                          conn->u.source.command_type, header.type);
     flight_free_recv(conn, slot);
 }
 
@@ -173,12 +186,14 @@ void source_closing_message(struct rdmig_conn *conn, uint32_t type)
         source->state = SOURCE_AWAITING_READY;
 }
 
-void source_sent(struct rdmig_conn *conn, const struct work *work)
+/* What came back undone was not delivered: the application must never hear that it was. */
+void source_sent(struct rdmig_conn *conn, const struct work *work, bool is_done)
 {
     if (work->message_type != RDMIG_MESSAGE_QEMU_FILE)
         return;
     conn->u.source.stream_sends_out--;
-    take_flush(conn);
+    if (is_done)
+        take_flush(conn);
 }
 
 /* ---- the application's events */
@@ -186,7 +201,8 @@ void source_sent(struct rdmig_conn *conn, const struct work *work)
 static bool is_stream_open(const struct source *source)
 {
     /* Bytes taken now would overtake these (clause S2). */
-    return source->round == ROUND_NONE && source->exchange != STEP_WANTED && source->flush == STEP_NONE;
+    return source->round == ROUND_NONE && source->exchange != STEP_WANTED &&
+           source->flush == STEP_NONE;
 }
 
 static uint32_t free_large_slot(const struct rdmig_conn *conn)
@@ -202,7 +218,8 @@ uint64_t rdmig_conn_stream_room_bytes(const struct rdmig_conn *conn)
 {
     const struct source *source = &conn->u.source;
 
-    if (conn->config.role != RDMIG_ROLE_SOURCE || conn->phase != RDMIG_PHASE_RUNNING || !is_stream_open(source))
+    if (conn->config.role != RDMIG_ROLE_SOURCE || conn->phase != RDMIG_PHASE_RUNNING ||
+        !is_stream_open(source))
         return 0;
     if (source->stream_slot != NO_SLOT)
         return conn->config.stream_message_bytes - source->stream_bytes;
@@ -223,8 +240,8 @@ static int write_stream(struct rdmig_conn *conn, const struct rdmig_event *event
         source->stream_slot = free_large_slot(conn);
         conn->send_slots[source->stream_slot].state = SLOT_FILLING;
     }
-    memcpy(flight_send_bytes(conn, source->stream_slot) + RDMIG_HEADER_BYTES + source->stream_bytes, event->bytes,
-           (size_t)event->length);
+    memcpy(flight_send_bytes(conn, source->stream_slot) + RDMIG_HEADER_BYTES + source->stream_bytes,
+           event->bytes, (size_t)event->length);
     source->stream_bytes += (uint32_t)event->length;
     return RDMIG_OK;
 }
@@ -235,6 +252,8 @@ static int flush(struct rdmig_conn *conn, const struct rdmig_event *event)
 
     if (!is_stream_open(source))
         return -RDMIG_E_STATE;
+    if (event->flush != RDMIG_FLUSH_DELIVERED && event->flush != RDMIG_FLUSH_CONSUMED)
+        return -RDMIG_E_INVALID;
     source->flush = STEP_WANTED;
     source->flush_goal = event->flush;
     take_flush(conn);
@@ -286,7 +305,7 @@ bool source_can_finish(const struct rdmig_conn *conn)
     const struct source *source = &conn->u.source;
 
     return source->round == ROUND_NONE && source->stream_bytes == 0 && source->flush == STEP_NONE &&
-           source->stream_sends_out == 0 && !flight_has_writes(conn);
+           source->stream_sends_out == 0 && !flight_has_writes(conn) && !conn_is_suspected(conn);
 }
 
 uint64_t rdmig_conn_bytes_pending(const struct rdmig_conn *conn)
@@ -297,8 +316,8 @@ uint64_t rdmig_conn_bytes_pending(const struct rdmig_conn *conn)
 /* ---- commands */
 
 /* Sends a command with the credit there is. state: what is waited for now. */
-void source_send_command(struct rdmig_conn *conn, uint32_t slot, struct wire_header header, enum source_state state,
-                         struct rdmig_action *action)
+void source_send_command(struct rdmig_conn *conn, uint32_t slot, struct wire_header header,
+                         enum source_state state, struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
 
@@ -313,7 +332,8 @@ static void send_stream(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
     const uint32_t slot = source->stream_slot;
-    const struct wire_header header = {.length_bytes = source->stream_bytes, .type = RDMIG_MESSAGE_QEMU_FILE};
+    const struct wire_header header = {.length_bytes = source->stream_bytes,
+                                       .type = RDMIG_MESSAGE_QEMU_FILE};
 
     conn->counters.bytes_stream += source->stream_bytes;
     source->stream_slot = NO_SLOT;
@@ -322,13 +342,15 @@ static void send_stream(struct rdmig_conn *conn, struct rdmig_action *action)
     source_send_command(conn, slot, header, SOURCE_AWAITING_READY, action);
 }
 
-static void send_compress(struct rdmig_conn *conn, uint32_t slot, uint32_t position, struct rdmig_action *action)
+static void send_compress(struct rdmig_conn *conn, uint32_t slot, uint32_t position,
+                          struct rdmig_action *action)
 {
     const struct wire_header header = {WIRE_COMPRESS_ENTRY_BYTES, RDMIG_MESSAGE_COMPRESS, 1};
     struct range *range = ranges_at(conn, position);
     const struct wire_compress entry = {
         .block_index = range->span.block_index,
-        .offset_bytes = blocks_at(conn, range->span.block_index)->ram_offset_bytes + range->span.start_bytes,
+        .offset_bytes =
+            blocks_at(conn, range->span.block_index)->ram_offset_bytes + range->span.start_bytes,
         .length_bytes = range->span.end_bytes - range->span.start_bytes,
     };
 
@@ -339,10 +361,12 @@ static void send_compress(struct rdmig_conn *conn, uint32_t slot, uint32_t posit
 
 static void send_unregister(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
 {
-    const struct wire_header header = {WIRE_REGISTER_ENTRY_BYTES, RDMIG_MESSAGE_UNREGISTER_REQUEST, 1};
-    const struct wire_register entry = {conn->u.source.unregister_chunk, conn->u.source.unregister_block, 0};
+    const struct wire_header header = {WIRE_REGISTER_ENTRY_BYTES, RDMIG_MESSAGE_UNREGISTER_REQUEST,
+                                       1};
+    const struct wire_register entry = {conn->u.source.release_chunk, conn->u.source.release_block,
+                                        0};
 
-    conn->u.source.unregister = STEP_ASKED;
+    conn->u.source.release = RELEASE_ASKED;
     wire_write_register(flight_send_bytes(conn, slot) + RDMIG_HEADER_BYTES, &entry);
     source_send_command(conn, slot, header, SOURCE_AWAITING_UNREGISTERED, action);
 }
@@ -353,7 +377,7 @@ static bool is_round_done(const struct rdmig_conn *conn)
 
     /* Every write done (clause C10), every run settled. */
     return source->round == ROUND_CLOSING && source->range_count == 0 && source->run_count == 0 &&
-           source->unregister == STEP_NONE && !flight_has_writes(conn);
+           source->release == RELEASE_NONE && !flight_has_writes(conn);
 }
 
 static void send_round_end(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
@@ -370,7 +394,8 @@ static void send_round_end(struct rdmig_conn *conn, uint32_t slot, struct rdmig_
 static bool next_ram_command(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
-    const struct wire_header blocks_request = {.type = RDMIG_MESSAGE_RAM_BLOCKS_REQUEST, .repeat = 1};
+    const struct wire_header blocks_request = {.type = RDMIG_MESSAGE_RAM_BLOCKS_REQUEST,
+                                               .repeat = 1};
     uint32_t zero_position;
 
     if (source->exchange == STEP_WANTED) {
@@ -378,7 +403,7 @@ static bool next_ram_command(struct rdmig_conn *conn, uint32_t slot, struct rdmi
         source_send_command(conn, slot, blocks_request, SOURCE_AWAITING_BLOCKS, action);
         return true;
     }
-    if (source->unregister == STEP_WANTED) {
+    if (source->release == RELEASE_WANTED) {
         send_unregister(conn, slot, action);
         return true;
     }
@@ -398,10 +423,11 @@ static bool next_ram_command(struct rdmig_conn *conn, uint32_t slot, struct rdmi
 static bool next_command(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
+    /* Before any command that was asked for after it: clause S2. */
     const bool is_stream_due = source->stream_bytes > 0 &&
                                (source->stream_bytes == conn->config.stream_message_bytes ||
                                 source->flush == STEP_WANTED || source->exchange == STEP_WANTED ||
-                                source->round != ROUND_NONE);
+                                source->release == RELEASE_WANTED || source->round != ROUND_NONE);
     uint32_t slot;
 
     if (!source_has_credit(conn) || flight_room_count(conn) == 0)
@@ -424,8 +450,8 @@ static bool next_pin(struct rdmig_conn *conn, struct rdmig_action *action)
         !flight_start(conn, OPERATION_REGISTER, block_index, &action->tag))
         return false;
     source->pin_started_count++;
-    blocks_region_action(conn, RDMIG_ACTION_REGISTER, block_index, 0, blocks_at(conn, block_index)->chunk_count,
-                         action);
+    blocks_region_action(conn, RDMIG_ACTION_REGISTER, block_index, 0,
+                         blocks_at(conn, block_index)->chunk_count, action);
     return true;
 }
 
@@ -434,18 +460,20 @@ static bool next_unregister(struct rdmig_conn *conn, struct rdmig_action *action
 {
     struct source *source = &conn->u.source;
 
-    if (source->unregister != STEP_DONE ||
-        !flight_start(conn, OPERATION_DEREGISTER, source->unregister_block, &action->tag))
+    if (source->release != RELEASE_DUE ||
+        !flight_start(conn, OPERATION_DEREGISTER, source->release_block, &action->tag))
         return false;
-    blocks_region_action(conn, RDMIG_ACTION_DEREGISTER, source->unregister_block, source->unregister_chunk, 1, action);
+    blocks_region_action(conn, RDMIG_ACTION_DEREGISTER, source->release_block,
+                         source->release_chunk, 1, action);
     conn->unregistered_region = action->region;
-    source->unregister = STEP_NONE;
+    source->release = RELEASE_STARTED;
     return true;
 }
 
 void source_operation_done(struct rdmig_conn *conn, const struct operation *operation)
 {
     if (operation->kind == OPERATION_DEREGISTER) {
+        conn->u.source.release = RELEASE_NONE;
         conn_notify(conn, RDMIG_ACTION_NOTIFY_UNREGISTERED);
     } else if (conn->u.source.exchange == STEP_ASKED) {
         conn->u.source.pin_done_count++;
@@ -457,7 +485,9 @@ void source_operation_done(struct rdmig_conn *conn, const struct operation *oper
 
 bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
 {
-    /* Commands first, a round trip hangs on each; then writes, so that the link has work while we register. */
-    return next_command(conn, action) || ranges_next_write(conn, action) || next_pin(conn, action) ||
-           registration_next_local(conn, action) || next_unregister(conn, action);
+    /* Commands first, a round trip hangs on each; then writes, so that the link has work while we
+     * register. */
+    return next_command(conn, action) || ranges_next_write(conn, action) ||
+           next_pin(conn, action) || registration_next_local(conn, action) ||
+           next_unregister(conn, action);
 }

@@ -21,15 +21,12 @@ static void put(struct text *text, const char *string)
         put_char(text, *string++);
 }
 
-static void put_number(struct text *text, const char *label, uint64_t value, uint64_t base)
+static void put_digits(struct text *text, uint64_t value, uint64_t base)
 {
     static const char digits[] = "0123456789abcdef";
     char reversed[24];
     size_t count = 0;
 
-    put_char(text, ' ');
-    put(text, label);
-    put(text, base == 16 ? "=0x" : "=");
     do {
         reversed[count++] = digits[value % base];
         value /= base;
@@ -38,11 +35,20 @@ static void put_number(struct text *text, const char *label, uint64_t value, uin
         put_char(text, reversed[--count]);
 }
 
+static void put_number(struct text *text, const char *label, uint64_t value, uint64_t base)
+{
+    put_char(text, ' ');
+    put(text, label);
+    put(text, base == 16 ? "=0x" : "=");
+    put_digits(text, value, base);
+}
+
 static void put_signed(struct text *text, const char *label, int32_t value)
 {
-    put_number(text, label, value < 0 ? (uint64_t)(-(int64_t)value) : (uint64_t)value, 10);
-    if (value < 0)
-        put(text, "-");
+    put_char(text, ' ');
+    put(text, label);
+    put(text, value < 0 ? "=-" : "=");
+    put_digits(text, value < 0 ? (uint64_t)(-(int64_t)value) : (uint64_t)value, 10);
 }
 
 static size_t end(struct text *text)
@@ -95,7 +101,8 @@ size_t rdmig_event_format(const struct rdmig_event *event, char *text, size_t ca
 {
     static const char *const statuses[] = {"OK", "ERROR", "FLUSHED", "REJECTED"};
     struct text out = {text, capacity_bytes, 0};
-    const uint32_t fields = (uint32_t)event->kind < RDMIG_EVENT_KIND_COUNT ? event_fields[event->kind] : 0;
+    const uint32_t fields =
+        (uint32_t)event->kind < RDMIG_EVENT_KIND_COUNT ? event_fields[event->kind] : 0;
 
     put(&out, rdmig_event_name(event->kind));
     if (fields & F_TAG)
@@ -133,7 +140,8 @@ static const uint32_t action_fields[RDMIG_ACTION_KIND_COUNT] = {
     [RDMIG_ACTION_ACCEPT] = F_LENGTH,
     [RDMIG_ACTION_REJECT] = F_LENGTH,
     [RDMIG_ACTION_POST_SEND] = F_TAG | F_MEMORY | F_LENGTH,
-    [RDMIG_ACTION_POST_WRITE] = F_TAG | F_BLOCK | F_OFFSET | F_LENGTH | F_REGION | F_REMOTE | F_RKEY | F_SIGNAL,
+    [RDMIG_ACTION_POST_WRITE] =
+        F_TAG | F_BLOCK | F_OFFSET | F_LENGTH | F_REGION | F_REMOTE | F_RKEY | F_SIGNAL,
     [RDMIG_ACTION_POST_PROBE] = F_TAG,
     [RDMIG_ACTION_REGISTER] = F_TAG | F_REGION | F_BLOCK | F_OFFSET | F_LENGTH | F_ACCESS,
     [RDMIG_ACTION_DEREGISTER] = F_TAG | F_REGION,
@@ -161,7 +169,8 @@ static void put_region(struct text *out, const struct rdmig_action *action, uint
 size_t rdmig_action_format(const struct rdmig_action *action, char *text, size_t capacity_bytes)
 {
     struct text out = {text, capacity_bytes, 0};
-    const uint32_t fields = (uint32_t)action->kind < RDMIG_ACTION_KIND_COUNT ? action_fields[action->kind] : 0;
+    const uint32_t fields =
+        (uint32_t)action->kind < RDMIG_ACTION_KIND_COUNT ? action_fields[action->kind] : 0;
 
     put(&out, rdmig_action_name(action->kind));
     if (fields & F_TAG)

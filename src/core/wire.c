@@ -44,15 +44,17 @@ uint32_t wire_entry_bytes(uint32_t type)
 }
 
 /*
- * RAM_BLOCKS_RESULT counts its entries by len alone (stock leaves repeat at 1), and REGISTER_RESULT's repeat may
- * disagree with its len (clause R5): both are judged by who reads them, against what was asked.
+ * RAM_BLOCKS_RESULT counts its entries by len alone (stock leaves repeat at 1), and
+ * REGISTER_RESULT's repeat may disagree with its len (clause R5): both are judged by who reads
+ * them, against what was asked.
  */
 static bool is_repeat_free(uint32_t type)
 {
     return type == RDMIG_MESSAGE_RAM_BLOCKS_RESULT || type == RDMIG_MESSAGE_REGISTER_RESULT;
 }
 
-static enum rdmig_reason check_body(const struct wire_header *header, uint64_t *expected, uint64_t *actual)
+static enum rdmig_reason check_body(const struct wire_header *header, uint64_t *expected,
+                                    uint64_t *actual)
 {
     const uint32_t entry_bytes = bodies[header->type].entry_bytes;
 
@@ -72,8 +74,8 @@ static enum rdmig_reason check_body(const struct wire_header *header, uint64_t *
     return header->length_bytes == *expected ? RDMIG_REASON_NONE : RDMIG_REASON_MESSAGE_BODY;
 }
 
-enum rdmig_reason wire_read_header(const uint8_t *bytes, uint64_t received_bytes, struct wire_header *out,
-                                   uint64_t *expected, uint64_t *actual)
+enum rdmig_reason wire_read_header(const uint8_t *bytes, uint64_t received_bytes,
+                                   struct wire_header *out, uint64_t *expected, uint64_t *actual)
 {
     *out = (struct wire_header){0};
     *expected = RDMIG_HEADER_BYTES;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The bytes of the protocol (docs/protocol.md section W): byte-wise big-endian loads and stores, no casts. */
+/* The bytes of the protocol (docs/protocol.md section W): byte-wise big-endian loads and stores, no
+ * casts. */
 #ifndef RDMIG_CORE_WIRE_H
 #define RDMIG_CORE_WIRE_H
 
@@ -51,11 +52,11 @@ struct wire_compress {
 };
 
 /*
- * Reads the header of a message of received_bytes and checks clauses W3 to W6 as far as they hold for every type:
- * REASON_NONE, or what is wrong, with what was expected and what came.
+ * Reads the header of a message of received_bytes and checks clauses W3 to W6 as far as they hold
+ * for every type: REASON_NONE, or what is wrong, with what was expected and what came.
  */
-enum rdmig_reason wire_read_header(const uint8_t *bytes, uint64_t received_bytes, struct wire_header *out,
-                                   uint64_t *expected, uint64_t *actual);
+enum rdmig_reason wire_read_header(const uint8_t *bytes, uint64_t received_bytes,
+                                   struct wire_header *out, uint64_t *expected, uint64_t *actual);
 void wire_write_header(uint8_t *bytes, const struct wire_header *header);
 
 /* Size of one entry of this type's data; 0: the type has no entries (no data, or stream bytes). */

@@ -18,19 +18,24 @@ struct waker {
 /* 0, or -SYSTEM with *error filled; nothing is left open then. */
 int waker_open(struct waker *waker, int link_fd, struct rdmig_error *error);
 void waker_close(struct waker *waker);
-/* Readable from deadline_ns (CLOCK_MONOTONIC) on; RDMIG_NO_DEADLINE: only for the link; 0: at once. */
+/* Readable from deadline_ns (CLOCK_MONOTONIC) on; RDMIG_NO_DEADLINE: only for the link; 0: at once.
+ */
 void waker_set(struct waker *waker, uint64_t deadline_ns);
-/* Waits until readable or timeout_ms (UINT32_MAX: none) are over: 0, -AGAIN (time over), -SYSTEM (interrupted). */
+/* Waits until readable or timeout_ms (UINT32_MAX: none) are over: 0, -AGAIN (time over), -SYSTEM
+ * (interrupted). */
 int waker_wait(const struct waker *waker, uint32_t timeout_ms);
 /* What is left of a wait that began at start_ns; 0: nothing. */
 uint32_t wait_left_ms(uint64_t start_ns, uint32_t timeout_ms);
 
 /* ---- options.c */
 
-/* Options with their defaults; -INVALID with *error filled when they cannot be used. options may be NULL. */
-int options_complete(const struct rdmig_options *options, struct rdmig_options *out, struct rdmig_error *error);
+/* Options with their defaults; -INVALID with *error filled when they cannot be used. options may be
+ * NULL. */
+int options_complete(const struct rdmig_options *options, struct rdmig_options *out,
+                     struct rdmig_error *error);
 /* The core's configuration that follows from them. */
-void options_conn_config(const struct rdmig_options *options, enum rdmig_role role, struct rdmig_conn_config *out);
+void options_conn_config(const struct rdmig_options *options, enum rdmig_role role,
+                         struct rdmig_conn_config *out);
 uint64_t options_limit_ns(uint32_t limit_ms);
 
 /* ---- memory.c: RAM blocks with names */
@@ -49,12 +54,14 @@ struct memory {
     uint64_t bytes_total;
 };
 
-/* Copies the list; -INVALID (with *error) for one that cannot be migrated, -MEMORY. with_dirty: bitmaps, all set. */
-int memory_init(struct memory *memory, const struct rdmig_ram_block *blocks, uint32_t block_count, bool with_dirty,
-                struct rdmig_error *error);
+/* Copies the list; -INVALID (with *error) for one that cannot be migrated, -MEMORY. with_dirty:
+ * bitmaps, all set. */
+int memory_init(struct memory *memory, const struct rdmig_ram_block *blocks, uint32_t block_count,
+                bool with_dirty, struct rdmig_error *error);
 void memory_free(struct memory *memory);
 uint64_t memory_dirty_bytes(const struct memory *memory);
-/* The core's list: blocks one after the other in ram_addr space, each aligned to 2 MiB. Caller frees; NULL: no memory. */
+/* The core's list: blocks one after the other in ram_addr space, each aligned to 2 MiB. Caller
+ * frees; NULL: no memory. */
 struct rdmig_block *memory_core_blocks(const struct memory *memory);
 
 /* ---- error.c */
@@ -66,12 +73,13 @@ void error_set(struct rdmig_error *error, enum rdmig_reason reason, int os_code,
 /* ---- numbers.c: what a migration has done so far */
 
 struct numbers {
-    uint64_t start_ns;      /* create (source) or connection request (destination) */
-    uint64_t exchanged_ns;  /* 0: not yet */
-    uint64_t stopped_ns;    /* guest stopped; 0: not yet */
-    uint64_t ended_ns;      /* 0: not yet */
+    uint64_t start_ns;     /* create (source) or connection request (destination) */
+    uint64_t exchanged_ns; /* 0: not yet */
+    uint64_t stopped_ns;   /* guest stopped; 0: not yet */
+    uint64_t ended_ns;     /* 0: not yet */
 };
 
-void numbers_progress(const struct numbers *numbers, const struct link *link, struct rdmig_progress *out);
+void numbers_progress(const struct numbers *numbers, const struct link *link,
+                      struct rdmig_progress *out);
 
 #endif

@@ -4,9 +4,10 @@
 
 #include <stdlib.h>
 
-static int open_destination(struct rdmig_destination *destination, const char *host, const char *service,
-                            const struct rdmig_ram_block *blocks, uint32_t block_count,
-                            const struct rdmig_options *options, struct rdmig_error *error)
+static int open_destination(struct rdmig_destination *destination, const char *host,
+                            const char *service, const struct rdmig_ram_block *blocks,
+                            uint32_t block_count, const struct rdmig_options *options,
+                            struct rdmig_error *error)
 {
     struct link_config config = {.host = host, .service = service ? service : "0"};
     int result = options_complete(options, &destination->options, error);
@@ -22,7 +23,8 @@ static int open_destination(struct rdmig_destination *destination, const char *h
     }
     options_conn_config(&destination->options, RDMIG_ROLE_DESTINATION, &config.conn);
     result = link_create(&destination->link, &config, error);
-    return result == RDMIG_OK ? waker_open(&destination->waker, link_fd(destination->link), error) : result;
+    return result == RDMIG_OK ? waker_open(&destination->waker, link_fd(destination->link), error)
+                              : result;
 }
 
 int rdmig_destination_create(struct rdmig_destination **out, const char *host, const char *service,
@@ -76,14 +78,15 @@ int rdmig_destination_process(struct rdmig_destination *destination)
     return RDMIG_OK;
 }
 
-int rdmig_destination_wait(struct rdmig_destination *destination, enum rdmig_destination_state state,
-                           uint32_t timeout_ms)
+int rdmig_destination_wait(struct rdmig_destination *destination,
+                           enum rdmig_destination_state state, uint32_t timeout_ms)
 {
     const uint64_t start_ns = link_now_ns();
     const uint64_t readable_bytes = rdmig_destination_stream_available_bytes(destination);
 
     (void)rdmig_destination_process(destination);
-    /* New bytes of the stream end the wait too: unread, they would hold the source back for ever. */
+    /* New bytes of the stream end the wait too: unread, they would hold the source back for ever.
+     */
     while (rdmig_destination_state(destination) == state &&
            rdmig_destination_stream_available_bytes(destination) == readable_bytes) {
         const int result = waker_wait(&destination->waker, wait_left_ms(start_ns, timeout_ms));
@@ -120,15 +123,15 @@ uint16_t rdmig_destination_port(const struct rdmig_destination *destination)
     return link_port(destination->link);
 }
 
-const struct rdmig_ram_block *rdmig_destination_announced(const struct rdmig_destination *destination,
-                                                          uint32_t *block_count)
+const struct rdmig_ram_block *
+rdmig_destination_announced(const struct rdmig_destination *destination, uint32_t *block_count)
 {
     *block_count = destination->announced_count;
     return destination->announced;
 }
 
-int rdmig_destination_provide_blocks(struct rdmig_destination *destination, const struct rdmig_ram_block *blocks,
-                                     uint32_t block_count)
+int rdmig_destination_provide_blocks(struct rdmig_destination *destination,
+                                     const struct rdmig_ram_block *blocks, uint32_t block_count)
 {
     struct rdmig_error error = {0};
     int result;
@@ -188,8 +191,8 @@ int rdmig_destination_cancel(struct rdmig_destination *destination)
 {
     if (destination->stage == TAKING_CONFIRMING || destination->stage == TAKING_COMPLETED)
         return -RDMIG_E_STATE;
-    error_set(&destination->error, RDMIG_REASON_CANCELLED, 0, "start the migration again when it is wanted",
-              "the migration was cancelled here");
+    error_set(&destination->error, RDMIG_REASON_CANCELLED, 0,
+              "start the migration again when it is wanted", "the migration was cancelled here");
     destination_fail(destination);
     destination_advance(destination);
     return RDMIG_OK;
@@ -200,7 +203,8 @@ const struct rdmig_error *rdmig_destination_error(const struct rdmig_destination
     return &destination->error;
 }
 
-void rdmig_destination_progress(const struct rdmig_destination *destination, struct rdmig_progress *out)
+void rdmig_destination_progress(const struct rdmig_destination *destination,
+                                struct rdmig_progress *out)
 {
     *out = (struct rdmig_progress){0};
     for (uint32_t i = 0; i < destination->announced_count; i++)

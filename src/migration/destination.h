@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The destination handle from inside: destination.c is what a VMM calls, destination_stages.c what happens between the
- * calls, inbox.c the byte stream on its way to the VMM. */
+/* The destination handle from inside: destination.c is what a VMM calls, destination_stages.c what
+ * happens between the calls, inbox.c the byte stream on its way to the VMM. */
 #ifndef RDMIG_MIGRATION_DESTINATION_H
 #define RDMIG_MIGRATION_DESTINATION_H
 
@@ -33,8 +33,8 @@ struct rdmig_destination {
     enum destination_stage stage;
     struct rdmig_options options;
     struct rdmig_error error;
-    struct memory given;      /* blocks as the VMM gave them */
-    struct memory memory;     /* the same in the source's order */
+    struct memory given;  /* blocks as the VMM gave them */
+    struct memory memory; /* the same in the source's order */
     struct rdmig_ram_block *announced;
     uint32_t announced_count;
     struct link *link;
@@ -47,9 +47,9 @@ struct rdmig_destination {
     uint64_t inbox_start;
     uint64_t inbox_end;
     uint64_t inbox_capacity;
-    uint64_t read_bytes;     /* by the VMM, since the beginning */
-    uint64_t wire_bytes;     /* of the stream, in messages that have come */
-    bool is_prepare_held;    /* PREPARE is in the message: it is consumed by confirm() */
+    uint64_t read_bytes;  /* by the VMM, since the beginning */
+    uint64_t wire_bytes;  /* of the stream, in messages that have come */
+    bool is_prepare_held; /* PREPARE is in the message: it is consumed by confirm() */
     bool is_peer_gone;
     bool are_blocks_provided;
     uint64_t round_tag; /* of the END_ROUND that waits for _resume() */
@@ -61,7 +61,8 @@ void destination_advance(struct rdmig_destination *destination);
 void destination_fail(struct rdmig_destination *destination);
 
 /* ---- inbox.c */
-void inbox_deliver(struct rdmig_destination *destination, const uint8_t *bytes, uint64_t length_bytes);
+void inbox_deliver(struct rdmig_destination *destination, const uint8_t *bytes,
+                   uint64_t length_bytes);
 /* Tells the core when the message is done with; true: told. */
 bool inbox_release(struct rdmig_destination *destination);
 

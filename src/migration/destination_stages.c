@@ -15,7 +15,8 @@ static void complete_tag(struct rdmig_destination *destination, uint64_t tag)
     (void)link_step(destination->link, &event);
 }
 
-/* The round that waits for _resume() has nobody to wait for any more: its tag goes back, so that the link can close. */
+/* The round that waits for _resume() has nobody to wait for any more: its tag goes back, so that
+ * the link can close. */
 static void leave(struct rdmig_destination *destination)
 {
     const uint64_t tag = destination->round_tag;
@@ -50,11 +51,13 @@ static void notice_failure(struct rdmig_destination *destination)
 
 /* ---- filling (clause C9) */
 
-/* Memory that is zero already is only read, so that what was never touched is not allocated by it. */
+/* Memory that is zero already is only read, so that what was never touched is not allocated by it.
+ */
 static void fill_piece(uint8_t *bytes, uint64_t length_bytes, uint8_t value)
 {
     while (length_bytes > 0) {
-        const uint64_t step_bytes = length_bytes < RDMIG_PAGE_BYTES ? length_bytes : RDMIG_PAGE_BYTES;
+        const uint64_t step_bytes =
+            length_bytes < RDMIG_PAGE_BYTES ? length_bytes : RDMIG_PAGE_BYTES;
 
         if (value != 0 || !ram_is_zero(bytes, step_bytes))
             memset(bytes, value, step_bytes);
@@ -67,7 +70,8 @@ static void fill_piece(uint8_t *bytes, uint64_t length_bytes, uint8_t value)
 static bool fill_some(struct rdmig_destination *destination)
 {
     struct fill *fill = &destination->fill;
-    const uint64_t step_bytes = fill->left_bytes < FILL_BYTES_PER_CALL ? fill->left_bytes : FILL_BYTES_PER_CALL;
+    const uint64_t step_bytes =
+        fill->left_bytes < FILL_BYTES_PER_CALL ? fill->left_bytes : FILL_BYTES_PER_CALL;
     const uint64_t tag = fill->tag;
 
     if (tag == 0)
@@ -128,8 +132,9 @@ static void peer_ended(struct rdmig_destination *destination)
         return;
     }
     error_set(&destination->error,
-              destination->announced_count > 0 ? RDMIG_REASON_STREAM_TRUNCATED : RDMIG_REASON_PEER_DISCONNECTED, 0,
-              "see the source's own message; its guest runs on there",
+              destination->announced_count > 0 ? RDMIG_REASON_STREAM_TRUNCATED
+                                               : RDMIG_REASON_PEER_DISCONNECTED,
+              0, "see the source's own message; its guest runs on there",
               "the source left before it had handed the guest over");
     destination_fail(destination);
 }
@@ -176,7 +181,8 @@ static uint64_t time_limit_ns(const struct rdmig_destination *destination)
 {
     const uint64_t limit_ns = options_limit_ns(destination->options.time_limit_ms);
 
-    if (limit_ns == 0 || destination->numbers.start_ns == 0 || destination->stage >= TAKING_CONFIRMING)
+    if (limit_ns == 0 || destination->numbers.start_ns == 0 ||
+        destination->stage >= TAKING_CONFIRMING)
         return RDMIG_NO_DEADLINE;
     return destination->numbers.start_ns + limit_ns;
 }
@@ -185,7 +191,8 @@ static void check_time_limit(struct rdmig_destination *destination)
 {
     if (link_now_ns() < time_limit_ns(destination))
         return;
-    error_set(&destination->error, RDMIG_REASON_TIME_LIMIT, 0, "allow more time, more bandwidth or more downtime",
+    error_set(&destination->error, RDMIG_REASON_TIME_LIMIT, 0,
+              "allow more time, more bandwidth or more downtime",
               "the migration was not complete after %u ms", destination->options.time_limit_ms);
     destination_fail(destination);
 }

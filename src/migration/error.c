@@ -4,14 +4,14 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-
 /* The numbers of the header as text. */
 #define TEXT(number)    #number
 #define TEXT_OF(number) TEXT(number)
 
 const char *rdmig_version(void)
 {
-    return TEXT_OF(RDMIG_VERSION_MAJOR) "." TEXT_OF(RDMIG_VERSION_MINOR) "." TEXT_OF(RDMIG_VERSION_PATCH);
+    return TEXT_OF(RDMIG_VERSION_MAJOR) "." TEXT_OF(RDMIG_VERSION_MINOR) "." TEXT_OF(
+        RDMIG_VERSION_PATCH);
 }
 
 void error_set(struct rdmig_error *error, enum rdmig_reason reason, int os_code, const char *remedy,

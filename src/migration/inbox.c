@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The byte stream on its way to the VMM (clauses S7 to S9). A message is parsed when it comes; the VMM's bytes of it
- * wait here, and the message is consumed, so the source goes on, when they have been read.
+ * The byte stream on its way to the VMM (clauses S7 to S9). A message is parsed when it comes; the
+ * VMM's bytes of it wait here, and the message is consumed, so the source goes on, when they have
+ * been read.
  */
 #include "destination.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static bool append(struct rdmig_destination *destination, const uint8_t *bytes, uint64_t length_bytes)
+static bool append(struct rdmig_destination *destination, const uint8_t *bytes,
+                   uint64_t length_bytes)
 {
     const uint64_t need_bytes = destination->inbox_end + length_bytes;
     uint8_t *grown;
@@ -32,7 +34,8 @@ static bool append(struct rdmig_destination *destination, const uint8_t *bytes, 
 static void fail_stream(struct rdmig_destination *destination)
 {
     error_set(&destination->error, RDMIG_REASON_STREAM_BROKEN, 0,
-              "use a source of the same kind: rdmig of a compatible version, or a QEMU that migrates over RDMA",
+              "use a source of the same kind: rdmig of a compatible version, or a QEMU that "
+              "migrates over RDMA",
               "the source's byte stream is broken: %s", qemu_stream_error(destination->stream));
     destination_fail(destination);
 }
@@ -42,7 +45,8 @@ static void ended(struct rdmig_destination *destination)
     struct rdmig_event event = {.kind = RDMIG_EVENT_FINISH_REQUESTED};
 
     if (destination->stage != TAKING_CONFIRMING) {
-        error_set(&destination->error, RDMIG_REASON_STREAM_BROKEN, 0, "report it: this end never said that it was ready",
+        error_set(&destination->error, RDMIG_REASON_STREAM_BROKEN, 0,
+                  "report it: this end never said that it was ready",
                   "the source handed the guest over before this end confirmed");
         destination_fail(destination);
         return;
@@ -77,21 +81,23 @@ static bool take(struct rdmig_destination *destination, enum qemu_stream_event e
     }
 }
 
-void inbox_deliver(struct rdmig_destination *destination, const uint8_t *bytes, uint64_t length_bytes)
+void inbox_deliver(struct rdmig_destination *destination, const uint8_t *bytes,
+                   uint64_t length_bytes)
 {
     const bool was_native = qemu_stream_format(destination->stream) == QEMU_STREAM_FORMAT_NATIVE;
     uint64_t at = 0;
 
     destination->message_bytes = length_bytes;
     destination->wire_bytes += length_bytes;
-    /* Until the format is known, and for ever with QEMU's own, the VMM gets the bytes as they are. */
+    /* Until the format is known, and for ever with QEMU's own, the VMM gets the bytes as they are.
+     */
     if (!was_native && !append(destination, bytes, length_bytes))
         return;
     while (at < length_bytes) {
         struct qemu_stream_state state;
         size_t consumed_bytes;
-        const enum qemu_stream_event event =
-            qemu_stream_feed(destination->stream, bytes + at, length_bytes - at, &consumed_bytes, &state);
+        const enum qemu_stream_event event = qemu_stream_feed(
+            destination->stream, bytes + at, length_bytes - at, &consumed_bytes, &state);
 
         at += consumed_bytes;
         if (!take(destination, event, &state))
@@ -104,12 +110,14 @@ void inbox_deliver(struct rdmig_destination *destination, const uint8_t *bytes, 
 static bool is_readable(const struct rdmig_destination *destination)
 {
     /* A native stream's beginning is held back until one can tell that it is none of the VMM's. */
-    return qemu_stream_format(destination->stream) == QEMU_STREAM_FORMAT_QEMU || destination->announced_count > 0;
+    return qemu_stream_format(destination->stream) == QEMU_STREAM_FORMAT_QEMU ||
+           destination->announced_count > 0;
 }
 
 bool inbox_release(struct rdmig_destination *destination)
 {
-    struct rdmig_event event = {.kind = RDMIG_EVENT_STREAM_CONSUMED, .length = destination->message_bytes};
+    struct rdmig_event event = {.kind = RDMIG_EVENT_STREAM_CONSUMED,
+                                .length = destination->message_bytes};
 
     if (destination->message_bytes == 0 || destination->is_prepare_held)
         return false;
@@ -129,7 +137,8 @@ uint64_t rdmig_destination_stream_available_bytes(const struct rdmig_destination
            (is_readable(destination) ? destination->inbox_end - destination->inbox_start : 0);
 }
 
-int64_t rdmig_destination_stream_read(struct rdmig_destination *destination, void *bytes, uint64_t capacity_bytes)
+int64_t rdmig_destination_stream_read(struct rdmig_destination *destination, void *bytes,
+                                      uint64_t capacity_bytes)
 {
     uint64_t length_bytes = destination->inbox_end - destination->inbox_start;
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The source's list of RAM blocks and this end's: matched by name, kept in the source's order (clause B2). */
+/* The source's list of RAM blocks and this end's: matched by name, kept in the source's order
+ * (clause B2). */
 #include "destination.h"
 
 #include <stdlib.h>
@@ -24,12 +25,15 @@ static bool check_match(struct rdmig_destination *destination, const struct rdmi
                         const struct memory_block *block)
 {
     if (!block)
-        error_set(&destination->error, RDMIG_REASON_BLOCK_UNKNOWN, 0, "give both ends the same RAM blocks",
+        error_set(&destination->error, RDMIG_REASON_BLOCK_UNKNOWN, 0,
+                  "give both ends the same RAM blocks",
                   "the source has a RAM block %.200s that this end has not", wanted->name);
     else if (block->length_bytes != wanted->length_bytes)
-        error_set(&destination->error, RDMIG_REASON_BLOCK_LENGTH, 0, "give both ends RAM blocks of the same sizes",
+        error_set(&destination->error, RDMIG_REASON_BLOCK_LENGTH, 0,
+                  "give both ends RAM blocks of the same sizes",
                   "RAM block %.150s has %llu bytes at the source and %llu here", wanted->name,
-                  (unsigned long long)wanted->length_bytes, (unsigned long long)block->length_bytes);
+                  (unsigned long long)wanted->length_bytes,
+                  (unsigned long long)block->length_bytes);
     else
         return true;
     return false;
@@ -45,7 +49,8 @@ static void report_extra(struct rdmig_destination *destination)
         for (uint32_t k = 0; k < destination->announced_count && !is_known; k++)
             is_known = strcmp(destination->announced[k].name, name) == 0;
         if (!is_known)
-            error_set(&destination->error, RDMIG_REASON_BLOCK_UNKNOWN, 0, "give both ends the same RAM blocks",
+            error_set(&destination->error, RDMIG_REASON_BLOCK_UNKNOWN, 0,
+                      "give both ends the same RAM blocks",
                       "this end has a RAM block %.200s that the source has not", name);
     }
 }
@@ -53,7 +58,8 @@ static void report_extra(struct rdmig_destination *destination)
 static bool order_blocks(struct rdmig_destination *destination, struct rdmig_ram_block *ordered)
 {
     for (uint32_t i = 0; i < destination->announced_count; i++) {
-        const struct memory_block *block = find(&destination->given, destination->announced[i].name);
+        const struct memory_block *block =
+            find(&destination->given, destination->announced[i].name);
 
         if (!check_match(destination, &destination->announced[i], block))
             return false;
@@ -68,12 +74,14 @@ static bool order_blocks(struct rdmig_destination *destination, struct rdmig_ram
 static int hand_to_link(struct rdmig_destination *destination)
 {
     struct rdmig_block *blocks = memory_core_blocks(&destination->memory);
-    const int result = blocks ? link_provide_blocks(destination->link, blocks, destination->memory.block_count)
-                              : -RDMIG_E_MEMORY;
+    const int result =
+        blocks ? link_provide_blocks(destination->link, blocks, destination->memory.block_count)
+               : -RDMIG_E_MEMORY;
 
     free(blocks);
     if (result != RDMIG_OK)
-        error_set(&destination->error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the tables of RAM chunks");
+        error_set(&destination->error, RDMIG_REASON_MEMORY, 0, "free memory",
+                  "no memory for the tables of RAM chunks");
     return result;
 }
 
@@ -83,10 +91,11 @@ int matching_provide(struct rdmig_destination *destination)
     int result = -RDMIG_E_FAILED;
 
     if (!ordered)
-        error_set(&destination->error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the list of RAM blocks");
+        error_set(&destination->error, RDMIG_REASON_MEMORY, 0, "free memory",
+                  "no memory for the list of RAM blocks");
     else if (order_blocks(destination, ordered) &&
-             memory_init(&destination->memory, ordered, destination->announced_count, false, &destination->error) ==
-                 RDMIG_OK)
+             memory_init(&destination->memory, ordered, destination->announced_count, false,
+                         &destination->error) == RDMIG_OK)
         result = hand_to_link(destination);
     free(ordered);
     if (result != RDMIG_OK) {
@@ -105,7 +114,8 @@ bool matching_announce(struct rdmig_destination *destination)
 
     destination->announced = calloc(count, sizeof(*destination->announced));
     if (!destination->announced) {
-        error_set(&destination->error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the list of RAM blocks");
+        error_set(&destination->error, RDMIG_REASON_MEMORY, 0, "free memory",
+                  "no memory for the list of RAM blocks");
         return fail_match(destination);
     }
     destination->announced_count = count;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NAME_BYTES_MAX       255u
+#define NAME_BYTES_MAX      255u
 #define RAM_ALIGNMENT_BYTES (UINT64_C(2) << 20)
 
 /* NULL: usable; otherwise what is wrong with it. */
@@ -26,7 +26,8 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* The first name that stands twice; NULL: none, or no memory to find out (*is_memory_out). */
-static const char *find_double(const struct rdmig_ram_block *blocks, uint32_t block_count, bool *is_memory_out)
+static const char *find_double(const struct rdmig_ram_block *blocks, uint32_t block_count,
+                               bool *is_memory_out)
 {
     const char **names = calloc(block_count, sizeof(*names));
     const char *found = NULL;
@@ -43,14 +44,15 @@ static const char *find_double(const struct rdmig_ram_block *blocks, uint32_t bl
     return found;
 }
 
-static int check_blocks(const struct rdmig_ram_block *blocks, uint32_t block_count, struct rdmig_error *error)
+static int check_blocks(const struct rdmig_ram_block *blocks, uint32_t block_count,
+                        struct rdmig_error *error)
 {
     const char *double_name;
     bool is_memory_out;
 
     if (!blocks || block_count == 0 || block_count > RDMIG_BLOCK_COUNT_MAX) {
-        error_set(error, RDMIG_REASON_BLOCK_COUNT, 0, "give 1 to 16383 RAM blocks", "%u RAM blocks were given",
-                  block_count);
+        error_set(error, RDMIG_REASON_BLOCK_COUNT, 0, "give 1 to 16383 RAM blocks",
+                  "%u RAM blocks were given", block_count);
         return -RDMIG_E_INVALID;
     }
     for (uint32_t i = 0; i < block_count; i++) {
@@ -58,7 +60,8 @@ static int check_blocks(const struct rdmig_ram_block *blocks, uint32_t block_cou
 
         if (!fault)
             continue;
-        error_set(error, RDMIG_REASON_RANGE, 0, "give each RAM block a name, a page-aligned address and whole pages",
+        error_set(error, RDMIG_REASON_RANGE, 0,
+                  "give each RAM block a name, a page-aligned address and whole pages",
                   "RAM block %u (%.255s) %s", i, blocks[i].name ? blocks[i].name : "", fault);
         return -RDMIG_E_INVALID;
     }
@@ -67,11 +70,13 @@ static int check_blocks(const struct rdmig_ram_block *blocks, uint32_t block_cou
         error_set(error, RDMIG_REASON_BLOCK_UNKNOWN, 0, "give each RAM block a name of its own",
                   "two RAM blocks have the name %.255s", double_name);
     if (is_memory_out)
-        error_set(error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the list of RAM blocks");
+        error_set(error, RDMIG_REASON_MEMORY, 0, "free memory",
+                  "no memory for the list of RAM blocks");
     return is_memory_out ? -RDMIG_E_MEMORY : double_name ? -RDMIG_E_INVALID : RDMIG_OK;
 }
 
-static bool init_block(struct memory_block *block, const struct rdmig_ram_block *given, bool with_dirty)
+static bool init_block(struct memory_block *block, const struct rdmig_ram_block *given,
+                       bool with_dirty)
 {
     const uint64_t page_count = given->length_bytes / RDMIG_PAGE_BYTES;
 
@@ -90,8 +95,8 @@ static bool init_block(struct memory_block *block, const struct rdmig_ram_block 
     return true;
 }
 
-int memory_init(struct memory *memory, const struct rdmig_ram_block *blocks, uint32_t block_count, bool with_dirty,
-                struct rdmig_error *error)
+int memory_init(struct memory *memory, const struct rdmig_ram_block *blocks, uint32_t block_count,
+                bool with_dirty, struct rdmig_error *error)
 {
     const int result = check_blocks(blocks, block_count, error);
 
@@ -143,7 +148,8 @@ struct rdmig_block *memory_core_blocks(const struct memory *memory)
         out[i].host_addr = (uint64_t)(uintptr_t)block->host_addr;
         out[i].length_bytes = block->length_bytes;
         out[i].ram_offset_bytes = offset_bytes;
-        offset_bytes += (block->length_bytes + RAM_ALIGNMENT_BYTES - 1) / RAM_ALIGNMENT_BYTES * RAM_ALIGNMENT_BYTES;
+        offset_bytes += (block->length_bytes + RAM_ALIGNMENT_BYTES - 1) / RAM_ALIGNMENT_BYTES *
+                        RAM_ALIGNMENT_BYTES;
     }
     return out;
 }

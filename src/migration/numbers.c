@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common.h"
 
-void numbers_progress(const struct numbers *numbers, const struct link *link, struct rdmig_progress *out)
+void numbers_progress(const struct numbers *numbers, const struct link *link,
+                      struct rdmig_progress *out)
 {
     const uint64_t now_ns = numbers->ended_ns ? numbers->ended_ns : link_now_ns();
     const struct rdmig_conn *conn = link_conn(link);

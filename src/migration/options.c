@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common.h"
 
-#define MILLISECOND_NS UINT64_C(1000000)
+#define MILLISECOND_NS      UINT64_C(1000000)
 #define RUN_CHUNK_COUNT_MAX 32768u
 
 enum {
@@ -23,10 +23,13 @@ static void set_default(uint32_t *value, uint32_t fallback)
         *value = fallback;
 }
 
-int options_complete(const struct rdmig_options *options, struct rdmig_options *out, struct rdmig_error *error)
+int options_complete(const struct rdmig_options *options, struct rdmig_options *out,
+                     struct rdmig_error *error)
 {
     if (options && options->struct_bytes != sizeof(*options)) {
-        error_set(error, RDMIG_REASON_INTERNAL, 0, "set struct_bytes to sizeof(struct rdmig_options), and compile against the linked version's header",
+        error_set(error, RDMIG_REASON_INTERNAL, 0,
+                  "set struct_bytes to sizeof(struct rdmig_options), and compile against the "
+                  "linked version's header",
                   "the options are of another version of the library");
         return -RDMIG_E_INVALID;
     }
@@ -39,18 +42,22 @@ int options_complete(const struct rdmig_options *options, struct rdmig_options *
     set_default(&out->reply_timeout_ms, DEFAULT_REPLY_TIMEOUT_MS);
     set_default(&out->probe_interval_ms, DEFAULT_PROBE_INTERVAL_MS);
     set_default(&out->idle_timeout_ms, UINT32_MAX);
-    if (out->run_chunk_count <= RUN_CHUNK_COUNT_MAX && out->register_batch_count <= RDMIG_REGISTER_BATCH_MAX &&
+    if (out->run_chunk_count <= RUN_CHUNK_COUNT_MAX &&
+        out->register_batch_count <= RDMIG_REGISTER_BATCH_MAX &&
         (out->stream_format == RDMIG_STREAM_NATIVE || out->stream_format == RDMIG_STREAM_QEMU))
         return RDMIG_OK;
-    error_set(error, RDMIG_REASON_INTERNAL, 0, "use 1 to 32768 chunks a run, 1 to 64 runs a batch, a known stream format",
-              "an option is outside its limits (run_chunk_count %u, register_batch_count %u)", out->run_chunk_count,
-              out->register_batch_count);
+    error_set(error, RDMIG_REASON_INTERNAL, 0,
+              "use 1 to 32768 chunks a run, 1 to 64 runs a batch, a known stream format",
+              "an option is outside its limits (run_chunk_count %u, register_batch_count %u)",
+              out->run_chunk_count, out->register_batch_count);
     return -RDMIG_E_INVALID;
 }
 
-void options_conn_config(const struct rdmig_options *options, enum rdmig_role role, struct rdmig_conn_config *out)
+void options_conn_config(const struct rdmig_options *options, enum rdmig_role role,
+                         struct rdmig_conn_config *out)
 {
-    const bool has_pin_all = role == RDMIG_ROLE_SOURCE ? options->pin_all : !options->refuse_pin_all;
+    const bool has_pin_all =
+        role == RDMIG_ROLE_SOURCE ? options->pin_all : !options->refuse_pin_all;
 
     *out = (struct rdmig_conn_config){
         .struct_bytes = sizeof(*out),

@@ -9,7 +9,8 @@
 
 #define STATE_BYTES_MAX (UINT64_C(256) << 10) /* of the VMM's state in one section */
 
-static int open_link(struct rdmig_source *source, const char *host, const char *service, struct rdmig_error *error)
+static int open_link(struct rdmig_source *source, const char *host, const char *service,
+                     struct rdmig_error *error)
 {
     struct link_config config = {.host = host, .service = service};
     int result;
@@ -89,7 +90,8 @@ int rdmig_source_process(struct rdmig_source *source)
     return RDMIG_OK;
 }
 
-int rdmig_source_wait(struct rdmig_source *source, enum rdmig_source_state state, uint32_t timeout_ms)
+int rdmig_source_wait(struct rdmig_source *source, enum rdmig_source_state state,
+                      uint32_t timeout_ms)
 {
     const uint64_t start_ns = link_now_ns();
 
@@ -135,8 +137,8 @@ static bool is_over(const struct rdmig_source *source)
     return source->stage >= STAGE_COMPLETED;
 }
 
-int rdmig_source_mark_dirty(struct rdmig_source *source, uint32_t block_index, const uint64_t *words,
-                            uint64_t first_page, uint64_t page_count)
+int rdmig_source_mark_dirty(struct rdmig_source *source, uint32_t block_index,
+                            const uint64_t *words, uint64_t first_page, uint64_t page_count)
 {
     struct ram_bitmap *dirty;
 
@@ -159,8 +161,8 @@ static bool is_range(const struct rdmig_source *source, uint32_t block_index, ui
            length_bytes <= source->memory.blocks[block_index].length_bytes - offset_bytes;
 }
 
-int rdmig_source_mark_range(struct rdmig_source *source, uint32_t block_index, uint64_t offset_bytes,
-                            uint64_t length_bytes)
+int rdmig_source_mark_range(struct rdmig_source *source, uint32_t block_index,
+                            uint64_t offset_bytes, uint64_t length_bytes)
 {
     const uint64_t first_page = offset_bytes / RDMIG_PAGE_BYTES;
 
@@ -169,7 +171,8 @@ int rdmig_source_mark_range(struct rdmig_source *source, uint32_t block_index, u
     if (!is_range(source, block_index, offset_bytes, length_bytes))
         return -RDMIG_E_INVALID;
     (void)ram_bitmap_set_range(&source->memory.blocks[block_index].dirty, first_page,
-                               (offset_bytes + length_bytes - 1) / RDMIG_PAGE_BYTES - first_page + 1);
+                               (offset_bytes + length_bytes - 1) / RDMIG_PAGE_BYTES - first_page +
+                                   1);
     return RDMIG_OK;
 }
 
@@ -201,7 +204,8 @@ int rdmig_source_begin_round(struct rdmig_source *source)
     return RDMIG_OK;
 }
 
-int rdmig_source_push(struct rdmig_source *source, uint32_t block_index, uint64_t offset_bytes, uint64_t length_bytes)
+int rdmig_source_push(struct rdmig_source *source, uint32_t block_index, uint64_t offset_bytes,
+                      uint64_t length_bytes)
 {
     if (source->stage != STAGE_PUSHING)
         return -RDMIG_E_STATE;
@@ -247,7 +251,8 @@ static uint64_t append_native(struct rdmig_source *source, const void *bytes, ui
         length_bytes = outbox_room(source) - frame_bytes;
     if (length_bytes > STATE_BYTES_MAX)
         length_bytes = STATE_BYTES_MAX;
-    source->outbox_end += native_write_state_header(outbox_at(source), outbox_room(source), length_bytes);
+    source->outbox_end +=
+        native_write_state_header(outbox_at(source), outbox_room(source), length_bytes);
     memcpy(outbox_at(source), bytes, length_bytes);
     source->outbox_end += length_bytes;
     source->outbox_end += native_write_state_footer(outbox_at(source), outbox_room(source));
@@ -263,7 +268,8 @@ static uint64_t append_plain(struct rdmig_source *source, const void *bytes, uin
     return length_bytes;
 }
 
-int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes, uint64_t length_bytes)
+int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes,
+                                  uint64_t length_bytes)
 {
     const bool is_native = source->options.stream_format == RDMIG_STREAM_NATIVE;
     uint64_t taken_bytes;
@@ -272,7 +278,8 @@ int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes
         return is_over(source) ? -RDMIG_E_FAILED : -RDMIG_E_STATE;
     if (!bytes || length_bytes == 0)
         return length_bytes == 0 ? 0 : -RDMIG_E_INVALID;
-    taken_bytes = is_native ? append_native(source, bytes, length_bytes) : append_plain(source, bytes, length_bytes);
+    taken_bytes = is_native ? append_native(source, bytes, length_bytes)
+                            : append_plain(source, bytes, length_bytes);
     walker_charge(&source->walker, taken_bytes);
     source_advance(source);
     return (int64_t)taken_bytes;
@@ -301,7 +308,8 @@ uint64_t rdmig_source_downtime_estimate_ns(const struct rdmig_source *source)
 
 bool rdmig_source_converged(const struct rdmig_source *source)
 {
-    return rdmig_source_downtime_estimate_ns(source) <= options_limit_ns(source->options.downtime_target_ms);
+    return rdmig_source_downtime_estimate_ns(source) <=
+           options_limit_ns(source->options.downtime_target_ms);
 }
 
 int rdmig_source_guest_stopped(struct rdmig_source *source)
@@ -316,7 +324,8 @@ int rdmig_source_finish(struct rdmig_source *source)
 {
     const bool is_native = source->options.stream_format == RDMIG_STREAM_NATIVE;
 
-    if (source->stage != STAGE_IDLE || !source->numbers.exchanged_ns || memory_dirty_bytes(&source->memory) > 0)
+    if (source->stage != STAGE_IDLE || !source->numbers.exchanged_ns ||
+        memory_dirty_bytes(&source->memory) > 0)
         return -RDMIG_E_STATE;
     source->stage = is_native ? STAGE_PREPARING : STAGE_HANDING_OVER;
     if (is_native && outbox_room(source) < NATIVE_PREPARE_BYTES) {
@@ -334,8 +343,8 @@ int rdmig_source_cancel(struct rdmig_source *source)
 {
     if (source->stage == STAGE_COMPLETED || source->stage == STAGE_HANDING_OVER)
         return -RDMIG_E_STATE;
-    error_set(&source->error, RDMIG_REASON_CANCELLED, 0, "start the migration again when it is wanted",
-              "the migration was cancelled here");
+    error_set(&source->error, RDMIG_REASON_CANCELLED, 0,
+              "start the migration again when it is wanted", "the migration was cancelled here");
     source_fail(source, 0);
     source_advance(source);
     return RDMIG_OK;

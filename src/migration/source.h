@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The source handle from inside: source.c is what a VMM calls, source_stages.c what happens between the calls. */
+/* The source handle from inside: source.c is what a VMM calls, source_stages.c what happens between
+ * the calls. */
 #ifndef RDMIG_MIGRATION_SOURCE_H
 #define RDMIG_MIGRATION_SOURCE_H
 
@@ -11,19 +12,19 @@
 /* What the source is doing; the public state follows from it. */
 enum source_stage {
     STAGE_CONNECTING,
-    STAGE_OPENING,       /* native: the stream's beginning goes out. QEMU: the caller writes it */
-    STAGE_EXCHANGING,    /* RAM_BLOCKS_REQUEST is out */
-    STAGE_ENDING_SETUP,  /* native: the setup's REGISTER_FINISHED */
+    STAGE_OPENING,      /* native: the stream's beginning goes out. QEMU: the caller writes it */
+    STAGE_EXCHANGING,   /* RAM_BLOCKS_REQUEST is out */
+    STAGE_ENDING_SETUP, /* native: the setup's REGISTER_FINISHED */
     STAGE_IDLE,
-    STAGE_ROUND,         /* a whole round by the dirty bitmap */
-    STAGE_PUSHING,       /* a round the caller pushes */
-    STAGE_PUSHED,        /* the caller's round has ended, the rest is being pushed */
-    STAGE_ENDING_ROUND,  /* everything pushed; REGISTER_FINISHED when it is written */
-    STAGE_PREPARING,     /* PREPARE is out: the destination's VMM is to confirm */
-    STAGE_HANDING_OVER,  /* the last bytes are out */
+    STAGE_ROUND,        /* a whole round by the dirty bitmap */
+    STAGE_PUSHING,      /* a round the caller pushes */
+    STAGE_PUSHED,       /* the caller's round has ended, the rest is being pushed */
+    STAGE_ENDING_ROUND, /* everything pushed; REGISTER_FINISHED when it is written */
+    STAGE_PREPARING,    /* PREPARE is out: the destination's VMM is to confirm */
+    STAGE_HANDING_OVER, /* the last bytes are out */
     STAGE_COMPLETED,
-    STAGE_LEAVING,       /* failed or cancelled, the connection is being closed */
-    STAGE_OVER           /* failed or cancelled, closed */
+    STAGE_LEAVING, /* failed or cancelled, the connection is being closed */
+    STAGE_OVER     /* failed or cancelled, closed */
 };
 
 struct rdmig_source {

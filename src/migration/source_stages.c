@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The source between two calls: what each stage still has to do, and what the core's notices mean for it. */
+/* The source between two calls: what each stage still has to do, and what the core's notices mean
+ * for it. */
 #include "source.h"
 
 #include "qemu/native.h"
@@ -29,7 +30,8 @@ bool source_build_prefix(struct rdmig_source *source)
     source->outbox_capacity = prefix_bytes > OUTBOX_BYTES ? prefix_bytes : OUTBOX_BYTES;
     source->outbox = malloc(source->outbox_capacity);
     if (source->outbox && source->options.stream_format == RDMIG_STREAM_NATIVE)
-        source->outbox_end = native_write_prefix(source->outbox, source->outbox_capacity, blocks, memory->block_count);
+        source->outbox_end = native_write_prefix(source->outbox, source->outbox_capacity, blocks,
+                                                 memory->block_count);
     free(blocks);
     return source->outbox != NULL;
 }
@@ -143,15 +145,17 @@ static void notice_failure(struct rdmig_source *source)
 {
     const struct rdmig_conn *conn = link_conn(source->link);
     /* Before the connection is up a failed attempt only turns the link to the next address. */
-    const bool has_failed =
-        link_is_closed(source->link) || (link_is_connected(source->link) && rdmig_conn_failure(conn));
+    const bool has_failed = link_is_closed(source->link) ||
+                            (link_is_connected(source->link) && rdmig_conn_failure(conn));
 
     if (!has_failed || source->stage >= STAGE_COMPLETED)
         return;
     if (source->stage == STAGE_HANDING_OVER)
-        error_set(&source->error, RDMIG_REASON_HANDOVER_UNKNOWN, 0,
-                  "make sure that the destination does not run the guest before it is run here again",
-                  "the connection was lost while the guest was being handed over: it may run at the destination");
+        error_set(
+            &source->error, RDMIG_REASON_HANDOVER_UNKNOWN, 0,
+            "make sure that the destination does not run the guest before it is run here again",
+            "the connection was lost while the guest was being handed over: it may run at the "
+            "destination");
     else
         link_explain(source->link, &source->error);
     source->stage = STAGE_LEAVING;
@@ -171,7 +175,8 @@ static void check_time_limit(struct rdmig_source *source)
 {
     if (link_now_ns() < time_limit_ns(source))
         return;
-    error_set(&source->error, RDMIG_REASON_TIME_LIMIT, 0, "allow more time, more bandwidth or more downtime",
+    error_set(&source->error, RDMIG_REASON_TIME_LIMIT, 0,
+              "allow more time, more bandwidth or more downtime",
               "the migration was not complete after %u ms", source->options.time_limit_ms);
     source_fail(source, 0);
 }
@@ -180,8 +185,8 @@ static void check_time_limit(struct rdmig_source *source)
 
 static bool is_flush_due(const struct rdmig_source *source)
 {
-    return (source->stage == STAGE_PREPARING || source->stage == STAGE_HANDING_OVER) && !source->is_flush_asked &&
-           is_outbox_empty(source);
+    return (source->stage == STAGE_PREPARING || source->stage == STAGE_HANDING_OVER) &&
+           !source->is_flush_asked && is_outbox_empty(source);
 }
 
 static bool ask_flush(struct rdmig_source *source)
@@ -194,7 +199,8 @@ static bool ask_flush(struct rdmig_source *source)
     return source->is_flush_asked;
 }
 
-/* The blocks go to the core as soon as there is one; the request once the stream's beginning is on its way. */
+/* The blocks go to the core as soon as there is one; the request once the stream's beginning is on
+ * its way. */
 static bool open_exchange(struct rdmig_source *source)
 {
     struct rdmig_block *blocks;
@@ -202,10 +208,12 @@ static bool open_exchange(struct rdmig_source *source)
 
     if (!source->are_blocks_provided) {
         blocks = memory_core_blocks(&source->memory);
-        result = blocks ? link_provide_blocks(source->link, blocks, source->memory.block_count) : -RDMIG_E_MEMORY;
+        result = blocks ? link_provide_blocks(source->link, blocks, source->memory.block_count)
+                        : -RDMIG_E_MEMORY;
         free(blocks);
         if (result != RDMIG_OK) {
-            error_set(&source->error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the tables of RAM chunks");
+            error_set(&source->error, RDMIG_REASON_MEMORY, 0, "free memory",
+                      "no memory for the tables of RAM chunks");
             source_fail(source, 0);
             return true;
         }

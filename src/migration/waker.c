@@ -22,7 +22,8 @@ int waker_open(struct waker *waker, int link_fd, struct rdmig_error *error)
     if (waker->epoll_fd >= 0 && waker->timer_fd >= 0 && add(waker->epoll_fd, link_fd) == 0 &&
         add(waker->epoll_fd, waker->timer_fd) == 0)
         return RDMIG_OK;
-    error_set(error, RDMIG_REASON_MEMORY, errno, "raise the limit of open files (ulimit -n) or free memory",
+    error_set(error, RDMIG_REASON_MEMORY, errno,
+              "raise the limit of open files (ulimit -n) or free memory",
               "cannot make the descriptors to wait on: %s", strerror(errno));
     waker_close(waker);
     return -RDMIG_E_SYSTEM;
@@ -43,7 +44,8 @@ void waker_set(struct waker *waker, uint64_t deadline_ns)
     const uint64_t second_ns = UINT64_C(1000000000);
     struct itimerspec when = {0};
 
-    /* An absolute time of 0 would switch the timer off: 1 ns is as long past. Setting it clears an expiry unread. */
+    /* An absolute time of 0 would switch the timer off: 1 ns is as long past. Setting it clears an
+     * expiry unread. */
     if (deadline_ns != RDMIG_NO_DEADLINE) {
         when.it_value.tv_sec = (time_t)(deadline_ns / second_ns);
         when.it_value.tv_nsec = (long)(deadline_ns % second_ns);

@@ -3,18 +3,22 @@
 
 #include "ram/zero.h"
 
-/* Zeros shorter than this between data go with the data: a COMPRESS costs a round trip, a few pages more cost less. */
+/* Zeros shorter than this between data go with the data: a COMPRESS costs a round trip, a few pages
+ * more cost less. */
 #define ZERO_RUN_BYTES_MIN (UINT64_C(256) << 10)
-/* Data is pushed in pieces of at most this much, so that the link has work while the next piece is looked at. */
+/* Data is pushed in pieces of at most this much, so that the link has work while the next piece is
+ * looked at. */
 #define PUSH_BYTES_MAX (UINT64_C(16) << 20)
 /* Memory looked at in one call: some 3 ms, so that a caller's loop stays responsive. */
 #define SCAN_BYTES_PER_CALL (UINT64_C(64) << 20)
-/* Pages looked at in one go: their dirty bits are cleared before and, where zeros and data meet, partly set again. */
+/* Pages looked at in one go: their dirty bits are cleared before and, where zeros and data meet,
+ * partly set again. */
 #define PIECE_PAGE_COUNT UINT64_C(256)
 #define SECOND_NS        UINT64_C(1000000000)
-#define BURST_NS            (SECOND_NS / 50)
+#define BURST_NS         (SECOND_NS / 50)
 
-void walker_init(struct walker *walker, struct memory *memory, struct link *link, const struct rdmig_options *options)
+void walker_init(struct walker *walker, struct memory *memory, struct link *link,
+                 const struct rdmig_options *options)
 {
     *walker = (struct walker){
         .memory = memory,
@@ -40,7 +44,8 @@ void walker_start_round(struct walker *walker)
     set_block(walker, 0);
 }
 
-bool walker_add(struct walker *walker, uint32_t block_index, uint64_t offset_bytes, uint64_t length_bytes)
+bool walker_add(struct walker *walker, uint32_t block_index, uint64_t offset_bytes,
+                uint64_t length_bytes)
 {
     struct ram_bitmap *dirty = &walker->memory->blocks[block_index].dirty;
     const uint64_t first_page = offset_bytes / RDMIG_PAGE_BYTES;
@@ -92,7 +97,8 @@ static bool has_allowance(struct walker *walker, uint64_t *resume_ns)
 
 static uint64_t push_limit_bytes(const struct walker *walker)
 {
-    const uint64_t burst_bytes = walker->bandwidth_bytes_per_s / (SECOND_NS / BURST_NS) / RDMIG_PAGE_BYTES * RDMIG_PAGE_BYTES;
+    const uint64_t burst_bytes = walker->bandwidth_bytes_per_s / (SECOND_NS / BURST_NS) /
+                                 RDMIG_PAGE_BYTES * RDMIG_PAGE_BYTES;
 
     if (walker->bandwidth_bytes_per_s == 0 || burst_bytes > PUSH_BYTES_MAX)
         return PUSH_BYTES_MAX;
@@ -102,10 +108,12 @@ static uint64_t push_limit_bytes(const struct walker *walker)
 /* ---- pushing */
 
 /*
- * How far a registration for data that ends here may reach: over the chunks that will be sent too, as far as one can see:
- * dirty and not zero. Only in the first round: later most of it is registered, and a look costs more than it saves.
+ * How far a registration for data that ends here may reach: over the chunks that will be sent too,
+ * as far as one can see: dirty and not zero. Only in the first round: later most of it is
+ * registered, and a look costs more than it saves.
  */
-static uint64_t register_end_bytes(const struct walker *walker, uint64_t start_bytes, uint64_t end_bytes)
+static uint64_t register_end_bytes(const struct walker *walker, uint64_t start_bytes,
+                                   uint64_t end_bytes)
 {
     const struct memory_block *block = &walker->memory->blocks[walker->segment_block];
     const uint64_t chunk_start_bytes = start_bytes / RDMIG_CHUNK_BYTES * RDMIG_CHUNK_BYTES;
@@ -133,11 +141,13 @@ static bool has_room(const struct walker *walker)
     return rdmig_conn_range_room_count(link_conn(walker->link)) > 0;
 }
 
-/* The caller has made sure of the room; a refusal here would lose dirty pages, so they are marked again. */
+/* The caller has made sure of the room; a refusal here would lose dirty pages, so they are marked
+ * again. */
 static void push(struct walker *walker, uint64_t start_bytes, uint64_t end_bytes, bool is_zero)
 {
     struct memory_block *block = &walker->memory->blocks[walker->segment_block];
-    const uint64_t reach_bytes = is_zero ? end_bytes : register_end_bytes(walker, start_bytes, end_bytes);
+    const uint64_t reach_bytes =
+        is_zero ? end_bytes : register_end_bytes(walker, start_bytes, end_bytes);
     struct rdmig_event event = {
         .kind = RDMIG_EVENT_RANGE_PUSHED,
         .block_index = walker->segment_block,
@@ -148,7 +158,8 @@ static void push(struct walker *walker, uint64_t start_bytes, uint64_t end_bytes
     };
 
     if (link_step(walker->link, &event) != RDMIG_OK)
-        ram_bitmap_set_range(&block->dirty, start_bytes / RDMIG_PAGE_BYTES, (end_bytes - start_bytes) / RDMIG_PAGE_BYTES);
+        ram_bitmap_set_range(&block->dirty, start_bytes / RDMIG_PAGE_BYTES,
+                             (end_bytes - start_bytes) / RDMIG_PAGE_BYTES);
     else if (!is_zero)
         walker_charge(walker, end_bytes - start_bytes);
 }
@@ -180,7 +191,8 @@ static void push_one(struct walker *walker)
     }
 }
 
-/* Zeros too short for a message of their own become data; a first round's lone zeros stay zeros, they may never be touched. */
+/* Zeros too short for a message of their own become data; a first round's lone zeros stay zeros,
+ * they may never be touched. */
 static void absorb_short_zeros(struct walker *walker)
 {
     const bool has_data = walker->data_end_bytes > walker->data_start_bytes;
@@ -217,7 +229,8 @@ static uint64_t take_piece(struct walker *walker, uint64_t first_page, uint64_t 
     if (is_segment_empty(walker))
         begin_segment(walker, first_page);
     ram_bitmap_clear_range(&block->dirty, first_page, page_count);
-    taken_count = ram_scan_run(block->host_addr + start_bytes, RDMIG_PAGE_BYTES, page_count, &is_zero);
+    taken_count =
+        ram_scan_run(block->host_addr + start_bytes, RDMIG_PAGE_BYTES, page_count, &is_zero);
     ram_bitmap_set_range(&block->dirty, first_page + taken_count, page_count - taken_count);
     walker->page = first_page + taken_count;
     walker->zero_end_bytes = walker->page * RDMIG_PAGE_BYTES;
@@ -238,7 +251,8 @@ static bool next_piece(struct walker *walker, uint64_t *first_page, uint64_t *pa
                 *page_count = walker->end_page - *first_page;
             return true;
         }
-        walker->is_active = walker->is_whole_round && walker->block_index + 1 < walker->memory->block_count;
+        walker->is_active =
+            walker->is_whole_round && walker->block_index + 1 < walker->memory->block_count;
         if (walker->is_active)
             set_block(walker, walker->block_index + 1);
     }
@@ -246,8 +260,8 @@ static bool next_piece(struct walker *walker, uint64_t *first_page, uint64_t *pa
 }
 
 /*
- * Is the front of the segment ready to go? Data: when zeros long enough or nothing adjacent follow, or there is plenty. Zeros without data:
- * when they have ended.
+ * Is the front of the segment ready to go? Data: when zeros long enough or nothing adjacent follow,
+ * or there is plenty. Zeros without data: when they have ended.
  */
 static bool is_due(const struct walker *walker, bool is_closed)
 {
@@ -261,7 +275,8 @@ static bool is_due(const struct walker *walker, bool is_closed)
     return false;
 }
 
-/* New data after long zeros: the zeros must go first. True: the piece may be taken into the segment. */
+/* New data after long zeros: the zeros must go first. True: the piece may be taken into the
+ * segment. */
 static bool may_take(const struct walker *walker, uint64_t first_page)
 {
     const struct memory_block *block = &walker->memory->blocks[walker->block_index];
@@ -281,7 +296,8 @@ enum walk walker_walk(struct walker *walker, bool is_ending, uint64_t *resume_ns
         uint64_t first_page = 0;
         uint64_t page_count = 0;
         const bool has_piece = next_piece(walker, &first_page, &page_count);
-        const bool is_closed = has_piece ? !may_take(walker, first_page) : walker->is_whole_round || is_ending;
+        const bool is_closed =
+            has_piece ? !may_take(walker, first_page) : walker->is_whole_round || is_ending;
 
         if (is_closed)
             absorb_short_zeros(walker);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Turns dirty pages into ranges for the core: walks the dirty bitmap a run at a time, tells zero memory from data, joins what
- * is neighbouring, and pushes as much as the core's queue and the bandwidth cap allow. Reads guest memory; clears a
- * page's dirty bit before it looks at the page, so that a later write of the guest is never lost.
+ * Turns dirty pages into ranges for the core: walks the dirty bitmap a run at a time, tells zero
+ * memory from data, joins what is neighbouring, and pushes as much as the core's queue and the
+ * bandwidth cap allow. Reads guest memory; clears a page's dirty bit before it looks at the page,
+ * so that a later write of the guest is never lost.
  */
 #ifndef RDMIG_MIGRATION_WALKER_H
 #define RDMIG_MIGRATION_WALKER_H
@@ -36,14 +37,17 @@ struct walker {
 
 enum walk {
     WALK_BLOCKED, /* the core's queue is full: its completions bring room */
-    WALK_PAUSED,  /* the bandwidth cap, or enough work for one call: come back at *resume_ns (0: at once) */
+    WALK_PAUSED,  /* the bandwidth cap, or enough work for one call: come back at *resume_ns (0: at
+                     once) */
     WALK_DONE     /* everything of the job is pushed */
 };
 
-void walker_init(struct walker *walker, struct memory *memory, struct link *link, const struct rdmig_options *options);
+void walker_init(struct walker *walker, struct memory *memory, struct link *link,
+                 const struct rdmig_options *options);
 void walker_start_round(struct walker *walker);
 /* Adds a range to the job of the moment; false: the walker is busy with another, walk first. */
-bool walker_add(struct walker *walker, uint32_t block_index, uint64_t offset_bytes, uint64_t length_bytes);
+bool walker_add(struct walker *walker, uint32_t block_index, uint64_t offset_bytes,
+                uint64_t length_bytes);
 enum walk walker_walk(struct walker *walker, bool is_ending, uint64_t *resume_ns);
 /* Counts bytes that went another way (the stream) against the cap. */
 void walker_charge(struct walker *walker, uint64_t length_bytes);

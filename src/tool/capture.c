@@ -187,6 +187,8 @@ static void drive(struct capture *capture)
         }
         if (!session_must_stop(session) && state != RDMIG_DESTINATION_LISTENING) {
             read_stream(capture);
+            /* Reading may bring on what was held back. */
+            state = rdmig_destination_state(capture->destination);
         }
         if (session_must_stop(session)) {
             (void)rdmig_destination_cancel(capture->destination);
@@ -236,6 +238,9 @@ int capture_command(const struct tool_args *args)
     if (session_begin(session, args) && prepare(&capture)) {
         drive(&capture);
         session_settle_destination(session, capture.destination);
+    }
+    if (session->report.outcome == TOOL_COMPLETED) {
+        session_wait_released(capture.destination);
     }
     /* Before the copy: it unpins the memory. */
     rdmig_destination_destroy(capture.destination);

@@ -132,6 +132,8 @@ static void drive(struct recv *recv)
         check_kind(recv);
         if (!session_must_stop(session) && can_be_read(state)) {
             read_stream(recv);
+            /* Reading may bring on what was held back. */
+            state = rdmig_destination_state(recv->destination);
         }
         if (session_must_stop(session)) {
             /* Refused once confirmed: the outcome comes by itself. */
@@ -168,6 +170,9 @@ int recv_command(const struct tool_args *args)
     if (session_begin(&recv.session, args) && prepare(&recv)) {
         drive(&recv);
         session_settle_destination(&recv.session, recv.destination);
+    }
+    if (recv.session.report.outcome == TOOL_COMPLETED) {
+        session_wait_released(recv.destination);
     }
     /* Before the copy: it unpins the memory. */
     rdmig_destination_destroy(recv.destination);

@@ -32,7 +32,8 @@ void session_fill_options(const struct session *session, struct rdmig_options *o
 /* The library could not make a handle. */
 void session_create_failed(struct session *session, int result, const struct rdmig_error *from);
 
-/* The library refused a call that should have been possible. */
+/* The library refused a call that should have been possible, but for a migration that has failed.
+ */
 void session_refused(struct session *session, const char *call, int64_t result);
 
 /*
@@ -54,6 +55,13 @@ void session_copy_begin(struct session *session, const char *text, bool is_cance
 void session_print_listening(struct session *session, const struct rdmig_destination *destination);
 void session_show_destination(struct session *session, enum rdmig_destination_state state);
 bool session_has_ended(enum rdmig_destination_state state);
+
+/*
+ * After COMPLETED: goes on until the connection is closed and the device has let go of the memory,
+ * at most for a short while. A destination that vanishes at once may take with it the
+ * acknowledgement by which the source learns that its last message arrived.
+ */
+void session_wait_released(struct rdmig_destination *destination);
 
 /* The library's handle has come to its end; from is its error. */
 enum session_end_state { SESSION_COMPLETED, SESSION_FAILED, SESSION_CANCELLED };

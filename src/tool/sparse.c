@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "sparse.h"
 
-#include "../ram/zero.h"
-
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -77,6 +75,12 @@ static enum sparse_result pread_fully(int fd, uint8_t *bytes, size_t length_byte
     return SPARSE_DONE;
 }
 
+/* length_bytes > 0. Each byte equals the one before it, and the first is 0. */
+static bool is_all_zero(const uint8_t *bytes, size_t length_bytes)
+{
+    return bytes[0] == 0 && memcmp(bytes, bytes + 1, length_bytes - 1) == 0;
+}
+
 static uint64_t round_down(uint64_t bytes)
 {
     return bytes - bytes % PAGE_BYTES;
@@ -139,7 +143,7 @@ static enum sparse_result zero_by_writing(int fd, uint64_t start_bytes, uint64_t
         if (result != SPARSE_DONE) {
             return SPARSE_WRITE_FAILED;
         }
-        if (!ram_is_zero(page, piece)) {
+        if (!is_all_zero(page, piece)) {
             memset(page, 0, piece);
             if (!pwrite_fully(fd, page, piece, start_bytes + done)) {
                 return SPARSE_WRITE_FAILED;
@@ -170,36 +174,44 @@ static enum sparse_result clear(const struct sparse_copy *copy, uint64_t start_b
     return copy->is_to_empty ? SPARSE_DONE : punch(copy->to_fd, start_bytes, length_bytes);
 }
 
+/* Bytes of the pages from start on that are all zero, or all not, as the first one is. */
+static size_t find_run(const uint8_t *bytes, size_t length_bytes, bool *is_zero)
+{
+    size_t run = 0;
+
+    while (run < length_bytes) {
+        size_t left = length_bytes - run;
+        size_t page_bytes = left < PAGE_BYTES ? left : PAGE_BYTES;
+        bool is_page_zero = is_all_zero(bytes + run, page_bytes);
+
+        if (run > 0 && is_page_zero != *is_zero) {
+            break;
+        }
+        *is_zero = is_page_zero;
+        run += page_bytes;
+    }
+    return run;
+}
+
 /* Writes a piece that has been read: runs of zero pages as holes, the others as data. */
 static enum sparse_result write_piece(const struct sparse_copy *copy, const uint8_t *bytes,
                                       size_t length_bytes, uint64_t offset_bytes)
 {
+    enum sparse_result result = SPARSE_DONE;
     size_t done = 0;
 
-    while (done < length_bytes) {
-        size_t left = length_bytes - done;
+    while (result == SPARSE_DONE && done < length_bytes) {
         bool is_zero = false;
-        size_t run;
-        enum sparse_result result = SPARSE_DONE;
+        size_t run = find_run(bytes + done, length_bytes - done, &is_zero);
 
-        if (left < PAGE_BYTES) {
-            run = left;
-            is_zero = ram_is_zero(bytes + done, left);
-        } else {
-            run = (size_t)ram_scan_run(bytes + done, PAGE_BYTES, left / PAGE_BYTES, &is_zero) *
-                  PAGE_BYTES;
-        }
         if (is_zero) {
             result = clear(copy, offset_bytes + done, run);
         } else if (!pwrite_fully(copy->to_fd, bytes + done, run, offset_bytes + done)) {
             result = SPARSE_WRITE_FAILED;
         }
-        if (result != SPARSE_DONE) {
-            return result;
-        }
         done += run;
     }
-    return SPARSE_DONE;
+    return result;
 }
 
 static enum sparse_result copy_data(const struct sparse_copy *copy, const struct extent *extent,

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The verbs adapter: one link = one core connection carried out on rdma_cm and libibverbs. It turns rdma_cm events,
- * completions and the clock into core events, and the core's transport actions into verbs calls. It decides nothing
- * about the protocol. Actions that are for the application (NOTIFY_*, REQUEST_BLOCKS, DELIVER_STREAM, FILL_RANGE,
- * END_ROUND) are passed on to the owner, in the core's order.
+ * The verbs adapter: one link = one core connection carried out on rdma_cm and libibverbs. It turns
+ * rdma_cm events, completions and the clock into core events, and the core's transport actions into
+ * verbs calls. It decides nothing about the protocol. Actions that are for the application
+ * (NOTIFY_*, REQUEST_BLOCKS, DELIVER_STREAM, FILL_RANGE, END_ROUND) are passed on to the owner, in
+ * the core's order.
  */
 #ifndef RDMIG_VERBS_LINK_H
 #define RDMIG_VERBS_LINK_H
@@ -13,9 +14,11 @@
 struct link;
 
 struct link_config {
-    const char *host;    /* source: where to; destination: where to listen, NULL or "" = every address */
+    const char
+        *host; /* source: where to; destination: where to listen, NULL or "" = every address */
     const char *service; /* port number or name; destination: "0" lets the kernel choose */
-    /* send_queue_depth 0 lets the link choose from the device's limits; connect_timeout_ns covers all addresses. */
+    /* send_queue_depth 0 lets the link choose from the device's limits; connect_timeout_ns covers
+     * all addresses. */
     struct rdmig_conn_config conn;
 };
 
@@ -27,9 +30,9 @@ struct link_numbers {
 };
 
 /*
- * Looks the name up (the only call that may block, on a DNS server), makes the event channel and the fd, and starts:
- * source: resolves the first address; destination: listens. config and its strings are copied.
- * Fills *error and returns -SYSTEM/-MEMORY/-INVALID on failure.
+ * Looks the name up (the only call that may block, on a DNS server), makes the event channel and
+ * the fd, and starts: source: resolves the first address; destination: listens. config and its
+ * strings are copied. Fills *error and returns -SYSTEM/-MEMORY/-INVALID on failure.
  */
 int link_create(struct link **out, const struct link_config *config, struct rdmig_error *error);
 
@@ -37,22 +40,24 @@ int link_create(struct link **out, const struct link_config *config, struct rdmi
 int link_fd(const struct link *link);
 
 /*
- * Takes in what has happened: rdma_cm events (each acknowledged at once), completions of both queues (drained before a
- * DISCONNECTED is fed), the timer. Every one becomes a core event. Never blocks; bounded work per call.
+ * Takes in what has happened: rdma_cm events (each acknowledged at once), completions of both
+ * queues (drained before a DISCONNECTED is fed), the timer. Every one becomes a core event. Never
+ * blocks; bounded work per call.
  */
 void link_process(struct link *link);
 
 /*
- * Carries out the core's actions until one is for the application: *action, true; or none is left: false (posted writes
- * are on the wire then and the timer is set to the core's deadline). Action bytes stay valid until the next step.
+ * Carries out the core's actions until one is for the application: *action, true; or none is left:
+ * false (posted writes are on the wire then and the timer is set to the core's deadline). Action
+ * bytes stay valid until the next step.
  */
 bool link_next_action(struct link *link, struct rdmig_action *action);
 
 /* rdmig_conn_step() with now_ns filled in. Sources may only step once link_is_connected(). */
 int link_step(struct link *link, struct rdmig_event *event);
 
-/* Where guest RAM is: needed for REGISTER and POST_WRITE. Feeds BLOCKS_PROVIDED to the core with table memory of the
- * link's own. blocks is copied. */
+/* Where guest RAM is: needed for REGISTER and POST_WRITE. Feeds BLOCKS_PROVIDED to the core with
+ * table memory of the link's own. blocks is copied. */
 int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uint32_t block_count);
 
 const struct rdmig_conn *link_conn(const struct link *link);
@@ -63,12 +68,14 @@ uint16_t link_port(const struct link *link);     /* destination: the port it lis
 void link_numbers(const struct link *link, struct link_numbers *out);
 
 /*
- * After a failure: the cause in words with names and numbers: what the core's failure says, plus what only the adapter
- * knows (address tried, device, errno text, completion status text, RLIMIT_MEMLOCK and the bytes needed).
+ * After a failure: the cause in words with names and numbers: what the core's failure says, plus
+ * what only the adapter knows (address tried, device, errno text, completion status text,
+ * RLIMIT_MEMLOCK and the bytes needed).
  */
 void link_explain(const struct link *link, struct rdmig_error *error);
 
-/* At once, in any state, without waiting; no byte of guest RAM is reachable for hardware afterwards. NULL is fine. */
+/* At once, in any state, without waiting; no byte of guest RAM is reachable for hardware
+ * afterwards. NULL is fine. */
 void link_destroy(struct link *link);
 
 #endif

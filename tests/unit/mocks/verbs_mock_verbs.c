@@ -290,12 +290,6 @@ int mock_post_recv(struct ibv_qp *qp, struct ibv_recv_wr *request, struct ibv_re
 
 /* ---- devices */
 
-/* libibverbs has it for programs that link providers statically. */
-void ibv_static_providers(void *unused, ...)
-{
-    (void)unused;
-}
-
 #undef ibv_get_device_list
 struct ibv_device **ibv_get_device_list(int *count)
 {

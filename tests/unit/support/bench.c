@@ -88,6 +88,13 @@ static char letter(enum rdmig_action_kind kind)
     }
 }
 
+static void name_next(struct bench *bench, struct bench_tag *tag)
+{
+    const char first = letter(tag->action.kind);
+
+    snprintf(tag->name, sizeof(tag->name), "%c%u", first, ++bench->numbers[(int)first]);
+}
+
 static void add_tag(struct bench *bench, const struct rdmig_action *action)
 {
     struct bench_tag *tag = find_tag(bench, action->tag);
@@ -106,9 +113,7 @@ static void add_tag(struct bench *bench, const struct rdmig_action *action)
         snprintf(tag->name, sizeof(tag->name), "r%u",
                  (unsigned int)(action->memory_offset_bytes / RDMIG_MESSAGE_BYTES_MAX));
     } else {
-        const char first = letter(action->kind);
-
-        snprintf(tag->name, sizeof(tag->name), "%c%u", first, ++bench->numbers[(int)first]);
+        name_next(bench, tag);
     }
 }
 
@@ -128,7 +133,7 @@ static void return_slot(struct bench *bench, const struct bench_tag *tag)
 }
 
 /* The driver's side of an answer: the tag is in, and with a send-queue entry all before it (clause C12). */
-static void retire_tag(struct bench *bench, uint64_t number)
+static void retire_tag(struct bench *bench, uint64_t number, bool gives_slot)
 {
     struct bench_tag *tag = find_tag(bench, number);
 
@@ -138,7 +143,8 @@ static void retire_tag(struct bench *bench, uint64_t number)
             bench->tags[i].is_out = false;
         }
     }
-    return_slot(bench, tag);
+    if (gives_slot)
+        return_slot(bench, tag);
     tag->is_out = false;
     for (uint32_t i = 0; i < bench->recv_count; i++) {
         if (bench->recv_tags[i] == number) {
@@ -250,12 +256,16 @@ void bench_begin(struct bench *bench)
     bench->text[0] = '\0';
     memset(bench->numbers, 0, sizeof(bench->numbers));
     memset(bench->action_counts, 0, sizeof(bench->action_counts));
-    /* Names of what is still out stay; those of what is done are free again. */
+    /* What is still out from before counts first; names of what is done are free again. */
     for (size_t i = 0; i < bench->tag_count; i++) {
         struct bench_tag *tag = &bench->tags[i];
 
-        if (tag->action.kind != RDMIG_ACTION_POST_RECV)
-            snprintf(tag->name, sizeof(tag->name), "old%zu", i);
+        if (tag->action.kind == RDMIG_ACTION_POST_RECV)
+            continue;
+        if (tag->is_out)
+            name_next(bench, tag);
+        else
+            snprintf(tag->name, sizeof(tag->name), "past");
     }
 }
 
@@ -333,14 +343,19 @@ static void drain(struct bench *bench)
 
 static int step(struct bench *bench, struct rdmig_event *event)
 {
+    const bool is_answer =
+        event->kind == RDMIG_EVENT_COMPLETED || event->kind == RDMIG_EVENT_RECEIVED;
     int result;
 
     event->now_ns = bench->now_ns;
     memcpy(bench->snapshot, bench->memory, bench->memory_bytes);
-    if (event->kind == RDMIG_EVENT_COMPLETED && find_tag(bench, event->tag) &&
-        find_tag(bench, event->tag)->is_out)
-        retire_tag(bench, event->tag);
     result = rdmig_conn_step(bench->conn, event);
+    if (is_answer && result == RDMIG_OK) {
+        const struct bench_tag *tag = find_tag(bench, event->tag);
+
+        assert_true(tag && tag->is_out);
+        retire_tag(bench, event->tag, event->kind == RDMIG_EVENT_COMPLETED);
+    }
     /* Clause E1: no byte of the connection is different. */
     if (result != RDMIG_OK && memcmp(bench->snapshot, bench->memory, bench->memory_bytes) != 0)
         fail_msg("a refused %s has changed something", rdmig_event_name(event->kind));
@@ -373,7 +388,6 @@ static struct bench_tag *next_automatic(struct bench *bench)
 
 static void answer_automatic(struct bench *bench)
 {
-    const bool was_quiet = bench->is_quiet;
     struct bench_tag *tag;
 
     for (int i = 0; i < ACTIONS_MAX; i++) {
@@ -387,11 +401,9 @@ static void answer_automatic(struct bench *bench)
         event.tag = tag->action.tag;
         if (tag->action.kind == RDMIG_ACTION_REGISTER && tag->action.is_remote_writable)
             event.rkey = 0x1000 + tag->action.region;
-        retire_tag(bench, event.tag);
-        bench->is_quiet = true;
+        retire_tag(bench, event.tag, true);
         assert_int_equal(rdmig_conn_step(bench->conn, &event), RDMIG_OK);
         check_invariants(bench);
-        bench->is_quiet = was_quiet;
         drain(bench);
     }
     fail_msg("the automatic answers do not end");
@@ -418,7 +430,7 @@ int bench_receive_bytes(struct bench *bench, const uint8_t *bytes, size_t length
     slot = bench->control + tag->action.memory_offset_bytes;
     event.tag = tag->action.tag;
     event.length = length_bytes;
-    retire_tag(bench, event.tag);
+    ownership_give(slot, RDMIG_MESSAGE_BYTES_MAX);
     memset(slot, 0xee, RDMIG_MESSAGE_BYTES_MAX);
     memcpy(slot, bytes, length_bytes);
     /* Nothing behind the message is anybody's to read. */
