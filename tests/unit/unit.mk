@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# One program a test file. Kinds by name: test_link*, test_devices, test_mig*: the adapter against mocked verbs;
+# One program a test file. Kinds by name: test_link*, test_devices: the adapter against mocked verbs;
+# test_migration*: the handles over a pair of links in memory;
 # test_tool*: the command's parts; all others: the library's internals without any device.
 unit_tests  := $(wildcard tests/unit/test_*.c)
 unit_bins   := $(unit_tests:tests/unit/%.c=$(BUILD)/unit/%)
 unit_mocks  := $(wildcard tests/unit/mocks/*.c)
 unit_support := $(wildcard tests/unit/support/*.c)
 mock_objects := $(unit_mocks:tests/unit/%.c=$(BUILD)/unit/obj/%.o)
+fake_objects := $(patsubst tests/unit/%.c,$(BUILD)/unit/obj/%.o,$(wildcard tests/unit/fakes/*.c))
 support_objects := $(unit_support:tests/unit/%.c=$(BUILD)/unit/obj/%.o)
 tool_test_objects := $(filter-out $(BUILD)/obj/tool/main.o,$(tool_objects))
 
@@ -13,10 +15,11 @@ $(BUILD)/unit/obj/%.o: tests/unit/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS_ALL) -Isrc -Itests/unit -c $< -o $@
 
-$(BUILD)/unit/test_link% $(BUILD)/unit/test_devices% $(BUILD)/unit/test_mig%: UNIT_OBJECTS = $(mock_objects)
+$(BUILD)/unit/test_link% $(BUILD)/unit/test_devices%: UNIT_OBJECTS = $(mock_objects)
+$(BUILD)/unit/test_migration%: UNIT_OBJECTS = $(fake_objects)
 $(BUILD)/unit/test_tool%: $(BUILD)/unit/obj/test_tool%.o $(tool_test_objects) $(plain_objects) $(BUILD)/librdmig.a
 	$(Q)$(CC) $(LDFLAGS) $< $(tool_test_objects) $(plain_objects) $(BUILD)/librdmig.a $(LDLIBS_VERBS) -lcmocka -o $@
-$(BUILD)/unit/test_%: $(BUILD)/unit/obj/test_%.o $(mock_objects) $(support_objects) $(BUILD)/librdmig-internal.a
+$(BUILD)/unit/test_%: $(BUILD)/unit/obj/test_%.o $(mock_objects) $(fake_objects) $(support_objects) $(BUILD)/librdmig-internal.a
 	$(Q)$(CC) $(LDFLAGS) $< $(support_objects) $(UNIT_OBJECTS) $(BUILD)/librdmig-internal.a -lcmocka -lpthread -o $@
 
 # Every program runs, also after one has failed; the sum is at the end.
@@ -25,5 +28,5 @@ unit-build: $(unit_bins)
 unit-run: $(unit_bins)
 	@tests/unit/run $(unit_bins)
 
-.SECONDARY: $(unit_tests:tests/unit/%.c=$(BUILD)/unit/obj/%.o) $(mock_objects) $(support_objects)
+.SECONDARY: $(unit_tests:tests/unit/%.c=$(BUILD)/unit/obj/%.o) $(mock_objects) $(fake_objects) $(support_objects)
 -include $(wildcard $(BUILD)/unit/obj/*.d $(BUILD)/unit/obj/*/*.d)

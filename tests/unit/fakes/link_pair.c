@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "fakes/link_pair.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define NEWS_COUNT   4096u
+#define REGION_COUNT 4096u
+
+/* Something that waits to be fed to a link's core. */
+struct news {
+    struct rdmig_event event;
+    uint8_t *message; /* RECEIVED: what arrives; the slot is found when it is fed */
+};
+
+struct region {
+    uint32_t number;
+    uint32_t rkey;
+    uint64_t start_addr;
+    uint64_t length_bytes;
+    bool is_live;
+};
+
+struct link {
+    enum rdmig_role role;
+    struct rdmig_conn_config config;
+    struct rdmig_conn *conn;
+    void *memory;
+    uint8_t *control;
+    void *table;
+    struct rdmig_block *blocks;
+    uint32_t block_count;
+    struct region regions[REGION_COUNT];
+    uint32_t region_count;
+    uint64_t pinned_bytes;
+    uint64_t pinned_bytes_max;
+    struct {
+        uint64_t tag;
+        uint64_t offset_bytes;
+    } recvs[RDMIG_RECV_SLOT_COUNT];
+    uint32_t recv_count;
+    uint64_t unanswered[NEWS_COUNT]; /* tags of work that a dead peer will never complete */
+    uint32_t unanswered_count;
+    struct news news[NEWS_COUNT];
+    uint32_t news_first;
+    uint32_t news_count;
+    int fd;
+    bool is_connected;
+    bool is_closed;
+    bool is_dead;
+    bool has_left; /* its queue pair takes nothing any more */
+    uint64_t messages_left; /* until it dies; 0: lives on */
+    int register_fault;
+};
+
+static struct {
+    uint64_t now_ns;
+    struct link *ends[2];
+    struct pair_counts counts;
+    uint32_t next_rkey;
+    bool is_create_failing;
+} world;
+
+static void demand(bool is_true, const char *what)
+{
+    if (is_true)
+        return;
+    fprintf(stderr, "link_pair: %s\n", what);
+    abort();
+}
+
+void pair_reset(void)
+{
+    demand(world.counts.live_link_count == 0, "a link of the test before is still there");
+    memset(&world, 0, sizeof(world));
+    world.now_ns = UINT64_C(1000000000);
+    world.next_rkey = 0x100;
+}
+
+const struct pair_counts *pair_counts(void)
+{
+    return &world.counts;
+}
+
+uint64_t link_now_ns(void)
+{
+    return world.now_ns;
+}
+
+static struct link *peer_of(const struct link *link)
+{
+    return world.ends[link->role == RDMIG_ROLE_SOURCE ? RDMIG_ROLE_DESTINATION : RDMIG_ROLE_SOURCE];
+}
+
+static void signal_fd(struct link *link)
+{
+    const uint64_t one = 1;
+
+    demand(write(link->fd, &one, sizeof(one)) == sizeof(one), "eventfd");
+}
+
+static void tell(struct link *link, const struct rdmig_event *event, uint8_t *message)
+{
+    demand(link->news_count < NEWS_COUNT, "too much news");
+    link->news[(link->news_first + link->news_count++) % NEWS_COUNT] =
+        (struct news){*event, message};
+    signal_fd(link);
+}
+
+static void tell_kind(struct link *link, enum rdmig_event_kind kind)
+{
+    const struct rdmig_event event = {.kind = kind};
+
+    tell(link, &event, NULL);
+}
+
+static void answer(struct link *link, uint64_t tag, enum rdmig_status status, int os_code,
+                   uint32_t rkey)
+{
+    const struct rdmig_event event = {.kind = RDMIG_EVENT_COMPLETED,
+                                      .tag = tag,
+                                      .status = status,
+                                      .os_code = os_code,
+                                      .rkey = rkey};
+
+    tell(link, &event, NULL);
+}
+
+void pair_advance_ns(uint64_t passed_ns)
+{
+    world.now_ns += passed_ns;
+    for (int i = 0; i < 2; i++) {
+        if (world.ends[i])
+            signal_fd(world.ends[i]);
+    }
+}
+
+void pair_kill(enum rdmig_role role, bool is_silent)
+{
+    struct link *link = world.ends[role];
+
+    link->is_dead = true;
+    if (!is_silent && peer_of(link))
+        tell_kind(peer_of(link), RDMIG_EVENT_DISCONNECTED);
+}
+
+void pair_fail_register(enum rdmig_role role, int os_code)
+{
+    world.ends[role]->register_fault = os_code;
+}
+
+void pair_kill_after_messages(enum rdmig_role role, uint64_t message_count)
+{
+    world.ends[role]->messages_left = message_count;
+}
+
+void pair_fail_create(void)
+{
+    world.is_create_failing = true;
+}
+
+/* ---- link.h: life */
+
+int link_create(struct link **out, const struct link_config *config, struct rdmig_error *error)
+{
+    struct link *link = calloc(1, sizeof(*link));
+    const size_t memory_bytes = rdmig_conn_footprint_bytes(&config->conn);
+
+    *out = NULL;
+    if (world.is_create_failing) {
+        world.is_create_failing = false;
+        free(link);
+        if (error)
+            error->reason = RDMIG_REASON_DEVICE;
+        return -RDMIG_E_SYSTEM;
+    }
+    link->role = config->conn.role;
+    link->config = config->conn;
+    link->memory = malloc(memory_bytes);
+    link->control = malloc(rdmig_conn_control_bytes());
+    link->fd = eventfd(0, EFD_NONBLOCK);
+    demand(rdmig_conn_init(&link->conn, &config->conn, link->memory, memory_bytes, link->control,
+                           rdmig_conn_control_bytes(), world.now_ns) == 0,
+           "rdmig_conn_init");
+    world.ends[link->role] = link;
+    world.counts.live_link_count++;
+    tell_kind(link, RDMIG_EVENT_STARTED);
+    *out = link;
+    return 0;
+}
+
+void link_destroy(struct link *link)
+{
+    if (!link)
+        return;
+    if (peer_of(link) && link->is_connected && !link->is_dead)
+        tell_kind(peer_of(link), RDMIG_EVENT_DISCONNECTED);
+    world.ends[link->role] = NULL;
+    world.counts.live_link_count--;
+    for (uint32_t i = 0; i < link->news_count; i++)
+        free(link->news[(link->news_first + i) % NEWS_COUNT].message);
+    close(link->fd);
+    free(link->memory);
+    free(link->control);
+    free(link->table);
+    free(link->blocks);
+    free(link);
+}
+
+int link_fd(const struct link *link)
+{
+    return link->fd;
+}
+
+static int feed(struct link *link, struct rdmig_event *event)
+{
+    int result;
+
+    event->now_ns = world.now_ns;
+    result = rdmig_conn_step(link->conn, event);
+    demand(rdmig_conn_check(link->conn) == NULL, "an invariant of the core does not hold");
+    return result;
+}
+
+int link_step(struct link *link, struct rdmig_event *event)
+{
+    return feed(link, event);
+}
+
+int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uint32_t block_count)
+{
+    struct rdmig_event event = {.kind = RDMIG_EVENT_BLOCKS_PROVIDED, .block_count = block_count};
+
+    link->blocks = malloc(block_count * sizeof(*blocks));
+    memcpy(link->blocks, blocks, block_count * sizeof(*blocks));
+    link->block_count = block_count;
+    event.length = rdmig_blocks_footprint_bytes(blocks, block_count);
+    link->table = malloc(event.length);
+    event.blocks = link->blocks;
+    event.memory = link->table;
+    return feed(link, &event);
+}
+
+/* ---- link.h: what has happened */
+
+static void feed_received(struct link *link, struct news *news)
+{
+    if (link->has_left)
+        return;
+    demand(link->recv_count > 0, "a SEND without a posted RECV");
+    news->event.tag = link->recvs[0].tag;
+    memcpy(link->control + link->recvs[0].offset_bytes, news->message, news->event.length);
+    link->recv_count--;
+    memmove(&link->recvs[0], &link->recvs[1], link->recv_count * sizeof(link->recvs[0]));
+    demand(feed(link, &news->event) == 0, "RECEIVED refused");
+}
+
+static bool is_about_connecting(const struct rdmig_event *event)
+{
+    return event->kind == RDMIG_EVENT_CONNECT_REQUESTED || event->kind == RDMIG_EVENT_ESTABLISHED ||
+           event->kind == RDMIG_EVENT_STARTED;
+}
+
+void link_process(struct link *link)
+{
+    struct rdmig_event time = {.kind = RDMIG_EVENT_TIME_PASSED};
+    uint64_t signals;
+
+    (void)!read(link->fd, &signals, sizeof(signals));
+    /* One piece of news a call: every test then sees every order of processing and advancing. */
+    if (link->news_count > 0 && !link->is_dead) {
+        struct news news = link->news[link->news_first];
+
+        link->news_first = (link->news_first + 1) % NEWS_COUNT;
+        link->news_count--;
+        /* What comes for a link that has closed, or crosses its closing, is dropped by real links
+         * too. */
+        if (link->is_closed || (rdmig_conn_failure(link->conn) && is_about_connecting(&news.event)))
+            news.event.kind = RDMIG_EVENT_TIME_PASSED;
+        if (news.event.kind == RDMIG_EVENT_RECEIVED)
+            feed_received(link, &news);
+        else
+            demand(feed(link, &news.event) == 0, "news refused");
+        free(news.message);
+        if (link->news_count > 0)
+            signal_fd(link);
+    }
+    if (rdmig_conn_deadline_ns(link->conn) <= world.now_ns)
+        (void)feed(link, &time);
+}
+
+/* ---- link.h: what is to be done */
+
+static void leave_unanswered(struct link *link, uint64_t tag)
+{
+    demand(link->unanswered_count < NEWS_COUNT, "too much work unanswered");
+    link->unanswered[link->unanswered_count++] = tag;
+}
+
+static void send_message(struct link *link, const struct rdmig_action *action)
+{
+    struct link *peer = peer_of(link);
+    const uint8_t *bytes = link->control + action->memory_offset_bytes;
+    const struct rdmig_event event = {.kind = RDMIG_EVENT_RECEIVED, .length = action->length};
+    uint8_t *copy;
+
+    if (link->is_dead)
+        return;
+    world.counts.message_counts[bytes[7] % RDMIG_MESSAGE_TYPE_COUNT]++;
+    if (peer && !peer->is_dead) {
+        copy = malloc(action->length);
+        memcpy(copy, bytes, action->length);
+        tell(peer, &event, copy);
+        answer(link, action->tag, RDMIG_STATUS_OK, 0, 0);
+    } else {
+        leave_unanswered(link, action->tag);
+    }
+    if (link->messages_left > 0 && --link->messages_left == 0)
+        pair_kill(link->role, false);
+}
+
+static bool is_writable(const struct link *link, const struct rdmig_action *action)
+{
+    for (uint32_t i = 0; i < link->region_count; i++) {
+        const struct region *region = &link->regions[i];
+
+        if (region->is_live && region->rkey == action->rkey &&
+            action->remote_addr >= region->start_addr &&
+            action->remote_addr + action->length <= region->start_addr + region->length_bytes)
+            return true;
+    }
+    return false;
+}
+
+static void write_remote(struct link *link, const struct rdmig_action *action)
+{
+    struct link *peer = peer_of(link);
+
+    if (link->is_dead || !peer || peer->is_dead) {
+        leave_unanswered(link, action->tag);
+        return;
+    }
+    demand(is_writable(peer, action), "a write outside a live region");
+    memcpy((void *)(uintptr_t)action->remote_addr,
+           (const void *)(uintptr_t)(link->blocks[action->block_index].host_addr +
+                                     action->offset_bytes),
+           action->length);
+    world.counts.write_count++;
+    world.counts.write_bytes += action->length;
+    if (action->is_signalled)
+        answer(link, action->tag, RDMIG_STATUS_OK, 0, 0);
+}
+
+static void make_region(struct link *link, const struct rdmig_action *action)
+{
+    struct region *region = &link->regions[link->region_count];
+
+    if (link->register_fault != 0) {
+        answer(link, action->tag, RDMIG_STATUS_ERROR, link->register_fault, 0);
+        return;
+    }
+    demand(link->region_count++ < REGION_COUNT, "too many regions");
+    *region = (struct region){action->region, world.next_rkey++,
+                              link->blocks[action->block_index].host_addr + action->offset_bytes,
+                              action->length, true};
+    link->pinned_bytes += action->length;
+    if (link->pinned_bytes > link->pinned_bytes_max)
+        link->pinned_bytes_max = link->pinned_bytes;
+    answer(link, action->tag, RDMIG_STATUS_OK, 0, region->rkey);
+}
+
+static void connect_ends(struct link *link, const struct rdmig_action *action,
+                         enum rdmig_event_kind kind)
+{
+    struct link *peer = peer_of(link);
+    struct rdmig_event event = {.kind = kind, .bytes = NULL, .length = action->length};
+    /* The bytes have to outlive the queue; one buffer a direction is enough for one connection. */
+    static uint8_t private_data[2][RDMIG_PRIVATE_DATA_BYTES];
+
+    if (!peer || peer->is_dead || link->is_dead) {
+        event.kind = RDMIG_EVENT_UNREACHABLE;
+        tell(link, &event, NULL);
+        return;
+    }
+    memcpy(private_data[link->role], action->bytes, RDMIG_PRIVATE_DATA_BYTES);
+    event.bytes = private_data[link->role];
+    tell(peer, &event, NULL);
+    if (kind == RDMIG_EVENT_ESTABLISHED)
+        tell_kind(link, RDMIG_EVENT_ESTABLISHED);
+}
+
+static void leave(struct link *link)
+{
+    link->has_left = true;
+    for (; link->recv_count > 0; link->recv_count--)
+        answer(link, link->recvs[link->recv_count - 1].tag, RDMIG_STATUS_FLUSHED, 0, 0);
+    for (uint32_t i = 0; i < link->unanswered_count; i++)
+        answer(link, link->unanswered[i], RDMIG_STATUS_FLUSHED, 0, 0);
+    link->unanswered_count = 0;
+    if (peer_of(link) && !link->is_dead)
+        tell_kind(peer_of(link), RDMIG_EVENT_DISCONNECTED);
+}
+
+/* True: it was for the hardware. */
+static bool carry_out(struct link *link, const struct rdmig_action *action)
+{
+    switch (action->kind) {
+    case RDMIG_ACTION_POST_RECV:
+        link->recvs[link->recv_count].tag = action->tag;
+        link->recvs[link->recv_count++].offset_bytes = action->memory_offset_bytes;
+        return true;
+    case RDMIG_ACTION_CONNECT:
+        connect_ends(link, action, RDMIG_EVENT_CONNECT_REQUESTED);
+        return true;
+    case RDMIG_ACTION_ACCEPT:
+        connect_ends(link, action, RDMIG_EVENT_ESTABLISHED);
+        return true;
+    case RDMIG_ACTION_POST_SEND:
+        send_message(link, action);
+        return true;
+    case RDMIG_ACTION_POST_WRITE:
+        write_remote(link, action);
+        return true;
+    case RDMIG_ACTION_POST_PROBE:
+        if (!link->is_dead && peer_of(link) && !peer_of(link)->is_dead)
+            answer(link, action->tag, RDMIG_STATUS_OK, 0, 0);
+        else
+            leave_unanswered(link, action->tag);
+        return true;
+    case RDMIG_ACTION_REGISTER:
+        make_region(link, action);
+        return true;
+    case RDMIG_ACTION_DISCONNECT:
+        leave(link);
+        return true;
+    case RDMIG_ACTION_NOTIFY_ESTABLISHED:
+        link->is_connected = true;
+        return false;
+    case RDMIG_ACTION_NOTIFY_CLOSED:
+        link->is_closed = true;
+        return false;
+    default:
+        return false;
+    }
+}
+
+bool link_next_action(struct link *link, struct rdmig_action *action)
+{
+    while (rdmig_conn_next_action(link->conn, action)) {
+        if (!carry_out(link, action))
+            return true;
+    }
+    return false;
+}
+
+/* ---- link.h: questions */
+
+const struct rdmig_conn *link_conn(const struct link *link)
+{
+    return link->conn;
+}
+
+bool link_is_connected(const struct link *link)
+{
+    return link->is_connected;
+}
+
+bool link_is_closed(const struct link *link)
+{
+    return link->is_closed;
+}
+
+uint16_t link_port(const struct link *link)
+{
+    (void)link;
+    return 4444;
+}
+
+void link_numbers(const struct link *link, struct link_numbers *out)
+{
+    *out = (struct link_numbers){.pinned_bytes = link->pinned_bytes,
+                                 .pinned_bytes_max = link->pinned_bytes_max};
+}
+
+void link_explain(const struct link *link, struct rdmig_error *error)
+{
+    const struct rdmig_failure *failure = rdmig_conn_failure(link->conn);
+
+    if (error->reason != RDMIG_REASON_NONE || !failure)
+        return;
+    error->reason = failure->reason;
+    error->os_code = failure->os_code;
+    snprintf(error->detail, sizeof(error->detail), "%s", rdmig_reason_name(failure->reason));
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A pair of links without hardware, for tests of the handles above them: link.h carried out in
+ * memory, both ends in one process, on a clock of the test's. It checks what hardware would: a SEND
+ * finds a posted RECV, a write lies in a live region of the destination under the right key.
+ */
+#ifndef TEST_LINK_PAIR_H
+#define TEST_LINK_PAIR_H
+
+#include "verbs/link.h"
+
+/* Forgets all that was before; the clock starts at one second. */
+void pair_reset(void);
+void pair_advance_ns(uint64_t passed_ns);
+
+/* What has crossed so far. */
+struct pair_counts {
+    uint64_t write_count;
+    uint64_t write_bytes;
+    uint64_t message_counts[RDMIG_MESSAGE_TYPE_COUNT];
+    uint32_t live_link_count;
+};
+const struct pair_counts *pair_counts(void);
+
+/* From now on nothing of this end reaches the other, and the other hears that it has gone (or
+ * nothing, if silent). */
+void pair_kill(enum rdmig_role role, bool is_silent);
+/* The next REGISTER of this end fails with this errno. */
+void pair_fail_register(enum rdmig_role role, int os_code);
+/* After so many more messages of this end, it is killed (not silently). */
+void pair_kill_after_messages(enum rdmig_role role, uint64_t message_count);
+/* The next link_create fails. */
+void pair_fail_create(void);
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The two handles with a stream of QEMU's own shape between them: what capture and a QEMU-speaking
+ * VMM do. */
+#include "fakes/two_ends.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* "QEVM" 3, configuration "pc", section start "ram" 2, and the blocks' names and lengths by hand;
+ * then the hook. */
+static const uint8_t opening[] = {
+    'Q', 'E', 'V', 'M', 0,   0,    0,    3,    7,   0, 0, 0, 2, 'p',  'c', /* configuration */
+    1,   0,   0,   0,   2,   3,    'r',  'a',  'm', 0, 0, 0, 0, 0,    0,    0, 4, /* section */
+    0,   0,   0,   0,   0,   0xc0, 0x30, 4,                                       /* total | 4 */
+    8,   'r', 'a', 'm', '.', 'm',  'a',  'i',  'n', 0, 0, 0, 0, 0,    0x50, 0, 0, /* 5 MiB */
+    7,   'r', 'a', 'm', '.', 'o',  'd',  'd',  0,   0, 0, 0, 0, 0x30, 0x30, 0, /* 3 MiB + 12 KiB */
+    8,   'r', 'a', 'm', '.', 'z',  'e',  'r',  'o', 0, 0, 0, 0, 0,    0x40, 0, 0, /* 4 MiB */
+    0,   0,   0,   0,   0,   0,    0,    0x80,                                    /* hook */
+};
+/* End of section and footer; the next part's head and hook. */
+static const uint8_t between[] = {0, 0, 0, 0, 0, 0, 0, 0x10, 0x7e, 0, 0, 0, 2,
+                                  3, 0, 0, 0, 2, 0, 0, 0,    0,    0, 0, 0, 0x80};
+/* End of section, footer, end mark, description. */
+static const uint8_t closing[] = {0, 0, 0, 0, 0, 0, 0, 0x10, 0x7e, 0,  0,
+                                  0, 2, 0, 6, 0, 0, 0, 2,    '{',  '}'};
+
+static const struct rdmig_options qemu_options = {.struct_bytes = sizeof(qemu_options),
+                                                  .stream_format = RDMIG_STREAM_QEMU};
+static const struct rdmig_options reporting = {.struct_bytes = sizeof(reporting),
+                                               .report_rounds = true};
+
+static void begin(struct two_ends *ends)
+{
+    ends_init(ends);
+    ends_create(ends, &qemu_options, &reporting);
+    ends_run_source(ends, RDMIG_SOURCE_CONNECTING);
+    assert_int_equal(rdmig_source_state(ends->source), RDMIG_SOURCE_IDLE);
+    assert_int_equal(rdmig_source_start_round(ends->source), -RDMIG_E_STATE); /* no blocks yet */
+    ends_write_stream(ends, opening, sizeof(opening), 7);
+    assert_int_equal(rdmig_source_exchange_blocks(ends->source), 0);
+    ends_run_source(ends, RDMIG_SOURCE_CONNECTING);
+    assert_int_equal(rdmig_source_state(ends->source), RDMIG_SOURCE_IDLE);
+    assert_int_equal(rdmig_source_exchange_blocks(ends->source), -RDMIG_E_STATE);
+}
+
+static void expect_round(struct two_ends *ends, uint64_t position_bytes)
+{
+    ends_run_destination(ends, RDMIG_DESTINATION_RECEIVING);
+    assert_int_equal(rdmig_destination_state(ends->destination), RDMIG_DESTINATION_ROUND_ENDED);
+    assert_int_equal(rdmig_destination_round_position_bytes(ends->destination), position_bytes);
+    ends_turn(ends, 20);
+    assert_int_equal(rdmig_destination_state(ends->destination), RDMIG_DESTINATION_ROUND_ENDED);
+    assert_int_equal(rdmig_destination_resume(ends->destination), 0);
+    assert_int_equal(rdmig_destination_resume(ends->destination), -RDMIG_E_STATE);
+}
+
+/* Clause: S2 S3 S4 S5 S6 S9 B1 */
+static void test_migration__qemu_stream__arrives_as_it_was_written(void **state)
+{
+    struct two_ends ends;
+    uint8_t *whole = malloc(sizeof(opening) + sizeof(between) + sizeof(closing));
+
+    (void)state;
+    memcpy(whole, opening, sizeof(opening));
+    memcpy(whole + sizeof(opening), between, sizeof(between));
+    memcpy(whole + sizeof(opening) + sizeof(between), closing, sizeof(closing));
+    begin(&ends);
+    assert_true(rdmig_destination_is_qemu_stream(ends.destination));
+    assert_int_equal(rdmig_source_begin_round(ends.source),
+                     0); /* the setup's round: nothing in it */
+    assert_int_equal(rdmig_source_end_round(ends.source), 0);
+    expect_round(&ends, sizeof(opening));
+    ends_run_source(&ends, RDMIG_SOURCE_SENDING);
+    ends_write_stream(&ends, between, sizeof(between), 100);
+    assert_int_equal(rdmig_source_start_round(ends.source), 0);
+    ends.is_confirming = false;
+    expect_round(&ends, sizeof(opening) + sizeof(between));
+    ends_run_source(&ends, RDMIG_SOURCE_SENDING);
+    ends_assert_ram_equal(&ends);
+    ends_write_stream(&ends, closing, sizeof(closing), 1);
+    assert_int_equal(rdmig_source_finish(ends.source), 0);
+    ends_run_source(&ends, RDMIG_SOURCE_FINISHING);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_COMPLETED);
+    ends_run_destination(&ends, RDMIG_DESTINATION_RECEIVING);
+    assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_PREPARED);
+    assert_int_equal(ends.stream_bytes, sizeof(opening) + sizeof(between) + sizeof(closing));
+    assert_int_equal(rdmig_destination_stream_available_bytes(ends.destination), ends.stream_bytes);
+    assert_memory_equal(ends.stream, whole, ends.stream_bytes);
+    assert_int_equal(rdmig_destination_confirm(ends.destination), 0);
+    assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_COMPLETED);
+    assert_int_equal(rdmig_destination_cancel(ends.destination), -RDMIG_E_STATE);
+    free(whole);
+    ends_free(&ends);
+}
+
+/* The stream stops in the middle and the source goes away: the VMM judges the end, and throws the
+ * guest away. Clause: S6 E7 */
+static void test_migration__qemu_stream_cut__is_for_the_vmm_to_judge(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    begin(&ends);
+    ends.is_confirming = false;
+    assert_int_equal(rdmig_source_begin_round(ends.source), 0);
+    assert_int_equal(rdmig_source_end_round(ends.source), 0);
+    expect_round(&ends, sizeof(opening));
+    ends_run_source(&ends, RDMIG_SOURCE_SENDING);
+    ends_turn(&ends, 20);
+    pair_kill(RDMIG_ROLE_SOURCE, false);
+    ends_run_destination(&ends, RDMIG_DESTINATION_RECEIVING);
+    assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_PREPARED);
+    assert_int_equal(rdmig_destination_cancel(ends.destination), 0);
+    ends_run_destination(&ends, RDMIG_DESTINATION_CANCELLING);
+    assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_CANCELLED);
+    ends_free(&ends);
+}
+
+/* Killed while the round's report waits for the VMM: nothing hangs. Clause: E7 */
+static void test_migration__source_dies_during_round_report__ends(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    begin(&ends);
+    assert_int_equal(rdmig_source_begin_round(ends.source), 0);
+    assert_int_equal(rdmig_source_end_round(ends.source), 0);
+    ends_run_destination(&ends, RDMIG_DESTINATION_RECEIVING);
+    assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_ROUND_ENDED);
+    assert_int_equal(rdmig_destination_cancel(ends.destination), 0);
+    ends_run_destination(&ends, RDMIG_DESTINATION_ROUND_ENDED);
+    for (uint32_t i = 0; i < 100; i++) {
+        ends_turn(&ends, 2);
+        pair_advance_ns(100000000);
+    }
+    assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_CANCELLED);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FAILED);
+    ends_free(&ends);
+}
+
+/* Bytes that are no stream at all. Clause: S3 */
+static void test_migration__not_a_stream__fails_with_cause(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    ends_init(&ends);
+    ends_create(&ends, &qemu_options, NULL);
+    ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+    ends_write_stream(&ends, "this is not a migration stream", 30, 30);
+    assert_int_equal(rdmig_source_exchange_blocks(ends.source), 0);
+    ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+    for (uint32_t i = 0; i < 100; i++) {
+        ends_turn(&ends, 2);
+        pair_advance_ns(100000000);
+    }
+    assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_FAILED);
+    assert_int_equal(rdmig_destination_error(ends.destination)->reason, RDMIG_REASON_STREAM_BROKEN);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FAILED);
+    ends_free(&ends);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_migration__qemu_stream__arrives_as_it_was_written),
+        cmocka_unit_test(test_migration__qemu_stream_cut__is_for_the_vmm_to_judge),
+        cmocka_unit_test(test_migration__source_dies_during_round_report__ends),
+        cmocka_unit_test(test_migration__not_a_stream__fails_with_cause),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
