@@ -60,8 +60,8 @@ $(core_object): $(core_parts)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -nostdlib -r $^ -o $@
 
-# With every internal symbol, for the tests.
-$(BUILD)/librdmig-internal.a: $(core_object) $(lib_objects)
+# With every internal symbol and every part by itself, for the tests: one that brings its own core, or link, gets that.
+$(BUILD)/librdmig-internal.a: $(core_parts) $(lib_objects)
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^
 

@@ -107,6 +107,6 @@ void closing_received(struct rdmig_conn *conn, uint32_t slot)
         return;
     if (header.type == RDMIG_MESSAGE_ERROR)
         enter(conn, CLOSING_DISCONNECT_DUE);
-    else if (conn->config.role == RDMIG_ROLE_SOURCE)
-        source_closing_message(conn, header.type);
+    else if (header.type == RDMIG_MESSAGE_READY && conn->config.role == RDMIG_ROLE_SOURCE)
+        source_take_credit(conn);
 }

@@ -457,12 +457,10 @@ static bool next_running(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     if (next_notice(conn, action))
         return true;
-    if (conn_is_suspected(conn))
-        return false;
     if (conn->config.role == RDMIG_ROLE_SOURCE ? source_next_action(conn, action)
                                                : destination_next_action(conn, action))
         return true;
-    if (!conn->is_probe_due || flight_room_count(conn) == 0)
+    if (!conn->is_probe_due || !flight_can_post(conn))
         return false;
     conn->is_probe_due = false;
     flight_probe(conn, action);
@@ -483,7 +481,11 @@ bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action
         return (can_receive(conn) && flight_next_recv(conn, action)) ||
                next_connecting(conn, action);
     case RDMIG_PHASE_RUNNING:
-        return (can_receive(conn) && flight_next_recv(conn, action)) || next_running(conn, action);
+        if ((can_receive(conn) && flight_next_recv(conn, action)) || next_running(conn, action))
+            return true;
+        /* Obeying an entry may just have failed the connection: the driver must hear of it now, it
+         * waits for events. */
+        return conn->phase == RDMIG_PHASE_FAILING && closing_next_action(conn, action);
     case RDMIG_PHASE_FINISHING:
     case RDMIG_PHASE_FAILING:
         return closing_next_action(conn, action);

@@ -205,7 +205,7 @@ static bool offer(struct rdmig_conn *conn, struct rdmig_action *action)
     struct destination *destination = &conn->u.destination;
     const struct wire_header header = {.type = RDMIG_MESSAGE_READY, .repeat = 1};
 
-    if (conn->send_slots[SEND_SLOT_READY].state != SLOT_FREE || flight_room_count(conn) == 0)
+    if (conn->send_slots[SEND_SLOT_READY].state != SLOT_FREE || !flight_can_post(conn))
         return false;
     destination->state = DESTINATION_AWAITING;
     conn_arm(conn, TIMER_IDLE, conn->config.idle_timeout_ns);
@@ -251,7 +251,7 @@ static bool answer(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct destination *destination = &conn->u.destination;
 
-    if (flight_room_count(conn) == 0)
+    if (!flight_can_post(conn))
         return false;
     destination->state = DESTINATION_OFFERING;
     flight_send(conn, SEND_SLOT_ANSWER, &destination->answer, action);

@@ -92,6 +92,11 @@ uint32_t flight_room_count(const struct rdmig_conn *conn)
     return conn->config.send_queue_depth - (uint32_t)(conn->work_head - conn->work_tail);
 }
 
+bool flight_can_post(const struct rdmig_conn *conn)
+{
+    return flight_room_count(conn) > 0 && !conn_is_suspected(conn);
+}
+
 static uint64_t post_work(struct rdmig_conn *conn, const struct work *work)
 {
     const uint64_t number = conn->work_head;

@@ -281,6 +281,7 @@ void flight_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_heade
 void flight_write(struct rdmig_conn *conn, const struct span *span, struct rdmig_action *action);
 void flight_probe(struct rdmig_conn *conn, struct rdmig_action *action);
 uint32_t flight_room_count(const struct rdmig_conn *conn);
+bool flight_can_post(const struct rdmig_conn *conn);
 bool flight_overlaps(const struct rdmig_conn *conn, const struct span *span);
 bool flight_has_writes(const struct rdmig_conn *conn);
 bool flight_start(struct rdmig_conn *conn, enum operation_kind kind, uint32_t subject,
@@ -314,7 +315,7 @@ void source_operation_done(struct rdmig_conn *conn, const struct operation *oper
 bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 bool source_can_finish(const struct rdmig_conn *conn);
 bool source_has_credit(const struct rdmig_conn *conn);
-void source_closing_message(struct rdmig_conn *conn, uint32_t type);
+void source_take_credit(struct rdmig_conn *conn);
 void source_send_command(struct rdmig_conn *conn, uint32_t slot, struct wire_header header,
                          enum source_state state, struct rdmig_action *action);
 

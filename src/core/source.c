@@ -93,6 +93,7 @@ static void take_blocks(struct rdmig_conn *conn, const uint8_t *data,
 {
     const uint64_t count = header->length_bytes / WIRE_BLOCK_ENTRY_BYTES;
 
+    conn->u.source.state = SOURCE_AWAITING_READY;
     if (count != conn->block_count) {
         conn_fail_message(conn, RDMIG_REASON_BLOCK_COUNT, header->type, conn->block_count, count);
         return;
@@ -120,7 +121,6 @@ static void take_blocks(struct rdmig_conn *conn, const uint8_t *data,
         block->remote_addr = entry.host_addr;
         block->rkey = entry.rkey;
     }
-    conn->u.source.state = SOURCE_AWAITING_READY;
     exchange_done(conn);
 }
 
@@ -175,15 +175,10 @@ void source_received(struct rdmig_conn *conn, uint32_t slot)
     flight_free_recv(conn, slot);
 }
 
-/* In a failing connection only the way back to a credit counts. */
-void source_closing_message(struct rdmig_conn *conn, uint32_t type)
+/* In a failing connection any READY is leave to say ERROR, whatever was awaited before. */
+void source_take_credit(struct rdmig_conn *conn)
 {
-    struct source *source = &conn->u.source;
-
-    if (type == RDMIG_MESSAGE_READY && source->state == SOURCE_AWAITING_READY)
-        source->state = SOURCE_CREDITED;
-    else if (type != RDMIG_MESSAGE_READY && source->state > SOURCE_CREDITED)
-        source->state = SOURCE_AWAITING_READY;
+    conn->u.source.state = SOURCE_CREDITED;
 }
 
 /* What came back undone was not delivered: the application must never hear that it was. */
@@ -430,7 +425,7 @@ static bool next_command(struct rdmig_conn *conn, struct rdmig_action *action)
                                 source->release == RELEASE_WANTED || source->round != ROUND_NONE);
     uint32_t slot;
 
-    if (!source_has_credit(conn) || flight_room_count(conn) == 0)
+    if (!source_has_credit(conn) || !flight_can_post(conn))
         return false;
     if (is_stream_due) {
         send_stream(conn, action);
@@ -485,6 +480,8 @@ void source_operation_done(struct rdmig_conn *conn, const struct operation *oper
 
 bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
 {
+    if (conn_is_suspected(conn))
+        return false;
     /* Commands first, a round trip hangs on each; then writes, so that the link has work while we
      * register. */
     return next_command(conn, action) || ranges_next_write(conn, action) ||

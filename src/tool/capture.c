@@ -239,9 +239,6 @@ int capture_command(const struct tool_args *args)
         drive(&capture);
         session_settle_destination(session, capture.destination);
     }
-    if (session->report.outcome == TOOL_COMPLETED) {
-        session_wait_released(capture.destination);
-    }
     /* Before the copy: it unpins the memory. */
     rdmig_destination_destroy(capture.destination);
     if (session->report.outcome == TOOL_COMPLETED && !store(&capture) &&

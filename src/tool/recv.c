@@ -172,13 +172,10 @@ int recv_command(const struct tool_args *args)
         session_settle_destination(&recv.session, recv.destination);
     }
     if (recv.session.report.outcome == TOOL_COMPLETED) {
+        store(&recv);
         session_wait_released(recv.destination);
     }
-    /* Before the copy: it unpins the memory. */
     rdmig_destination_destroy(recv.destination);
-    if (recv.session.report.outcome == TOOL_COMPLETED) {
-        store(&recv);
-    }
     outfile_close(&recv.stream);
     free(recv.buffer);
     return session_end(&recv.session);

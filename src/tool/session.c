@@ -11,7 +11,7 @@
 
 #define TICK_MS            200
 #define RELEASE_TICK_MS    10
-#define RELEASE_TICK_COUNT 300
+#define RELEASE_TICK_COUNT 30
 
 /* A block may take two descriptors, and there may be thousands. */
 static void raise_open_file_limit(void)

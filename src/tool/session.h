@@ -57,9 +57,9 @@ void session_show_destination(struct session *session, enum rdmig_destination_st
 bool session_has_ended(enum rdmig_destination_state state);
 
 /*
- * After COMPLETED: goes on until the connection is closed and the device has let go of the memory,
- * at most for a short while. A destination that vanishes at once may take with it the
- * acknowledgement by which the source learns that its last message arrived.
+ * After COMPLETED, before destroy: leaves the connection up until the device has let go of the
+ * memory, or for a short while. A destination that vanished at once could take with it the
+ * acknowledgement by which the source learns that its last message has arrived.
  */
 void session_wait_released(struct rdmig_destination *destination);
 

@@ -236,8 +236,6 @@ void cm_process(struct link *link)
             continue;
         if (handler != NULL)
             handler(link, &event);
-        else if (event.type == RDMA_CM_EVENT_CONNECT_REQUEST)
-            refuse_request(link, &event);
     }
 }
 

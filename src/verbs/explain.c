@@ -82,8 +82,9 @@ static const struct explanation explanations[RDMIG_REASON_COUNT] = {
     [RDMIG_REASON_BLOCKS_MISSING] =
         {"the peer's %m message is about RAM, but the RAM blocks were not exchanged yet",
          REMEDY_PROTOCOL},
-    [RDMIG_REASON_RANGE] = {"the peer's %m message reaches outside RAM block %b (%a, where %e is the limit)",
-                            REMEDY_PROTOCOL},
+    [RDMIG_REASON_RANGE] =
+        {"the peer's %m message reaches outside RAM block %b (%a, where %e is the limit)",
+         REMEDY_PROTOCOL},
     [RDMIG_REASON_FILL_VALUE] = {"the peer's %m message has the fill value %a, which is no byte",
                                  REMEDY_PROTOCOL},
     [RDMIG_REASON_REGION_CHANGED] =

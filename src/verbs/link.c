@@ -182,6 +182,8 @@ static int fail_create(struct rdmig_error *error, enum rdmig_reason reason, int3
     else
         snprintf(detail, sizeof(detail), "%s", what);
     explain_error(error, reason, os_code, detail);
+    if (error != NULL && result == -RDMIG_E_INVALID)
+        snprintf(error->remedy, sizeof(error->remedy), "check the host, the port and the options");
     return result;
 }
 

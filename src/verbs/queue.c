@@ -54,8 +54,6 @@ static bool choose_depth(struct link *link, struct link_cause *cause)
     if (wanted == 0)
         wanted = LINK_SEND_DEPTH;
     link->queue.depth = wanted < limit - 1 ? wanted : limit - 1;
-    if (link->queue.depth > RDMIG_SEND_QUEUE_MAX)
-        link->queue.depth = RDMIG_SEND_QUEUE_MAX;
     link->responder_resources = smaller(attributes.max_qp_rd_atom, READS_AT_ONCE_MAX);
     link->initiator_depth = smaller(attributes.max_qp_init_rd_atom, READS_AT_ONCE_MAX);
     return true;

@@ -46,8 +46,9 @@ static struct script {
     enum rdmig_phase phase;
     struct rdmig_failure failure;
     uint64_t deadline_ns;
-    int refuse_kind; /* events of this kind are refused with -INVALID; -1: none */
-    bool is_footprint_zero;
+    int refuse_kind;        /* events of this kind are refused with -INVALID; -1: none */
+    bool is_footprint_zero; /* as when there is no memory for a connection */
+    int init_result;
     bool is_closing_by_itself; /* UNREACHABLE leads to NOTIFY_CLOSED, as in the real core [true] */
     uint8_t *control;
 } script;
@@ -95,6 +96,8 @@ int rdmig_conn_init(struct rdmig_conn **out, const struct rdmig_conn_config *con
     assert_int_equal(control_bytes, SCRIPT_CONTROL_BYTES);
     assert_int_equal((uintptr_t)control_memory % RDMIG_CONTROL_MEMORY_ALIGNMENT, 0);
     assert_true(now_ns > 0);
+    if (script.init_result != 0)
+        return script.init_result;
     memset(memory, 0, memory_bytes);
     script.config = *config;
     script.init_count++;

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # One program a test file. Kinds by name: test_link*, test_devices: the adapter against mocked verbs;
+# test_core*, test_wire: the protocol core, driven by support/;
 # test_migration*: the handles over a pair of links in memory;
 # test_tool*: the command's parts; all others: the library's internals without any device.
 unit_tests  := $(wildcard tests/unit/test_*.c)
@@ -15,12 +16,13 @@ $(BUILD)/unit/obj/%.o: tests/unit/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS_ALL) -Isrc -Itests/unit -c $< -o $@
 
-$(BUILD)/unit/test_link% $(BUILD)/unit/test_devices%: UNIT_OBJECTS = $(mock_objects)
+$(BUILD)/unit/test_link% $(BUILD)/unit/test_device%: UNIT_OBJECTS = $(mock_objects)
+$(BUILD)/unit/test_core% $(BUILD)/unit/test_wir%: UNIT_OBJECTS = $(support_objects)
 $(BUILD)/unit/test_migration%: UNIT_OBJECTS = $(fake_objects)
 $(BUILD)/unit/test_tool%: $(BUILD)/unit/obj/test_tool%.o $(tool_test_objects) $(plain_objects) $(BUILD)/librdmig.a
 	$(Q)$(CC) $(LDFLAGS) $< $(tool_test_objects) $(plain_objects) $(BUILD)/librdmig.a $(LDLIBS_VERBS) -lcmocka -o $@
 $(BUILD)/unit/test_%: $(BUILD)/unit/obj/test_%.o $(mock_objects) $(fake_objects) $(support_objects) $(BUILD)/librdmig-internal.a
-	$(Q)$(CC) $(LDFLAGS) $< $(support_objects) $(UNIT_OBJECTS) $(BUILD)/librdmig-internal.a -lcmocka -lpthread -o $@
+	$(Q)$(CC) $(LDFLAGS) $< $(UNIT_OBJECTS) $(BUILD)/librdmig-internal.a -lcmocka -lpthread -o $@
 
 # Every program runs, also after one has failed; the sum is at the end.
 .PHONY: unit-run unit-build

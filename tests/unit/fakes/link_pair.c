@@ -180,7 +180,7 @@ int link_create(struct link **out, const struct link_config *config, struct rdmi
     link->role = config->conn.role;
     link->config = config->conn;
     link->memory = malloc(memory_bytes);
-    link->control = malloc(rdmig_conn_control_bytes());
+    link->control = aligned_alloc(RDMIG_CONTROL_MEMORY_ALIGNMENT, rdmig_conn_control_bytes());
     link->fd = eventfd(0, EFD_NONBLOCK);
     demand(rdmig_conn_init(&link->conn, &config->conn, link->memory, memory_bytes, link->control,
                            rdmig_conn_control_bytes(), world.now_ns) == 0,

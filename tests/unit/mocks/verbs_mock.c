@@ -57,6 +57,15 @@ bool mock_fails(const char *call)
     return true;
 }
 
+bool mock_fails_by_name(const char *call)
+{
+    mock_note(call);
+    if (mock_world.fail_call == NULL || strcmp(mock_world.fail_call, call) != 0)
+        return false;
+    errno = mock_world.fail_code;
+    return true;
+}
+
 static void drop_events(void)
 {
     for (unsigned i = 0; i < mock_world.event_end; i++)
@@ -254,10 +263,25 @@ static struct ibv_wc completion_of(uint64_t wr_id, enum ibv_wc_status status,
     return completion;
 }
 
+static void mark_done(uint64_t wr_id, bool is_receive, bool is_success)
+{
+    unsigned index = 0;
+
+    while (index < mock.work_count &&
+           (mock.works[index].wr_id != wr_id || mock.works[index].is_receive != is_receive))
+        index++;
+    if (index == mock.work_count)
+        return;
+    mock.works[index].is_done = true;
+    for (unsigned i = 0; i < index && is_success && !is_receive; i++)
+        mock.works[i].is_done = mock.works[i].is_done || !mock.works[i].is_receive;
+}
+
 void mock_complete_send(uint64_t wr_id, enum ibv_wc_status status)
 {
     struct ibv_wc completion = completion_of(wr_id, status, IBV_WC_SEND, 0);
 
+    mark_done(wr_id, false, status == IBV_WC_SUCCESS);
     complete(mock_world.send_cq, &completion);
 }
 
@@ -265,6 +289,7 @@ void mock_complete_receive(uint64_t wr_id, enum ibv_wc_status status, uint32_t b
 {
     struct ibv_wc completion = completion_of(wr_id, status, IBV_WC_RECV, byte_count);
 
+    mark_done(wr_id, true, status == IBV_WC_SUCCESS);
     if (mock_world.pair != NULL && mock_world.pair->recv_out > 0)
         mock_world.pair->recv_out--;
     complete(mock_world.recv_cq, &completion);
@@ -273,6 +298,8 @@ void mock_complete_receive(uint64_t wr_id, enum ibv_wc_status status, uint32_t b
 void mock_flush_all(void)
 {
     for (unsigned i = 0; i < mock.work_count; i++) {
+        if (mock.works[i].is_done)
+            continue;
         if (mock.works[i].is_receive)
             mock_complete_receive(mock.works[i].wr_id, IBV_WC_WR_FLUSH_ERR, 0);
         else

@@ -21,6 +21,7 @@
 /* A work request as it was posted. */
 struct mock_work {
     bool is_receive;
+    bool is_done;  /* completed; a success stands for the sends before it */
     unsigned list; /* which call it came in, from 1, sends and receives counted together */
     uint64_t wr_id;
     enum ibv_wr_opcode opcode;

@@ -181,7 +181,7 @@ struct ibv_mr *ibv_reg_mr(struct ibv_pd *pd, void *addr, size_t length, int acce
 
 int ibv_dereg_mr(struct ibv_mr *mr)
 {
-    if (mock_fails("ibv_dereg_mr"))
+    if (mock_fails_by_name("ibv_dereg_mr"))
         return errno;
     assert_true(mock.regions[mr->handle].is_live);
     mock.regions[mr->handle].is_live = false;

@@ -13,7 +13,7 @@
 
 #define MOCK_EVENT_COUNT      64
 #define MOCK_COMPLETION_COUNT 8192
-#define MOCK_ADDRESS_COUNT    8
+#define MOCK_ADDRESS_COUNT    32
 
 struct mock_event_item {
     struct rdma_cm_event event; /* first: rdma_ack_cm_event() gets its address */
@@ -70,6 +70,8 @@ void mock_need_none(enum mock_kind kind, const char *what);
 void mock_note(const char *call);
 /* Notes a call that can fail. True: it shall, errno is set. */
 bool mock_fails(const char *call);
+/* The same for a call that takes down: only mock_fail() makes it fail, mock_fail_nth() does not. */
+bool mock_fails_by_name(const char *call);
 /* Makes a descriptor readable once more, or once less. */
 void mock_ring(int fd);
 void mock_unring(int fd);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A bench for one connection of the core: feeds it events, takes its actions, keeps the tags, owns the memory, and
- * writes down every event ("> ") and action ("< ") as a line of text without pointers, for the test to compare.
- * It watches what every driver may rely on: a refused step has changed nothing, every invariant holds after each step
- * and each action, tags are new while they are out, and message slots are touched by their owner only.
+ * A bench for one connection of the core: feeds it events, takes its actions, keeps the tags, owns
+ * the memory, and writes down every event ("> ") and action ("< ") as a line of text without
+ * pointers, for the test to compare. It watches what every driver may rely on: a refused step has
+ * changed nothing, every invariant holds after each step and each action, tags are new while they
+ * are out, and message slots are touched by their owner only.
  */
 #ifndef RDMIG_TESTS_SUPPORT_BENCH_H
 #define RDMIG_TESTS_SUPPORT_BENCH_H
@@ -27,8 +28,8 @@
 enum { AUTO_SEND = 1, AUTO_WRITE = 2, AUTO_OPERATION = 4, AUTO_ALL = 7 };
 
 /*
- * A tag handed out, by the name that transcripts have for it: r0 to r2 the RECV slots, s a SEND, w an RDMA Write,
- * p a probe, o an operation; numbered from 1 in order.
+ * A tag handed out, by the name that transcripts have for it: r0 to r2 the RECV slots, s a SEND, w
+ * an RDMA Write, p a probe, o an operation; numbered from 1 in order.
  */
 struct bench_tag {
     char name[16];
@@ -51,7 +52,7 @@ struct bench {
     struct bench_tag *tags;
     size_t tag_count;
     size_t tag_capacity;
-    uint32_t numbers[128]; /* by first letter of the name */
+    uint32_t numbers[128];                     /* by first letter of the name */
     uint64_t recv_tags[RDMIG_RECV_SLOT_COUNT]; /* posted, in order, as hardware fills them */
     uint32_t recv_count;
     char *text;
@@ -60,10 +61,12 @@ struct bench {
     struct rdmig_action last[RDMIG_ACTION_KIND_COUNT];
     struct message *message; /* scratch for the peer's messages */
     struct message *sent;    /* the last one the connection has sent */
+    uint32_t held_type;      /* only of this type, if not 0 */
 };
 
 struct bench *bench_open(const struct rdmig_conn_config *config);
-/* Cancels what is not closed, answers all tags, and fails the test unless the connection ends in CLOSED. */
+/* Cancels what is not closed, answers all tags, and fails the test unless the connection ends in
+ * CLOSED. */
 void bench_close(struct bench *bench);
 
 /* A step at the bench's time, then all actions. Returns what the step returned. */
@@ -76,6 +79,9 @@ uint64_t bench_tag(const struct bench *bench, const char *name);
 #define COMPLETE(bench, name, how, ...)                                                            \
     FEED((bench), COMPLETED, .tag = bench_tag((bench), (name)), .status = RDMIG_STATUS_##how,      \
          __VA_ARGS__)
+
+/* A tag answered past the bench, by a test that steps by itself. */
+void bench_forget(struct bench *bench, uint64_t tag);
 
 /* A message arrives in the RECV slot that was posted first. */
 int bench_receive(struct bench *bench, const struct message *message);
@@ -90,9 +96,15 @@ void bench_begin(struct bench *bench);
 void bench_expect_at(struct bench *bench, const char *expected, const char *file, int line);
 #define EXPECT(bench, ...) bench_expect_at((bench), "" __VA_ARGS__, __FILE__, __LINE__)
 
+/* From now on bench->sent keeps the last SEND of this type only. */
+void bench_hold_sent(struct bench *bench, uint32_t message_type);
+/* A word of the last message sent. */
+uint32_t bench_u32_of_sent(const struct bench *bench, size_t offset_bytes);
 size_t bench_tags_out(const struct bench *bench);
 struct rdmig_conn_counters bench_counters(const struct bench *bench);
 
+/* So many RDMA Writes and SENDs have been posted since bench_begin(). */
+void bench_expect_counts(const struct bench *bench, uint32_t write_count, uint32_t send_count);
 /* The connection has failed for this reason. */
 void bench_expect_failure(struct bench *bench, enum rdmig_reason reason);
 

@@ -5,8 +5,18 @@
 #include <string.h>
 
 const char *const source_stage_names[SOURCE_STAGE_COUNT] = {
-    "idle",          "connecting", "established",          "credited",  "awaiting blocks", "exchanged",
-    "awaiting result", "writing",    "awaiting unregistered", "finishing", "failing",         "closed",
+    "idle",
+    "connecting",
+    "established",
+    "credited",
+    "awaiting blocks",
+    "exchanged",
+    "awaiting result",
+    "writing",
+    "awaiting unregistered",
+    "finishing",
+    "failing",
+    "closed",
 };
 
 const char *const destination_stage_names[DESTINATION_STAGE_COUNT] = {

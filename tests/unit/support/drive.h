@@ -5,13 +5,14 @@
 
 #include "support/bench.h"
 
-/* The two blocks of most tests: the first ends in a piece of a chunk; the destination has them in another order. */
+/* The two blocks of most tests: the first ends in a piece of a chunk; the destination has them in
+ * another order. */
 #define BLOCK0_BYTES       (3 * MIB + 4096)
 #define BLOCK1_BYTES       (2 * MIB)
 #define SOURCE_HOST0       UINT64_C(0x10000000)
 #define SOURCE_HOST1       UINT64_C(0x20000000)
-#define DESTINATION_HOST0  UINT64_C(0x7f0000000000)
-#define DESTINATION_HOST1  UINT64_C(0x7e0000000000)
+#define DESTINATION_HOST0  UINT64_C(0x700000000)
+#define DESTINATION_HOST1  UINT64_C(0x600000000)
 #define DESTINATION_PLACE0 UINT64_C(0x40000000)
 #define DESTINATION_PLACE1 UINT64_C(0)
 
@@ -52,7 +53,8 @@ enum destination_stage {
 extern const char *const source_stage_names[SOURCE_STAGE_COUNT];
 extern const char *const destination_stage_names[DESTINATION_STAGE_COUNT];
 
-/* A bench in the stage, quiet before it; config may be NULL. PIN_ALL is granted when it is in config. */
+/* A bench in the stage, quiet before it; config may be NULL. PIN_ALL is granted when it is in
+ * config. */
 struct bench *source_at(enum source_stage stage, const struct rdmig_conn_config *config);
 struct bench *destination_at(enum destination_stage stage, const struct rdmig_conn_config *config);
 

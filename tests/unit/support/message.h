@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Protocol messages made and read by hand, from the protocol's description and independent of src/core/wire.c: what
- * the two have in common would otherwise never be found wrong.
+ * Protocol messages made and read by hand, from the protocol's description and independent of
+ * src/core/wire.c: what the two have in common would otherwise never be found wrong.
  */
 #ifndef RDMIG_TESTS_SUPPORT_MESSAGE_H
 #define RDMIG_TESTS_SUPPORT_MESSAGE_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Message memory has one owner at a time: what is the hardware's, or was never received, must not be touched by the
- * core. Under ASan a touch ends the test; without it these do nothing.
+ * Message memory has one owner at a time: what is the hardware's, or was never received, must not
+ * be touched by the core. Under ASan a touch ends the test; without it these do nothing.
  */
 #ifndef RDMIG_TESTS_SUPPORT_OWNERSHIP_H
 #define RDMIG_TESTS_SUPPORT_OWNERSHIP_H

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Names, and events and actions as lines of text. */
+#include "support/drive.h"
+
+#include <limits.h>
+#include <string.h>
+
+typedef const char *namer(uint32_t value);
+
+static const char *reason_name(uint32_t value)
+{
+    return rdmig_reason_name((enum rdmig_reason)value);
+}
+
+static const char *phase_name(uint32_t value)
+{
+    return rdmig_phase_name((enum rdmig_phase)value);
+}
+
+static const char *event_name(uint32_t value)
+{
+    return rdmig_event_name((enum rdmig_event_kind)value);
+}
+
+static const char *action_name(uint32_t value)
+{
+    return rdmig_action_name((enum rdmig_action_kind)value);
+}
+
+/* Every value has a name of its own in capitals; what is beyond has none. */
+static void check_names(namer *name, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        assert_string_not_equal(name(i), "unknown");
+        assert_int_equal(strspn(name(i), "ABCDEFGHIJKLMNOPQRSTUVWXYZ_"), strlen(name(i)));
+        for (uint32_t k = 0; k < i; k++)
+            assert_string_not_equal(name(i), name(k));
+    }
+    assert_string_equal(name(count), "unknown");
+    assert_string_equal(name(INT_MAX), "unknown");
+    assert_string_equal(name(UINT32_MAX), "unknown");
+}
+
+/* Clause: E2 */
+static void test_core_names__every_value__has_one(void **state)
+{
+    (void)state;
+    check_names(reason_name, RDMIG_REASON_COUNT);
+    check_names(phase_name, RDMIG_PHASE_COUNT);
+    check_names(event_name, RDMIG_EVENT_KIND_COUNT);
+    check_names(action_name, RDMIG_ACTION_KIND_COUNT);
+    check_names(rdmig_message_name, RDMIG_MESSAGE_TYPE_COUNT);
+    assert_string_equal(rdmig_reason_name(RDMIG_REASON_PEER_SILENT), "PEER_SILENT");
+    assert_string_equal(rdmig_message_name(5), "RAM_BLOCKS_RESULT");
+    assert_string_equal(rdmig_event_name(RDMIG_EVENT_RANGE_PUSHED), "RANGE_PUSHED");
+}
+
+/* Clause: E1 */
+static void test_core_names__results__are_sentences_for_either_sign(void **state)
+{
+    (void)state;
+    assert_string_equal(rdmig_result_text(RDMIG_OK), "done");
+    for (int i = 1; i <= RDMIG_E_SYSTEM; i++) {
+        assert_ptr_equal(rdmig_result_text(i), rdmig_result_text(-i));
+        assert_true(strlen(rdmig_result_text(i)) > 10);
+    }
+    assert_string_equal(rdmig_result_text(RDMIG_E_SYSTEM + 1), "unknown");
+    assert_string_equal(rdmig_result_text(INT_MAX), "unknown");
+    assert_string_equal(rdmig_result_text(INT_MIN), "unknown");
+}
+
+static void check_event(struct rdmig_event event, const char *expected)
+{
+    char text[256];
+
+    assert_int_equal(rdmig_event_format(&event, text, sizeof(text)), strlen(expected));
+    assert_string_equal(text, expected);
+}
+
+/* Clause: E2 */
+static void test_core_names__events__show_what_they_carry(void **state)
+{
+    (void)state;
+#define EVENT(name, ...) ((struct rdmig_event){.kind = RDMIG_EVENT_##name, __VA_ARGS__})
+    check_event(EVENT(TIME_PASSED, .now_ns = 5), "TIME_PASSED");
+    check_event(EVENT(RECEIVED, .tag = 0xabc, .length = 16), "RECEIVED tag=0xabc length=16");
+    check_event(EVENT(COMPLETED, .tag = 1, .rkey = 0xff), "COMPLETED tag=0x1 OK rkey=0xff");
+    check_event(EVENT(COMPLETED, .tag = 0, .status = RDMIG_STATUS_ERROR, .os_code = -12),
+                "COMPLETED tag=0x0 ERROR os_code=-12");
+    check_event(EVENT(COMPLETED, .tag = 0, .status = RDMIG_STATUS_ERROR, .os_code = INT32_MIN),
+                "COMPLETED tag=0x0 ERROR os_code=-2147483648");
+    check_event(EVENT(COMPLETED, .status = RDMIG_STATUS_FLUSHED), "COMPLETED tag=0x0 FLUSHED");
+    check_event(EVENT(COMPLETED, .status = (enum rdmig_status)4), "COMPLETED tag=0x0 unknown");
+    check_event(EVENT(UNREACHABLE, .status = RDMIG_STATUS_REJECTED, .os_code = 8),
+                "UNREACHABLE REJECTED os_code=8");
+    check_event(EVENT(RANGE_PUSHED, .block_index = 1, .offset_bytes = 2, .length = 3,
+                      .register_end_bytes = 4, .is_zero = true),
+                "RANGE_PUSHED block=1 offset=2 length=3 register_end=4 zero");
+    check_event(EVENT(UNREGISTER_REQUESTED, .block_index = 1, .chunk_index = 2),
+                "UNREGISTER_REQUESTED block=1 chunk=2");
+    check_event(EVENT(BLOCKS_PROVIDED, .block_count = 16383), "BLOCKS_PROVIDED count=16383");
+    check_event(EVENT(FLUSH_REQUESTED, .flush = RDMIG_FLUSH_CONSUMED), "FLUSH_REQUESTED CONSUMED");
+    check_event(EVENT(FLUSH_REQUESTED, .flush = RDMIG_FLUSH_DELIVERED),
+                "FLUSH_REQUESTED DELIVERED");
+    check_event(EVENT(STREAM_WRITTEN, .length = UINT64_MAX),
+                "STREAM_WRITTEN length=18446744073709551615");
+    check_event((struct rdmig_event){.kind = RDMIG_EVENT_KIND_COUNT}, "unknown");
+}
+
+static void check_action(struct rdmig_action action, const char *expected)
+{
+    char text[256];
+
+    assert_int_equal(rdmig_action_format(&action, text, sizeof(text)), strlen(expected));
+    assert_string_equal(text, expected);
+}
+
+/* Clause: E2 */
+static void test_core_names__actions__show_what_they_ask_for(void **state)
+{
+    (void)state;
+#define ACTION(name, ...) ((struct rdmig_action){.kind = RDMIG_ACTION_##name, __VA_ARGS__})
+    check_action(ACTION(DISCONNECT), "DISCONNECT");
+    check_action(ACTION(POST_RECV, .tag = 0x10, .memory_offset_bytes = 524288, .length = 9),
+                 "POST_RECV tag=0x10 memory=524288 length=9");
+    check_action(ACTION(POST_WRITE, .tag = 2, .block_index = 3, .offset_bytes = 4, .length = 5,
+                        .region = 6, .remote_addr = UINT64_MAX, .rkey = UINT32_MAX,
+                        .is_signalled = true),
+                 "POST_WRITE tag=0x2 block=3 offset=4 length=5 region=6 "
+                 "remote=0xffffffffffffffff rkey=0xffffffff signalled");
+    check_action(ACTION(REGISTER, .tag = 1, .region = 2, .is_remote_writable = true),
+                 "REGISTER tag=0x1 block=0 offset=0 length=0 region=2 remote-write");
+    check_action(ACTION(DEREGISTER, .tag = 1, .region = 2), "DEREGISTER tag=0x1 region=2");
+    check_action(ACTION(FILL_RANGE, .tag = 1, .fill_value = 255),
+                 "FILL_RANGE tag=0x1 block=0 offset=0 length=0 value=255");
+    check_action(ACTION(NOTIFY_ESTABLISHED, .capability_flags = 1), "NOTIFY_ESTABLISHED flags=0x1");
+    check_action(ACTION(NOTIFY_UNREGISTERED, .region = 7), "NOTIFY_UNREGISTERED region=7");
+    check_action((struct rdmig_action){.kind = RDMIG_ACTION_KIND_COUNT}, "unknown");
+    check_action((struct rdmig_action){.kind = (enum rdmig_action_kind)UINT32_MAX}, "unknown");
+}
+
+/* Clause: E1 */
+static void test_core_names__a_line_too_long__is_cut_and_terminated(void **state)
+{
+    const struct rdmig_event event = EVENT(RECEIVED, .tag = 0xabc, .length = 16);
+    const struct rdmig_action action = ACTION(DEREGISTER, .tag = 1, .region = 2);
+    char text[64];
+    char full[64];
+    const size_t event_length = rdmig_event_format(&event, full, sizeof(full));
+
+    (void)state;
+    for (size_t capacity = 0; capacity <= event_length + 2; capacity++) {
+        const size_t kept = capacity == 0 ? 0 : capacity - 1;
+
+        memset(text, '#', sizeof(text));
+        assert_int_equal(rdmig_event_format(&event, text, capacity), event_length);
+        if (capacity > 0) {
+            assert_int_equal(strlen(text), kept < event_length ? kept : event_length);
+            assert_memory_equal(text, full, strlen(text));
+        }
+        assert_int_equal(text[capacity], '#');
+    }
+    assert_int_equal(rdmig_event_format(&event, NULL, 0), event_length);
+    assert_int_equal(rdmig_action_format(&action, NULL, 0), strlen("DEREGISTER tag=0x1 region=2"));
+}
+
+/* Clause: E2 */
+static void test_core_names__every_kind__makes_a_line_that_begins_with_its_name(void **state)
+{
+    char text[256];
+
+    (void)state;
+    for (uint32_t i = 0; i < RDMIG_EVENT_KIND_COUNT; i++) {
+        const struct rdmig_event event = {.kind = (enum rdmig_event_kind)i};
+
+        rdmig_event_format(&event, text, sizeof(text));
+        assert_memory_equal(text, rdmig_event_name(event.kind),
+                            strlen(rdmig_event_name(event.kind)));
+    }
+    for (uint32_t i = 0; i < RDMIG_ACTION_KIND_COUNT; i++) {
+        const struct rdmig_action action = {.kind = (enum rdmig_action_kind)i};
+
+        rdmig_action_format(&action, text, sizeof(text));
+        assert_memory_equal(text, rdmig_action_name(action.kind),
+                            strlen(rdmig_action_name(action.kind)));
+    }
+}
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_core_names__every_value__has_one),
+        cmocka_unit_test(test_core_names__results__are_sentences_for_either_sign),
+        cmocka_unit_test(test_core_names__events__show_what_they_carry),
+        cmocka_unit_test(test_core_names__actions__show_what_they_ask_for),
+        cmocka_unit_test(test_core_names__a_line_too_long__is_cut_and_terminated),
+        cmocka_unit_test(test_core_names__every_kind__makes_a_line_that_begins_with_its_name),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
