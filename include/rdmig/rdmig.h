@@ -244,8 +244,8 @@ enum rdmig_destination_state {
     RDMIG_DESTINATION_RECEIVING,
     RDMIG_DESTINATION_ROUND_ENDED, /* options.report_rounds: look, then _resume() */
     RDMIG_DESTINATION_PREPARED,    /* native: all is here, waiting for _confirm(). QEMU stream: the
-                                      source has left in    order; read the rest, judge the stream's end,
-                                      then _confirm() or _cancel() */
+                                      source has left in    order; read the rest, judge the stream's
+                                      end,    then _confirm() or _cancel() */
     RDMIG_DESTINATION_CONFIRMING,
     RDMIG_DESTINATION_CANCELLING,
     RDMIG_DESTINATION_COMPLETED, /* this end owns the guest */
@@ -306,6 +306,11 @@ int rdmig_destination_cancel(struct rdmig_destination *destination);
 const struct rdmig_error *rdmig_destination_error(const struct rdmig_destination *destination);
 void rdmig_destination_progress(const struct rdmig_destination *destination,
                                 struct rdmig_progress *out);
+/*
+ * Frees everything, in any state. After COMPLETED it first waits until the source has let go,
+ * normally a few milliseconds and at most 2 s: the acknowledgement of the hand-over is this end's
+ * to send. So run the guest before. Otherwise at once.
+ */
 void rdmig_destination_destroy(struct rdmig_destination *destination);
 
 /* ------------------------------------------------------------------------------------------------

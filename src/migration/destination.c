@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 
+#define LINGER_MS 2000u
+
 static int open_destination(struct rdmig_destination *destination, const char *host,
                             const char *service, const struct rdmig_ram_block *blocks,
                             uint32_t block_count, const struct rdmig_options *options,
@@ -52,10 +54,25 @@ int rdmig_destination_create(struct rdmig_destination **out, const char *host, c
     return RDMIG_OK;
 }
 
+/*
+ * The acknowledgement of the source's last message leaves after the message is here. A queue pair
+ * destroyed in between takes it along, and the source cannot know whether it still owns the guest:
+ * so stay until the source has gone.
+ */
+static void linger(struct rdmig_destination *destination)
+{
+    const uint64_t start_ns = link_now_ns();
+
+    while (destination->stage == TAKING_COMPLETED && !link_is_closed(destination->link) &&
+           waker_wait(&destination->waker, wait_left_ms(start_ns, LINGER_MS)) == RDMIG_OK)
+        (void)rdmig_destination_process(destination);
+}
+
 void rdmig_destination_destroy(struct rdmig_destination *destination)
 {
     if (!destination)
         return;
+    linger(destination);
     waker_close(&destination->waker);
     link_destroy(destination->link);
     memory_free(&destination->memory);

@@ -9,9 +9,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define TICK_MS            200
-#define RELEASE_TICK_MS    10
-#define RELEASE_TICK_COUNT 30
+#define TICK_MS 200
 
 /* A block may take two descriptors, and there may be thousands. */
 static void raise_open_file_limit(void)
@@ -221,22 +219,6 @@ bool session_has_ended(enum rdmig_destination_state state)
 {
     return state == RDMIG_DESTINATION_COMPLETED || state == RDMIG_DESTINATION_FAILED ||
            state == RDMIG_DESTINATION_CANCELLED;
-}
-
-void session_wait_released(struct rdmig_destination *destination)
-{
-    struct pollfd readable = {.fd = rdmig_destination_fd(destination), .events = POLLIN};
-    struct rdmig_progress progress;
-    unsigned int i;
-
-    for (i = 0; i < RELEASE_TICK_COUNT; i++) {
-        rdmig_destination_process(destination);
-        rdmig_destination_progress(destination, &progress);
-        if (progress.pinned_bytes == 0) {
-            return;
-        }
-        (void)poll(&readable, 1, RELEASE_TICK_MS);
-    }
 }
 
 void session_settle_destination(struct session *session,

@@ -56,13 +56,6 @@ void session_print_listening(struct session *session, const struct rdmig_destina
 void session_show_destination(struct session *session, enum rdmig_destination_state state);
 bool session_has_ended(enum rdmig_destination_state state);
 
-/*
- * After COMPLETED, before destroy: leaves the connection up until the device has let go of the
- * memory, or for a short while. A destination that vanished at once could take with it the
- * acknowledgement by which the source learns that its last message has arrived.
- */
-void session_wait_released(struct rdmig_destination *destination);
-
 /* The library's handle has come to its end; from is its error. */
 enum session_end_state { SESSION_COMPLETED, SESSION_FAILED, SESSION_CANCELLED };
 void session_settle(struct session *session, enum session_end_state state,

@@ -19,9 +19,9 @@ static void describe(struct link_address *address)
 
     if (getnameinfo((const struct sockaddr *)&address->sockaddr, address->length, host,
                     sizeof(host), service, sizeof(service), NI_NUMERICHOST | NI_NUMERICSERV) == 0)
-        snprintf(address->text, sizeof(address->text), format, host, service);
+        (void)snprintf(address->text, sizeof(address->text), format, host, service);
     else
-        snprintf(address->text, sizeof(address->text), "an address without a numeric form");
+        (void)snprintf(address->text, sizeof(address->text), "an address without a numeric form");
 }
 
 static void add(struct link *link, const struct addrinfo *info)
@@ -76,9 +76,9 @@ int address_look_up(struct link *link, struct rdmig_error *error)
         freeaddrinfo(list);
     if (link->address_count > 0)
         return 0;
-    snprintf(detail, sizeof(detail), "cannot look up %.120s:%.60s: %.80s", link->host,
-             link->service,
-             code != 0 ? gai_strerror(code) : "it has neither an IPv4 nor an IPv6 address");
+    (void)snprintf(detail, sizeof(detail), "cannot look up %.120s:%.60s: %.80s", link->host,
+                   link->service,
+                   code != 0 ? gai_strerror(code) : "it has neither an IPv4 nor an IPv6 address");
     explain_error(error, RDMIG_REASON_ADDRESS, 0, detail);
     return -RDMIG_E_SYSTEM;
 }

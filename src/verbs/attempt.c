@@ -77,8 +77,8 @@ static void fail_all_addresses(struct link *link)
 
     link->address_index = link->address_count - 1;
     if (link->address_count == 1) {
-        snprintf(detail, sizeof(detail), "cannot connect to %s: %s", link->addresses[0].text,
-                 last->text);
+        (void)snprintf(detail, sizeof(detail), "cannot connect to %s: %s", link->addresses[0].text,
+                       last->text);
     } else {
         int length = snprintf(detail, sizeof(detail), "cannot connect to %.100s: ", link->host);
 

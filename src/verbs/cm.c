@@ -26,7 +26,8 @@ void cm_adopt(struct link *link, struct rdma_cm_id *id)
 
     link->id = id;
     if (id->verbs != NULL && id->verbs->device != NULL)
-        snprintf(link->device_name, sizeof(link->device_name), "%.60s", id->verbs->device->name);
+        (void)snprintf(link->device_name, sizeof(link->device_name), "%.60s",
+                       id->verbs->device->name);
     /* Not every transport has it; the device's own default holds then, and the core's deadlines. */
     (void)rdma_set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &exponent,
                           sizeof(exponent));
@@ -109,7 +110,7 @@ static void on_request(struct link *link, const struct cm_event *event)
     if (!queue_create(link, &cause)) {
         char detail[sizeof(link->own.detail)];
 
-        snprintf(detail, sizeof(detail), "a source has connected, but %s", cause.text);
+        (void)snprintf(detail, sizeof(detail), "a source has connected, but %s", cause.text);
         (void)rdma_reject(link->id, NULL, 0);
         link_fail(link, cause.reason, cause.os_code, detail);
         return;

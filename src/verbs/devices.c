@@ -42,7 +42,7 @@ static void refuse(struct rdmig_device *device, const char *format, ...)
     if (device->reason[0] != '\0')
         return;
     va_start(arguments, format);
-    vsnprintf(device->reason, sizeof(device->reason), format, arguments);
+    (void)vsnprintf(device->reason, sizeof(device->reason), format, arguments);
     va_end(arguments);
 }
 
@@ -165,7 +165,7 @@ static void fill_device(struct ibv_device *handle, struct rdmig_device *device)
     int code;
 
     memset(device, 0, sizeof(*device));
-    snprintf(device->name, sizeof(device->name), "%s", ibv_get_device_name(handle));
+    (void)snprintf(device->name, sizeof(device->name), "%s", ibv_get_device_name(handle));
     context = ibv_open_device(handle);
     if (context == NULL) {
         refuse(device, "it cannot be opened (%s): check the access to /dev/infiniband",
@@ -206,7 +206,8 @@ int rdmig_devices_list(struct rdmig_device *devices, uint32_t capacity, struct r
         /* A kernel without RDMA has no devices; that is an answer, not an error. */
         if (code == ENOSYS || code == ENOENT || code == 0)
             return 0;
-        snprintf(detail, sizeof(detail), "cannot ask for the RDMA devices: %s", strerror(code));
+        (void)snprintf(detail, sizeof(detail), "cannot ask for the RDMA devices: %s",
+                       strerror(code));
         explain_error(error, RDMIG_REASON_DEVICE, code, detail);
         return -RDMIG_E_SYSTEM;
     }

@@ -192,7 +192,7 @@ void explain_cause(struct link_cause *cause, enum rdmig_reason reason, int32_t o
     cause->reason = reason;
     cause->os_code = os_code;
     va_start(arguments, format);
-    vsnprintf(cause->text, sizeof(cause->text), format, arguments);
+    (void)vsnprintf(cause->text, sizeof(cause->text), format, arguments);
     va_end(arguments);
 }
 
@@ -204,8 +204,8 @@ void explain_error(struct rdmig_error *error, enum rdmig_reason reason, int32_t 
     memset(error, 0, sizeof(*error));
     error->reason = reason;
     error->os_code = os_code;
-    snprintf(error->detail, sizeof(error->detail), "%s", detail);
-    snprintf(error->remedy, sizeof(error->remedy), "%s", find_remedy(reason, os_code));
+    (void)snprintf(error->detail, sizeof(error->detail), "%s", detail);
+    (void)snprintf(error->remedy, sizeof(error->remedy), "%s", find_remedy(reason, os_code));
 }
 
 /* ENOMEM from the kernel means the limit on pinned memory, unless there is none or it is far off.
@@ -233,7 +233,7 @@ static void describe_addresses(const struct link *link, char *text, size_t capac
     if (count > 0)
         address_join_causes(link, text + length, capacity_bytes - (size_t)length);
     else
-        snprintf(text, capacity_bytes, "%.100s:%.60s", link->host, link->service);
+        (void)snprintf(text, capacity_bytes, "%.100s:%.60s", link->host, link->service);
 }
 
 static void describe_fault(const struct link *link, const struct rdmig_failure *failure, char *text,
@@ -242,14 +242,14 @@ static void describe_fault(const struct link *link, const struct rdmig_failure *
     const struct link_fault *fault = &link->fault;
 
     if (!fault->is_known)
-        snprintf(text, capacity_bytes, "error %d", (int)failure->os_code);
+        (void)snprintf(text, capacity_bytes, "error %d", (int)failure->os_code);
     else if (!fault->is_completion)
-        snprintf(text, capacity_bytes, "RDMA device %s refused the work request (%s)",
-                 link->device_name, strerror(fault->os_code));
+        (void)snprintf(text, capacity_bytes, "RDMA device %s refused the work request (%s)",
+                       link->device_name, strerror(fault->os_code));
     else
-        snprintf(text, capacity_bytes, "%s (completion status %d, vendor error 0x%x)",
-                 ibv_wc_status_str((enum ibv_wc_status)fault->os_code), (int)fault->os_code,
-                 (unsigned)fault->vendor_error);
+        (void)snprintf(text, capacity_bytes, "%s (completion status %d, vendor error 0x%x)",
+                       ibv_wc_status_str((enum ibv_wc_status)fault->os_code), (int)fault->os_code,
+                       (unsigned)fault->vendor_error);
 }
 
 static void expand_one(const struct link *link, const struct rdmig_failure *failure, char what,
@@ -257,27 +257,28 @@ static void expand_one(const struct link *link, const struct rdmig_failure *fail
 {
     switch (what) {
     case 'e':
-        snprintf(text, capacity_bytes, "%llu", (unsigned long long)failure->expected);
+        (void)snprintf(text, capacity_bytes, "%llu", (unsigned long long)failure->expected);
         break;
     case 'a':
-        snprintf(text, capacity_bytes, "%llu", (unsigned long long)failure->actual);
+        (void)snprintf(text, capacity_bytes, "%llu", (unsigned long long)failure->actual);
         break;
     case 'b':
-        snprintf(text, capacity_bytes, "%u", (unsigned)failure->block_index);
+        (void)snprintf(text, capacity_bytes, "%u", (unsigned)failure->block_index);
         break;
     case 'm':
-        snprintf(text, capacity_bytes, "%s", rdmig_message_name((uint32_t)failure->message_type));
+        (void)snprintf(text, capacity_bytes, "%s",
+                       rdmig_message_name((uint32_t)failure->message_type));
         break;
     case 'p':
-        snprintf(text, capacity_bytes, "%s", rdmig_phase_name(failure->phase));
+        (void)snprintf(text, capacity_bytes, "%s", rdmig_phase_name(failure->phase));
         break;
     case 'o':
-        snprintf(text, capacity_bytes, "%s",
-                 failure->os_code != 0 ? strerror(failure->os_code) : "no number given");
+        (void)snprintf(text, capacity_bytes, "%s",
+                       failure->os_code != 0 ? strerror(failure->os_code) : "no number given");
         break;
     case 'd':
-        snprintf(text, capacity_bytes, "%s",
-                 link->device_name[0] != '\0' ? link->device_name : "(none)");
+        (void)snprintf(text, capacity_bytes, "%s",
+                       link->device_name[0] != '\0' ? link->device_name : "(none)");
         break;
     case 'f':
         describe_fault(link, failure, text, capacity_bytes);
@@ -315,26 +316,27 @@ static bool explain_special(const struct link *link, const struct rdmig_failure 
 
     if (link->is_device_gone && (failure->reason == RDMIG_REASON_PEER_DISCONNECTED ||
                                  failure->reason == RDMIG_REASON_CONNECTION_LOST)) {
-        snprintf(detail, sizeof(detail), "RDMA device %s was removed while it was in use",
-                 link->device_name);
+        (void)snprintf(detail, sizeof(detail), "RDMA device %s was removed while it was in use",
+                       link->device_name);
         explain_error(error, RDMIG_REASON_DEVICE, ENODEV, detail);
         return true;
     }
     if (link->is_queue_unreadable && (failure->reason == RDMIG_REASON_PEER_DISCONNECTED ||
                                       failure->reason == RDMIG_REASON_CONNECTION_LOST)) {
-        snprintf(detail, sizeof(detail),
-                 "a completion queue of RDMA device %s cannot be read any more", link->device_name);
+        (void)snprintf(detail, sizeof(detail),
+                       "a completion queue of RDMA device %s cannot be read any more",
+                       link->device_name);
         explain_error(error, RDMIG_REASON_DEVICE, EIO, detail);
         return true;
     }
     if (failure->reason == RDMIG_REASON_REGISTER_FAILED && regions->failed_bytes != 0 &&
         regions->failed_is_memlock) {
-        snprintf(detail, sizeof(detail),
-                 "%llu bytes of guest RAM cannot be pinned: %llu are pinned already and "
-                 "RLIMIT_MEMLOCK is %llu",
-                 (unsigned long long)regions->failed_bytes,
-                 (unsigned long long)regions->failed_pinned_bytes,
-                 (unsigned long long)rdmig_memlock_limit_bytes());
+        (void)snprintf(detail, sizeof(detail),
+                       "%llu bytes of guest RAM cannot be pinned: %llu are pinned already and "
+                       "RLIMIT_MEMLOCK is %llu",
+                       (unsigned long long)regions->failed_bytes,
+                       (unsigned long long)regions->failed_pinned_bytes,
+                       (unsigned long long)rdmig_memlock_limit_bytes());
         explain_error(error, RDMIG_REASON_MEMLOCK, failure->os_code, detail);
         return true;
     }
@@ -342,11 +344,11 @@ static bool explain_special(const struct link *link, const struct rdmig_failure 
         (failure->reason == RDMIG_REASON_PEER_UNREACHABLE ||
          failure->reason == RDMIG_REASON_CONNECT_TIMEOUT ||
          failure->reason == RDMIG_REASON_PEER_REJECTED)) {
-        snprintf(detail, sizeof(detail),
-                 "a source asked for a connection, but went away before it was made (%s)",
-                 failure->os_code != 0 ? strerror(failure->os_code) : "no answer in time");
+        (void)snprintf(detail, sizeof(detail),
+                       "a source asked for a connection, but went away before it was made (%s)",
+                       failure->os_code != 0 ? strerror(failure->os_code) : "no answer in time");
         explain_error(error, failure->reason, failure->os_code, detail);
-        snprintf(error->remedy, sizeof(error->remedy), "%s", REMEDY_PEER_LOG);
+        (void)snprintf(error->remedy, sizeof(error->remedy), "%s", REMEDY_PEER_LOG);
         return true;
     }
     return false;
@@ -377,5 +379,5 @@ void link_explain(const struct link *link, struct rdmig_error *error)
         return;
     for (size_t i = 0; i < sizeof(status_remedies) / sizeof(status_remedies[0]); i++)
         if (link->fault.is_completion && (int32_t)status_remedies[i].status == link->fault.os_code)
-            snprintf(error->remedy, sizeof(error->remedy), "%s", status_remedies[i].remedy);
+            (void)snprintf(error->remedy, sizeof(error->remedy), "%s", status_remedies[i].remedy);
 }

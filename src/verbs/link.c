@@ -20,17 +20,20 @@ uint64_t link_now_ns(void)
     return (uint64_t)now.tv_sec * LINK_NS_PER_S + (uint64_t)now.tv_nsec;
 }
 
+/*
+ * A deadline that moves away is left alone: the timer wakes us once for nothing and is set anew
+ * then. Deadlines move with every completion, and each setting is a system call.
+ */
 static void set_timer(struct link *link, uint64_t deadline_ns)
 {
     struct itimerspec spec = {0};
+    uint64_t at_ns = deadline_ns == 0 ? 1 : deadline_ns; /* 0 would switch the timer off */
 
     if (deadline_ns == link->timer_ns)
         return;
+    if (deadline_ns != RDMIG_NO_DEADLINE && deadline_ns > link->timer_ns)
+        return;
     if (deadline_ns != RDMIG_NO_DEADLINE) {
-        /* 0 would switch the timer off, so a deadline of 0 becomes the first nanosecond: long past.
-         */
-        uint64_t at_ns = deadline_ns == 0 ? 1 : deadline_ns;
-
         spec.it_value.tv_sec = (time_t)(at_ns / LINK_NS_PER_S);
         spec.it_value.tv_nsec = (long)(at_ns % LINK_NS_PER_S);
     }
@@ -109,19 +112,23 @@ bool link_restart_core(struct link *link, uint32_t send_queue_depth, uint64_t co
 
     config.send_queue_depth = send_queue_depth;
     config.connect_timeout_ns = connect_timeout_ns;
+    if (config.write_bytes_max == 0)
+        config.write_bytes_max = LINK_WRITE_BYTES;
+    if (link->message_bytes_max != 0 && config.write_bytes_max > link->message_bytes_max)
+        config.write_bytes_max = link->message_bytes_max;
     memory_bytes = rdmig_conn_footprint_bytes(&config);
     if (memory_bytes == 0)
         return false;
     memory = calloc(1, memory_bytes);
     if (memory == NULL)
         return false;
-    if (link->conn != NULL)
-        rdmig_conn_deinit(link->conn);
     if (rdmig_conn_init(&conn, &config, memory, memory_bytes, link->control_memory,
                         link->control_bytes, link->now_ns) != 0) {
         free(memory);
         return false;
     }
+    if (link->conn != NULL)
+        rdmig_conn_deinit(link->conn);
     free(link->conn_memory);
     link->conn_memory = memory;
     link->conn = conn;
@@ -164,8 +171,8 @@ static bool copy_config(struct link *link, const struct link_config *config)
 
     if (strlen(host) >= sizeof(link->host) || strlen(service) >= sizeof(link->service))
         return false;
-    snprintf(link->host, sizeof(link->host), "%s", host);
-    snprintf(link->service, sizeof(link->service), "%s", service);
+    (void)snprintf(link->host, sizeof(link->host), "%s", host);
+    (void)snprintf(link->service, sizeof(link->service), "%s", service);
     link->config = *config;
     link->config.host = link->host;
     link->config.service = link->service;
@@ -178,12 +185,13 @@ static int fail_create(struct rdmig_error *error, enum rdmig_reason reason, int3
     char detail[sizeof(error->detail)];
 
     if (os_code != 0)
-        snprintf(detail, sizeof(detail), "%s: %s", what, strerror(os_code));
+        (void)snprintf(detail, sizeof(detail), "%s: %s", what, strerror(os_code));
     else
-        snprintf(detail, sizeof(detail), "%s", what);
+        (void)snprintf(detail, sizeof(detail), "%s", what);
     explain_error(error, reason, os_code, detail);
     if (error != NULL && result == -RDMIG_E_INVALID)
-        snprintf(error->remedy, sizeof(error->remedy), "check the host, the port and the options");
+        (void)snprintf(error->remedy, sizeof(error->remedy),
+                       "check the host, the port and the options");
     return result;
 }
 
@@ -420,6 +428,7 @@ int link_step(struct link *link, struct rdmig_event *event)
 int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uint32_t block_count)
 {
     struct link_regions *regions = &link->regions;
+    uint64_t chunk_count = 0;
     int result = -RDMIG_E_MEMORY;
 
     if (regions->blocks != NULL)
@@ -427,14 +436,15 @@ int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uin
     if (link->own.reason != RDMIG_REASON_NONE)
         return -RDMIG_E_FAILED;
     regions->table_bytes = rdmig_blocks_footprint_bytes(blocks, block_count);
-    if (regions->table_bytes == 0)
-        return -RDMIG_E_INVALID;
     for (uint32_t i = 0; i < block_count; i++)
-        regions->region_slot_count += (blocks[i].length_bytes - 1) / RDMIG_CHUNK_BYTES + 1;
+        chunk_count += (blocks[i].length_bytes - 1) / RDMIG_CHUNK_BYTES + 1;
+    if (regions->table_bytes == 0 || chunk_count == 0)
+        return -RDMIG_E_INVALID;
+    regions->region_slot_count = chunk_count;
     regions->block_count = block_count;
     regions->blocks = calloc(block_count, sizeof(*blocks));
     regions->table_memory = calloc(1, regions->table_bytes);
-    regions->regions = calloc(regions->region_slot_count, sizeof(struct ibv_mr *));
+    regions->regions = calloc(chunk_count, sizeof(struct ibv_mr *));
     if (regions->blocks != NULL && regions->table_memory != NULL && regions->regions != NULL) {
         memcpy(regions->blocks, blocks, block_count * sizeof(*blocks));
         link->now_ns = link_now_ns();

@@ -49,18 +49,26 @@ void link_process(struct link *link);
 /*
  * Carries out the core's actions until one is for the application: *action, true; or none is left:
  * false (posted writes are on the wire then and the timer is set to the core's deadline). Action
- * bytes stay valid until the next step.
+ * bytes stay valid until the next link_process(), link_next_action() or link_step(); those of
+ * DELIVER_STREAM until they are consumed. Before NOTIFY_ESTABLISHED a source hears of one thing
+ * only: NOTIFY_CLOSED, once no address is left; the core may have no failure then: link_explain()
+ * has. A link always ends with NOTIFY_CLOSED.
  */
 bool link_next_action(struct link *link, struct rdmig_action *action);
 
-/* rdmig_conn_step() with now_ns filled in. Sources may only step once link_is_connected(). */
+/*
+ * rdmig_conn_step() with now_ns filled in. Before link_is_connected() a source takes
+ * CANCEL_REQUESTED only (-STATE otherwise): NOTIFY_CLOSED follows. -FAILED after an end of the
+ * link's own.
+ */
 int link_step(struct link *link, struct rdmig_event *event);
 
 /* Where guest RAM is: needed for REGISTER and POST_WRITE. Feeds BLOCKS_PROVIDED to the core with
- * table memory of the link's own. blocks is copied. */
+ * table memory of the link's own. blocks is copied. Once, in any state before the end. */
 int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uint32_t block_count);
 
-const struct rdmig_conn *link_conn(const struct link *link);
+const struct rdmig_conn *
+link_conn(const struct link *link);              /* never NULL; another one with each address */
 bool link_is_connected(const struct link *link); /* NOTIFY_ESTABLISHED has been passed on */
 bool link_is_closed(const struct link *link);    /* nothing will come any more */
 uint64_t link_now_ns(void);                      /* CLOCK_MONOTONIC */
@@ -70,7 +78,8 @@ void link_numbers(const struct link *link, struct link_numbers *out);
 /*
  * After a failure: the cause in words with names and numbers: what the core's failure says, plus
  * what only the adapter knows (address tried, device, errno text, completion status text,
- * RLIMIT_MEMLOCK and the bytes needed).
+ * RLIMIT_MEMLOCK and the bytes needed). error->reason may say more than the core's: ADDRESS, DEVICE
+ * or MEMLOCK where those are behind it. Reason NONE: nothing has failed.
  */
 void link_explain(const struct link *link, struct rdmig_error *error);
 

@@ -25,6 +25,7 @@
 #define LINK_CAUSE_BYTES       160u
 #define LINK_PRIVATE_BYTES     256u /* rdma_cm counts private data in a byte */
 
+#define LINK_WRITE_BYTES    (UINT64_C(4) << 20) /* the core's default for one RDMA Write */
 #define LINK_SEND_DEPTH     256u
 #define LINK_SEND_LIST_MAX  64u        /* work requests handed to the provider in one call */
 #define LINK_DRAIN_ID       UINT64_MAX /* wr_id of the marker behind everything that was posted */
@@ -153,7 +154,8 @@ struct link {
     char device_name[64];
     struct link_address addresses[LINK_ADDRESS_COUNT_MAX];
     uint32_t address_count;
-    uint32_t address_index; /* source: the one being tried. destination: the one listened on */
+    uint32_t address_index;     /* source: the one being tried. destination: the one listened on */
+    uint64_t message_bytes_max; /* of the device's port; 0: not known yet */
     uint8_t responder_resources;
     uint8_t initiator_depth;
 

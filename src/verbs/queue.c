@@ -28,24 +28,21 @@ static uint8_t smaller(int limit, unsigned wanted)
     return (uint8_t)((unsigned)limit < wanted ? (unsigned)limit : wanted);
 }
 
-/* How deep the send queue can be. One place more is needed for the drain marker. */
-static bool choose_depth(struct link *link, struct link_cause *cause)
+static uint32_t smaller_limit(int a, int b)
 {
-    struct ibv_device_attr attributes;
-    uint32_t wanted = link->config.conn.send_queue_depth;
-    uint32_t limit;
-    int code = ibv_query_device(link->id->verbs, &attributes);
+    int limit = a < b ? a : b;
 
-    if (code != 0) {
-        explain_cause(cause, RDMIG_REASON_DEVICE, code,
-                      "RDMA device %s cannot be asked for its limits (%s)", link->device_name,
-                      strerror(code));
-        return false;
-    }
-    limit = attributes.max_qp_wr < attributes.max_cqe
-                ? (uint32_t)(attributes.max_qp_wr > 0 ? attributes.max_qp_wr : 0)
-                : (uint32_t)(attributes.max_cqe > 0 ? attributes.max_cqe : 0);
-    if (limit < RDMIG_SEND_QUEUE_MIN + 1 || limit < RDMIG_RECV_SLOT_COUNT) {
+    return limit > 0 ? (uint32_t)limit : 0;
+}
+
+/* How deep the send queue can be: one place more is needed for the drain marker. */
+static bool choose_depth(struct link *link, const struct ibv_device_attr *attributes,
+                         struct link_cause *cause)
+{
+    uint32_t limit = smaller_limit(attributes->max_qp_wr, attributes->max_cqe);
+    uint32_t wanted = link->config.conn.send_queue_depth;
+
+    if (limit < RDMIG_SEND_QUEUE_MIN + 1) {
         explain_cause(cause, RDMIG_REASON_DEVICE, 0,
                       "RDMA device %s has queues of %u entries at the most; %u are needed",
                       link->device_name, (unsigned)limit, RDMIG_SEND_QUEUE_MIN + 1);
@@ -54,9 +51,34 @@ static bool choose_depth(struct link *link, struct link_cause *cause)
     if (wanted == 0)
         wanted = LINK_SEND_DEPTH;
     link->queue.depth = wanted < limit - 1 ? wanted : limit - 1;
+    return true;
+}
+
+/* What the device can do, as far as it bounds what we ask of it. */
+static bool ask_limits(struct link *link, struct link_cause *cause)
+{
+    struct ibv_device_attr attributes;
+    struct ibv_port_attr port;
+    int code = ibv_query_device(link->id->verbs, &attributes);
+
+    if (code == 0)
+        code = ibv_query_port(link->id->verbs, link->id->port_num, &port);
+    if (code != 0) {
+        explain_cause(cause, RDMIG_REASON_DEVICE, code,
+                      "RDMA device %s cannot be asked for its limits (%s)", link->device_name,
+                      strerror(code));
+        return false;
+    }
+    if (port.max_msg_sz < RDMIG_MESSAGE_BYTES_MAX) {
+        explain_cause(cause, RDMIG_REASON_DEVICE, 0,
+                      "messages of RDMA device %s are %u bytes long at the most; %u are needed",
+                      link->device_name, (unsigned)port.max_msg_sz, RDMIG_MESSAGE_BYTES_MAX);
+        return false;
+    }
+    link->message_bytes_max = port.max_msg_sz;
     link->responder_resources = smaller(attributes.max_qp_rd_atom, READS_AT_ONCE_MAX);
     link->initiator_depth = smaller(attributes.max_qp_init_rd_atom, READS_AT_ONCE_MAX);
-    return true;
+    return choose_depth(link, &attributes, cause);
 }
 
 static bool create_channel(struct link *link, struct link_cause *cause)
@@ -150,7 +172,7 @@ static bool register_control(struct link *link, struct link_cause *cause)
 
 bool queue_create(struct link *link, struct link_cause *cause)
 {
-    if (choose_depth(link, cause) && create_channel(link, cause) &&
+    if (ask_limits(link, cause) && create_channel(link, cause) &&
         create_completion_queues(link, cause) && create_pair(link, cause) &&
         register_control(link, cause))
         return true;

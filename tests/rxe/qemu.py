@@ -12,9 +12,11 @@ qemu.py migrate QMP URI [options]       migrates and waits for the end; exit 0: 
     --follow ROUNDS                     with dirty_guest.S: waits for its first passes, allows the
                                         switch-over only after ROUNDS rounds of dirty memory; the
                                         guest has to have run on, and pages been sent again
-    --background                        only starts it; exit 0: QEMU took the command
+    --until BYTES                       ends when QEMU has sent so much, in the middle of it
     --limit SECONDS                     120
-qemu.py outcome QMP [--limit SECONDS]   waits until no migration runs; prints its status
+qemu.py kept QMP STATUS [--limit S]     waits for the migration's end, which must be STATUS (failed,
+                                        cancelled); its dirty_guest.S runs on at the source
+qemu.py cancel QMP                      migrate_cancel
 qemu.py check-instant DIR BLOCK         the capture of a dirty_guest.S is one instant of it
 qemu.py check-capture QMP DIR LOG MODE BLOCK
     DIR is a whole capture of this QEMU, which stands still after a migration: every block but BLOCK
@@ -110,7 +112,8 @@ def migrate(args):
         parameters["downtime-limit"] = FOLLOW_DOWNTIME_MS
     qmp.do("migrate-set-parameters", **parameters)
     qmp.do("migrate", uri=args.uri)
-    if args.background:
+    if args.until:
+        wait_until_sent(qmp, args.until, args.limit)
         return
     seen = {"active": 0}
 
@@ -148,18 +151,30 @@ def check_followed(ram, rounds, before, after):
     assert after >= before + 2, f"the guest stood in pass {after}"
 
 
-def outcome(args):
-    info = watch(Qmp(args.qmp), args.limit, lambda info: None)
-    print(info["status"], info.get("error-desc", ""))
+def wait_until_sent(qmp, wanted, limit_seconds):
+    deadline = time.monotonic() + limit_seconds
+    while True:
+        info = qmp.do("query-migrate")
+        if info.get("ram", {}).get("normal-bytes", 0) >= wanted:
+            return
+        assert info.get("status") in ("setup", "active", "none"), info
+        assert time.monotonic() < deadline, info
+        time.sleep(POLL_SECONDS)
 
 
-def command(args):
-    arguments = json.loads(args.arguments)
-    print(json.dumps(Qmp(args.qmp).do(args.name, **arguments)))
+def kept(args):
+    qmp = Qmp(args.qmp)
+    info = watch(qmp, args.limit, lambda info: None)
+    assert info["status"] == args.status, info
+    state = qmp.do("query-status")["status"]
+    assert state == "running", f"the guest is {state}"
+    reached = guest_pass(qmp)
+    wait_for_pass(qmp, reached + 2)
+    print(info["status"], info.get("error-desc", ""), f"- the guest runs on, pass {reached}")
 
 
-def status(args):
-    print(Qmp(args.qmp).do("query-status")["status"])
+def cancel(args):
+    Qmp(args.qmp).do("migrate_cancel")
 
 
 # The VGA is at slot 2 and a PC's reset leaves it unmapped. Its reset does not touch its memory.
@@ -463,9 +478,10 @@ def main():
     sub.add_argument("--absent")
     sub.add_argument("--bandwidth", type=int)
     sub.add_argument("--follow", type=int, metavar="ROUNDS")
-    sub.add_argument("--background", action="store_true")
+    sub.add_argument("--until", type=int, metavar="BYTES")
     sub.add_argument("--limit", type=float, default=120)
-    add("outcome", outcome, "qmp").add_argument("--limit", type=float, default=120)
+    add("kept", kept, "qmp", "status").add_argument("--limit", type=float, default=30)
+    add("cancel", cancel, "qmp")
     add("check-instant", check_instant, "directory", "block")
     add("check-capture", check_capture, "qmp", "directory", "log", "mode", "block")
     args = parser.parse_args()

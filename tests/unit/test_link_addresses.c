@@ -259,6 +259,42 @@ static void test_link__reads_at_once__follow_the_device(void **state)
     assert_int_equal(mock.connects[0].param.initiator_depth, 1);
 }
 
+static void test_link__device_with_short_messages__writes_are_cut_to_them(void **state)
+{
+    (void)state;
+    mock.ports[0].max_msg_sz = 1048576;
+    make_connecting_source();
+    assert_int_equal(script.config.write_bytes_max, 1048576);
+}
+
+static void test_link__device_with_long_messages__writes_are_as_long_as_asked_for(void **state)
+{
+    struct link_config config = config_for(RDMIG_ROLE_SOURCE, "10.9.0.1");
+
+    (void)state;
+    make_connecting_source();
+    assert_int_equal(script.config.write_bytes_max, 4194304);
+    drop_link();
+    set_up(state);
+    config.conn.write_bytes_max = 65536;
+    assert_int_equal(link_create(&the_link, &config, NULL), 0);
+    resolve_both();
+    assert_int_equal(script.config.write_bytes_max, 65536);
+}
+
+static void test_link__device_with_too_short_messages__reason_device(void **state)
+{
+    (void)state;
+    mock.ports[0].max_msg_sz = 524287;
+    assert_int_equal(create_link(RDMIG_ROLE_SOURCE, "10.9.0.1", NULL), 0);
+    resolve_both();
+    assert_closed_with(RDMIG_REASON_DEVICE,
+                       "cannot connect to 10.9.0.1:4444: messages of RDMA device mock0 are 524287 "
+                       "bytes long at the most; "
+                       "524288 are needed",
+                       NULL);
+}
+
 static void test_link__device_without_reads__none_are_asked_for(void **state)
 {
     (void)state;
@@ -358,6 +394,9 @@ int main(void)
         TEST(test_link__device_cannot_reach_its_own_limit__asks_for_less),
         TEST(test_link__device_far_too_small__reason_device),
         TEST(test_link__reads_at_once__follow_the_device),
+        TEST(test_link__device_with_short_messages__writes_are_cut_to_them),
+        TEST(test_link__device_with_long_messages__writes_are_as_long_as_asked_for),
+        TEST(test_link__device_with_too_short_messages__reason_device),
         TEST(test_link__device_without_reads__none_are_asked_for),
         TEST(test_link__device_with_nonsense_limits__reason_device),
         TEST(test_link__name_with_more_addresses_than_room__the_first_ones_are_tried),

@@ -277,6 +277,28 @@ static void test_link__core_has_a_deadline__fd_becomes_readable_then(void **stat
     assert_false(is_readable());
 }
 
+static void test_link__deadline_moves_away__at_most_one_wake_for_nothing(void **state)
+{
+    (void)state;
+    make_source();
+    script.deadline_ns = link_now_ns() + 20000000;
+    turn();
+    script.deadline_ns = link_now_ns() + 60000000;
+    turn();
+    usleep(30000);
+    turn();
+    assert_int_equal(event_count(RDMIG_EVENT_TIME_PASSED), 0);
+    assert_false(is_readable());
+    usleep(40000);
+    assert_true(is_readable()); /* it was set anew */
+    script.deadline_ns = link_now_ns() + 1000000000;
+    turn();
+    script.deadline_ns = link_now_ns() + 10000000; /* and moving it nearer counts at once */
+    turn();
+    usleep(20000);
+    assert_true(is_readable());
+}
+
 static void test_link__deadline_and_completion_together__completion_first(void **state)
 {
     (void)state;
@@ -319,6 +341,7 @@ int main(void)
         TEST(test_link__completion_queue_cannot_be_armed__ends_the_connection),
         TEST(test_link__core_refuses_a_completion__internal_failure),
         TEST(test_link__core_has_a_deadline__fd_becomes_readable_then),
+        TEST(test_link__deadline_moves_away__at_most_one_wake_for_nothing),
         TEST(test_link__deadline_and_completion_together__completion_first),
         TEST(test_link__deadline_long_past__still_wakes),
     };

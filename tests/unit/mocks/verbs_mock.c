@@ -229,6 +229,7 @@ struct rdma_cm_id *mock_request(const void *data, uint8_t length)
     struct rdma_cm_id *id = mock_new_id(listen_id->context);
 
     id->verbs = &mock_world.context;
+    id->port_num = 1;
     mock_event_for(id, RDMA_CM_EVENT_CONNECT_REQUEST, 0, data, length);
     mock_world.events[mock_world.event_end - 1]->event.listen_id = listen_id;
     return id;

@@ -206,6 +206,7 @@ int rdma_resolve_addr(struct rdma_cm_id *id, struct sockaddr *from, struct socka
     if (mock_fails("rdma_resolve_addr"))
         return -1;
     id->verbs = &mock_world.context;
+    id->port_num = 1;
     return 0;
 }
 

@@ -1,0 +1,187 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+#
+# ci/machine tests/rxe/wrong_ends.sh: migrations that cannot come to a good end between two rdmig
+# processes, and with a peer that only connects (peer.c). Each ends within its time limit with exit
+# 1, one line on standard error and the reason in the JSON report; the source keeps what it has, and
+# nothing is left on the device. wrong_ends_qemu.sh has those with a QEMU on the other side.
+# Clauses: W1 W2 B2 E2 E3 E4 E5 E6 E7 E10 E11
+# shellcheck disable=SC2317 # functions are called through check and wait_for
+# shellcheck source=tests/rxe/wrong_ends_lib.sh
+. "$(dirname "$0")/wrong_ends_lib.sh"
+
+BLOCK_MIB=48
+UNPRIVILEGED_ID=65534
+MEMLOCK_KIB=64
+
+a=$RDMIG_TMP/a
+b=$RDMIG_TMP/b
+target=$RDMIG_TMP/target
+
+# Files of the destination: not what the source has.
+make_targets() {
+    rm -f "$target".*
+    truncate -s ${BLOCK_MIB}M "$target.a"
+    truncate -s 1M "$target.b"
+}
+
+# The round has begun and is far from its end.
+first_chunk_arrived() {
+    cmp -s -n 1048576 "$a" "$target.a"
+}
+
+# slow_migration: both running, in mid-round.
+slow_migration() {
+    make_targets
+    start_recv --ram "a=$target.a" "$@"
+    start send "$rdmig" send --to "$RDMIG_ADDR:$port" --ram "a=$a" --json --bandwidth 4M
+    wait_for 20 first_chunk_arrived || fail "the round does not begin"
+}
+
+nobody_listens() {
+    local address
+    for address in "$RDMIG_ADDR" "[$RDMIG_ADDR6]"; do
+        start send "$rdmig" send --to "$address:4" --ram "a=$a" --json
+        fails "nobody listens at $address" send 5 failed "PEER_UNREACHABLE|PEER_REJECTED" \
+            "cannot connect to .*port 4.*nobody listens|cannot connect to .*:4.*start the destination"
+    done
+    no_leaks rdmig
+}
+
+blocks_differ() {
+    make_targets
+    truncate -s $((BLOCK_MIB - 1))M "$target.a"
+    start_recv --ram "a=$target.a"
+    start send "$rdmig" send --to "$RDMIG_ADDR:$port" --ram "a=$a" --json
+    fails "block sizes differ, destination" recv 10 failed BLOCK_LENGTH \
+        "RAM block a has $((BLOCK_MIB << 20)) bytes at the source and $(((BLOCK_MIB - 1) << 20)) here"
+    fails "block sizes differ, source" send 10 failed PEER_ERROR "the peer reported an error"
+    start_recv --ram "a=$target.a" --ram "b=$target.b"
+    start send "$rdmig" send --to "$RDMIG_ADDR:$port" --ram "b=$b" --json
+    fails "the source has a block less, destination" recv 10 failed BLOCK_UNKNOWN \
+        "this end has a RAM block a that the source has not"
+    fails "the source has a block less, source" send 10 failed PEER_ERROR "the peer reported an error"
+    start_recv --ram "b=$target.b"
+    start send "$rdmig" send --to "$RDMIG_ADDR:$port" --ram "b=$b" --ram "a=$a" --json
+    fails "the destination has a block less, destination" recv 10 failed BLOCK_UNKNOWN \
+        "the source has a RAM block a that this end has not"
+    fails "the destination has a block less, source" send 10 failed PEER_ERROR \
+        "the peer reported an error"
+    check "the destination's files are as they were" cmp -n $(((BLOCK_MIB - 1) << 20)) \
+        "$target.a" /dev/zero
+    no_leaks rdmig
+}
+
+# Private data of version 2, 0, and of no bytes at all (which arrives as zeros).
+wrong_versions() {
+    local version length listen_port=$PEER_PORT
+    for version in 2 0; do
+        start_recv --ram "b=$target.b" --time-limit 20
+        start peer "$peer" connect "$RDMIG_ADDR" "$port" "$version" 8
+        ends_well "a source of version $version is rejected" peer 10
+        fails "a source of version $version, destination" recv 10 failed VERSION_UNSUPPORTED \
+            "the peer speaks version $version .* this end version 1"
+    done
+    for version in 2 0; do
+        length=$((version * 4))
+        start peer "$peer" listen "$RDMIG_ADDR" "$listen_port" "$version" "$length"
+        wait_for 10 grep -q listening "$RDMIG_RESULTS/peer.log" || fail "the peer does not listen"
+        start send "$rdmig" send --to "$RDMIG_ADDR:$listen_port" --ram "b=$b" --json
+        fails "a destination of version $version, source" send 10 failed VERSION_UNSUPPORTED \
+            "the peer speaks version $version .* this end version 1"
+        ends_well "a destination of version $version is left" peer 10
+        listen_port=$((listen_port + 1))
+    done
+    no_leaks rdmig peer
+}
+
+killed() {
+    slow_migration
+    kill -KILL "$(pid_of recv)"
+    fails "the destination is killed in mid-round, source" send "$NOTICE_SECONDS" failed \
+        "PEER_DISCONNECTED|CONNECTION_LOST|WRITE_FAILED" "peer"
+    join recv 5
+    slow_migration
+    kill -KILL "$(pid_of send)"
+    fails "the source is killed in mid-round, destination" recv "$NOTICE_SECONDS" failed \
+        "STREAM_TRUNCATED|PEER_DISCONNECTED|CONNECTION_LOST" "the source left|the peer closed"
+    join send 5
+    no_leaks rdmig
+}
+
+interrupted() {
+    slow_migration
+    kill -INT "$(pid_of send)"
+    fails "^C at the source" send "$NOTICE_SECONDS" cancelled CANCELLED "cancelled by SIGINT"
+    fails "^C at the source, destination" recv "$NOTICE_SECONDS" failed \
+        "PEER_ERROR|STREAM_TRUNCATED|PEER_DISCONNECTED" "the peer reported an error|the source left"
+    slow_migration
+    kill -INT "$(pid_of recv)"
+    fails "^C at the destination" recv "$NOTICE_SECONDS" cancelled CANCELLED "cancelled by SIGINT"
+    fails "^C at the destination, source" send "$NOTICE_SECONDS" failed PEER_ERROR \
+        "the peer reported an error"
+    start_recv --ram "b=$target.b"
+    kill -INT "$(pid_of recv)"
+    fails "^C while nobody has come yet" recv "$NOTICE_SECONDS" cancelled CANCELLED \
+        "cancelled by SIGINT"
+    no_leaks rdmig
+}
+
+too_slow() {
+    slow_migration --time-limit 3
+    fails "the destination's time limit" recv 10 failed TIME_LIMIT "not complete after 3000 ms"
+    fails "the destination's time limit, source" send 10 failed PEER_ERROR \
+        "the peer reported an error"
+    make_targets
+    start_recv --ram "a=$target.a"
+    start send "$rdmig" send --to "$RDMIG_ADDR:$port" --ram "a=$a" --json --bandwidth 4M \
+        --time-limit 2
+    fails "the source's time limit" send 10 failed TIME_LIMIT "not complete after 2000 ms"
+    fails "the source's time limit, destination" recv 10 failed "PEER_ERROR|STREAM_TRUNCATED" \
+        "the peer reported an error|the source left"
+    no_leaks rdmig
+}
+
+# as_user NAME COMMAND...: an ordinary user with the limit that systems used to have.
+as_user() {
+    local name=$1
+    shift
+    # shellcheck disable=SC2016 # the inner shell's
+    start "$name" setpriv --reuid "$UNPRIVILEGED_ID" --regid "$UNPRIVILEGED_ID" --clear-groups \
+        bash -c 'ulimit -l "$0"; exec "$@"' "$MEMLOCK_KIB" "$@"
+}
+
+memlock_text="cannot be pinned.*RLIMIT_MEMLOCK is $((MEMLOCK_KIB << 10)).*ulimit -l"
+
+small_memlock() {
+    make_targets
+    chmod 0666 "$target.a" "$a"
+    start_recv --ram "a=$target.a"
+    as_user send "$rdmig" send --to "$RDMIG_ADDR:$port" --ram "a=$a" --json
+    fails "RLIMIT_MEMLOCK of $MEMLOCK_KIB KiB, source" send 10 failed MEMLOCK "$memlock_text"
+    kill -INT "$(pid_of recv)" 2>/dev/null
+    join recv 10
+    as_user recv "$rdmig" recv --listen "$RDMIG_ADDR:0" --ram "a=$target.a" --json
+    wait_for 20 listening_port >/dev/null || echo "rdmig recv does not listen"
+    port=$(listening_port)
+    start send "$rdmig" send --to "$RDMIG_ADDR:$port" --ram "a=$a" --json
+    fails "RLIMIT_MEMLOCK of $MEMLOCK_KIB KiB, destination" recv 10 failed MEMLOCK "$memlock_text"
+    fails "RLIMIT_MEMLOCK of $MEMLOCK_KIB KiB, the other end" send 10 failed \
+        "PEER_REJECTED|PEER_ERROR|PEER_DISCONNECTED" "peer"
+    no_leaks rdmig
+}
+
+head -c ${BLOCK_MIB}M /dev/urandom >"$a"
+head -c 1M /dev/urandom >"$b"
+sums=$(cksum "$a" "$b")
+make_targets
+check "the helpers are built" "$here/build-helpers" "$helpers"
+nobody_listens
+blocks_differ
+wrong_versions
+killed
+interrupted
+too_slow
+small_memlock
+check "the source's files are as they were" test "$sums" = "$(cksum "$a" "$b")"
+finish

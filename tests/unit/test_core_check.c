@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * rdmig_conn_check() itself: a check that cannot fail is none. A healthy connection's memory is
+ * damaged here on purpose, one member at a time; no other test looks inside.
+ */
+#include "core/internal.h"
+
+#include "support/drive.h"
+
+#include <string.h>
+
+static void expect_broken(struct bench *bench, const char *what)
+{
+    const char *broken = rdmig_conn_check(bench->conn);
+
+    assert_non_null(broken);
+    assert_string_equal(broken, what);
+}
+
+/* One damage, what it breaks, and back. */
+#define DAMAGE(bench, member, value, what)                                                         \
+    do {                                                                                           \
+        memcpy((bench)->snapshot, (bench)->memory, (bench)->memory_bytes);                         \
+        assert_null(rdmig_conn_check((bench)->conn));                                              \
+        (bench)->conn->member = (value);                                                           \
+        expect_broken((bench), (what));                                                            \
+        memcpy((bench)->memory, (bench)->snapshot, (bench)->memory_bytes);                         \
+    } while (0)
+
+/* Clause: C14, E2, E9 */
+static void test_core_check__both_roles__finds_each_damage(void **state)
+{
+    struct bench *bench = source_at(SOURCE_IS_WRITING, NULL);
+
+    (void)state;
+    DAMAGE(bench, work_head, bench->conn->work_tail + 257,
+           "no more work than the send queue holds");
+    DAMAGE(bench, send_slots[0].state, SLOT_HARDWARE,
+           "send slots in hardware are the SENDs that are out");
+    DAMAGE(bench, phase, RDMIG_PHASE_FAILING, "what fails has a reason");
+    DAMAGE(bench, phase, RDMIG_PHASE_CLOSED, "nothing is out when closed");
+    bench_close(bench);
+}
+
+/* Clause: S1, R4 */
+static void test_core_check__source__finds_each_damage(void **state)
+{
+    struct bench *bench = source_at(SOURCE_AWAITS_RESULT, NULL);
+
+    (void)state;
+    DAMAGE(bench, u.source.bytes_pending, 1, "pending bytes are those queued and those in flight");
+    DAMAGE(bench, u.source.stream_bytes, RDMIG_STREAM_BYTES_MAX + 1,
+           "stream bytes fit their message");
+    DAMAGE(bench, u.source.stream_slot, 0, "a stream slot is held exactly while it has bytes");
+    DAMAGE(bench, u.source.stream_bytes, 1, "a stream slot is held exactly while it has bytes");
+    DAMAGE(bench, u.source.run_count, RDMIG_REGISTER_BATCH_MAX + 1,
+           "no more runs than a batch holds");
+    DAMAGE(bench, u.source.asked_count, RDMIG_REGISTER_BATCH_MAX + 1,
+           "no more runs than a batch holds");
+    DAMAGE(bench, u.source.round, ROUND_NONE, "ranges belong to a round");
+    DAMAGE(bench, u.source.range_count, RDMIG_RANGE_QUEUE_COUNT + 1,
+           "no more ranges than the queue holds");
+    bench_close(bench);
+}
+
+/* Clause: C1, S9 */
+static void test_core_check__destination__finds_each_damage(void **state)
+{
+    struct bench *bench = destination_at(DESTINATION_IS_STREAMING, NULL);
+
+    (void)state;
+    DAMAGE(bench, u.destination.slot, NO_SLOT,
+           "a receive slot is held exactly while its message is obeyed");
+    DAMAGE(bench, u.destination.state, DESTINATION_AWAITING,
+           "a receive slot is held exactly while its message is obeyed");
+    DAMAGE(bench, u.destination.slot, (bench->conn->u.destination.slot + 1) % 3,
+           "the slot of the command is ours");
+    DAMAGE(bench, u.destination.entry_index, 1, "entries are obeyed once");
+    bench_close(bench);
+}
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_core_check__both_roles__finds_each_damage),
+        cmocka_unit_test(test_core_check__source__finds_each_damage),
+        cmocka_unit_test(test_core_check__destination__finds_each_damage),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
