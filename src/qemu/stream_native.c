@@ -94,9 +94,9 @@ static enum qemu_stream_event take_after_end(struct qemu_stream *stream)
     return qemu_stream_break_off(stream, "goes on behind its end mark");
 }
 
+/* By step, counted from STEP_NATIVE_SETUP_END. */
 const struct step_rule qemu_stream_native_rules[] = {
-    [STEP_NATIVE_SETUP_END - STEP_NATIVE_SETUP_END] = {KIND_KEPT, NATIVE_SETUP_END_BYTES,
-                                                       take_setup_end},
+    [0] = {KIND_KEPT, NATIVE_SETUP_END_BYTES, take_setup_end},
     [STEP_NATIVE_RECORD - STEP_NATIVE_SETUP_END] = {KIND_KEPT, 1, take_native_record},
     [STEP_NATIVE_STATE_HEADER -
         STEP_NATIVE_SETUP_END] = {KIND_KEPT, NATIVE_STATE_HEADER_BYTES - 1, take_state_header},

@@ -51,7 +51,7 @@ struct link {
     bool is_connected;
     bool is_closed;
     bool is_dead;
-    bool has_left; /* its queue pair takes nothing any more */
+    bool has_left;          /* its queue pair takes nothing any more */
     uint64_t messages_left; /* until it dies; 0: lives on */
     int register_fault;
 };
