@@ -187,7 +187,9 @@ void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
     conn->failure.reason = reason;
     conn->failure.phase = conn->phase;
     conn->phase = RDMIG_PHASE_FAILING;
-    conn->notices = 0;
+    /* What has been delivered stays so: a source must not take back a guest that it has handed
+     * over. */
+    conn->notices &= 1u << RDMIG_ACTION_NOTIFY_FLUSHED;
     for (uint32_t i = 0; i < TIMER_COUNT; i++)
         conn_disarm(conn, (enum timer)i);
     if (is_sayable)
@@ -488,7 +490,7 @@ bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action
         return conn->phase == RDMIG_PHASE_FAILING && closing_next_action(conn, action);
     case RDMIG_PHASE_FINISHING:
     case RDMIG_PHASE_FAILING:
-        return closing_next_action(conn, action);
+        return next_notice(conn, action) || closing_next_action(conn, action);
     default:
         return false;
     }

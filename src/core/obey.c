@@ -121,10 +121,10 @@ enum rdmig_reason obey_check(const struct rdmig_conn *conn, const struct wire_he
     return reason;
 }
 
-/* ---- obeying; a starter returns true when it has made an action, false when the entry needed none
- */
+/* ---- obeying; a starter makes the action for an entry, and returns its kind, or NONE when none
+ * was needed */
 
-typedef bool starter(struct rdmig_conn *conn, struct rdmig_action *action);
+typedef enum operation_kind starter(struct rdmig_conn *conn, struct rdmig_action *action);
 
 static void entry_done(struct rdmig_conn *conn)
 {
@@ -155,7 +155,7 @@ static void fail_region(struct rdmig_conn *conn, enum rdmig_reason reason,
     conn_fail(conn, reason, &details);
 }
 
-static bool start_register(struct rdmig_conn *conn, struct rdmig_action *action)
+static enum operation_kind start_register(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct wire_register entry;
     const union chunk *chunk;
@@ -168,21 +168,19 @@ static bool start_register(struct rdmig_conn *conn, struct rdmig_action *action)
     chunk = blocks_chunk(conn, entry.block_index, chunk_index);
     if (chunk->destination.region_chunk_count >= chunk_count) {
         write_result(conn, entry.block_index, chunk->destination.rkey);
-        return false;
+        return OPERATION_NONE;
     }
     if (chunk->destination.region_chunk_count != 0) {
         fail_region(conn, RDMIG_REASON_REGION_CHANGED, &entry,
                     chunk->destination.region_chunk_count, chunk_count);
-        return false;
+        return OPERATION_NONE;
     }
-    if (!flight_start(conn, OPERATION_REGISTER, 0, &action->tag))
-        return false;
     blocks_region_action(conn, RDMIG_ACTION_REGISTER, entry.block_index, chunk_index, chunk_count,
                          action);
-    return true;
+    return OPERATION_REGISTER;
 }
 
-static bool start_unregister(struct rdmig_conn *conn, struct rdmig_action *action)
+static enum operation_kind start_unregister(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct wire_register entry;
 
@@ -190,33 +188,29 @@ static bool start_unregister(struct rdmig_conn *conn, struct rdmig_action *actio
     if (blocks_chunk(conn, entry.block_index, (uint32_t)entry.key)
             ->destination.region_chunk_count == 0) {
         fail_region(conn, RDMIG_REASON_REGION_UNKNOWN, &entry, 0, entry.key);
-        return false;
+        return OPERATION_NONE;
     }
-    if (!flight_start(conn, OPERATION_DEREGISTER, 0, &action->tag))
-        return false;
     blocks_region_action(conn, RDMIG_ACTION_DEREGISTER, entry.block_index, (uint32_t)entry.key, 1,
                          action);
-    return true;
+    return OPERATION_DEREGISTER;
 }
 
-static bool start_fill(struct rdmig_conn *conn, struct rdmig_action *action)
+static enum operation_kind start_fill(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct wire_compress entry;
 
     wire_read_compress(entry_bytes(conn, WIRE_COMPRESS_ENTRY_BYTES), &entry);
-    if (!flight_start(conn, OPERATION_FILL, 0, &action->tag))
-        return false;
     action->kind = RDMIG_ACTION_FILL_RANGE;
     action->block_index = entry.block_index;
     action->offset_bytes =
         entry.offset_bytes - blocks_at(conn, entry.block_index)->ram_offset_bytes;
     action->length = entry.length_bytes;
     action->fill_value = (uint8_t)entry.value;
-    return true;
+    return OPERATION_FILL;
 }
 
 /* One block of the list; with pin-all its region first (clause R7). */
-static bool start_listing(struct rdmig_conn *conn, struct rdmig_action *action)
+static enum operation_kind start_listing(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     const uint32_t block_index = conn->u.destination.entry_index;
     struct block *block = &conn->blocks[block_index];
@@ -225,16 +219,14 @@ static bool start_listing(struct rdmig_conn *conn, struct rdmig_action *action)
     struct wire_block entry = {block->host_addr, block->ram_offset_bytes, block->length_bytes, 0};
 
     if (is_pin_all && chunk->destination.region_chunk_count == 0) {
-        if (!flight_start(conn, OPERATION_REGISTER, 0, &action->tag))
-            return false;
         blocks_region_action(conn, RDMIG_ACTION_REGISTER, block_index, 0, block->chunk_count,
                              action);
-        return true;
+        return OPERATION_REGISTER;
     }
     entry.rkey = chunk->destination.rkey;
     wire_write_block(answer_bytes(conn, WIRE_BLOCK_ENTRY_BYTES, block_index), &entry);
     entry_done(conn);
-    return false;
+    return OPERATION_NONE;
 }
 
 static void finish(struct rdmig_conn *conn)
@@ -293,11 +285,14 @@ bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
     if (destination->state == DESTINATION_LISTING)
         destination->entry_count = conn->block_count;
     while (destination->entry_index < destination->entry_count) {
+        enum operation_kind kind;
+
         if (destination->entry == STEP_ASKED)
             return false;
-        if (starters[destination->state](conn, action)) {
+        kind = starters[destination->state](conn, action);
+        if (kind != OPERATION_NONE) {
             destination->entry = STEP_ASKED;
-            return true;
+            return flight_start(conn, kind, 0, &action->tag); /* one at a time: there is a place */
         }
         if (conn->phase != RDMIG_PHASE_RUNNING)
             return false;

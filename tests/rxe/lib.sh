@@ -121,7 +121,8 @@ join() {
         stop "$name"
         return 124
     fi
-    wait "$pid"
+    # Bash would tell of a killed program here, command line and all.
+    wait "$pid" 2>/dev/null
     status=$?
     unset "lib_pids[$name]"
     return "$status"
@@ -140,21 +141,20 @@ stop() {
 }
 
 # Prints the RDMA objects that user processes (of the names given, else all) hold on the device.
-# Kernel owners have no pid. The kernel keeps 15 characters of a name.
+# Kernel owners have no pid; the subnet agent's queue pair is always there, or nothing was shown.
+# The kernel keeps 15 characters of a name. One process for all kinds: each start costs 35 ms.
 lib_user_objects() {
-    local kind comm objects names="[^ ]+"
-    if (($# > 0)); then
-        names=""
-        for comm in "$@"; do names+="${names:+|}${comm:0:15}"; done
+    local line comm objects names=" "
+    for comm in "$@"; do names+="${comm:0:15} "; done
+    objects=$(printf 'resource show %s\n' qp cq mr pd cm_id | rdma -b - 2>&1)
+    if [[ $objects != *"comm [ib_core]"* ]]; then
+        echo "rdma resource show failed: $objects"
+        return
     fi
-    for kind in qp cq mr pd cm_id; do
-        objects=$(rdma resource show "$kind" 2>&1) || {
-            echo "rdma resource show $kind failed: $objects"
-            continue
-        }
-        grep -E "(link|dev) ${RDMIG_RXE}[/ ].* pid [1-9][0-9]* .*comm ($names)( |\$)" \
-            <<<"$objects" | sed "s/^/$kind: /"
-    done
+    while read -r line; do
+        [[ $line =~ ^(link|dev)\ ${RDMIG_RXE}[/\ ].*\ pid\ [1-9][0-9]*\ .*comm\ ([^\ ]+) ]] || continue
+        if (($# == 0)) || [[ $names == *" ${BASH_REMATCH[2]} "* ]]; then echo "$line"; fi
+    done <<<"$objects"
 }
 
 lib_no_user_objects() {

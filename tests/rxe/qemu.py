@@ -2,8 +2,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """What the scripts here ask of a QEMU, through its QMP socket and its files.
 
-qemu.py status QMP                      the run state ("running", "postmigrate", ...)
-qemu.py command QMP NAME [JSON]         any QMP command; prints what it returns
 qemu.py migrate QMP URI [options]       migrates and waits for the end; exit 0: completed
     --pin-all                           with the capability rdma-pin-all
     --fill-vram QTEST                   first random bytes into a part of the VGA's memory
@@ -470,8 +468,6 @@ def main():
             sub.add_argument(argument)
         return sub
 
-    add("status", status, "qmp")
-    add("command", command, "qmp", "name").add_argument("arguments", nargs="?", default="{}")
     sub = add("migrate", migrate, "qmp", "uri")
     sub.add_argument("--pin-all", action="store_true")
     sub.add_argument("--fill-vram")

@@ -4,7 +4,7 @@
 # ci/machine tests/rxe/qemu_capture.sh: an unmodified QEMU migrates into rdmig capture. Machine q35,
 # then pc with a VGA and a virtio-net device; rdma-pin-all off, then on; 256 MiB of random RAM in a
 # shared file that the captured block is compared with.
-# Clauses: W1 W2 W3 W6 C1 C2 C8 R2 R7 B1 B2 B3 S3 S4 S5 S6
+# Clause: W1 W2 W3 W6 C1 C2 C8 R2 R7 B1 B2 B3 S3 S4 S5 S6
 # shellcheck disable=SC2317 # functions are called through check and wait_for
 # shellcheck source=tests/rxe/lib.sh
 . "$(dirname "$0")/lib.sh"

@@ -6,7 +6,7 @@
 # seen), in memory and between memory and registers. rdma-pin-all off, then on.
 # The guest needs KVM: QEMUs before 9.0 lose writes to pages that stay in the software MMU's TLB
 # when they migrate a guest under TCG, whatever the destination and the transport.
-# Clauses: C2 C8 C10 C15 R2 S1 S2 S5 S9
+# Clause: C2 C8 C10 C15 R2 S1 S2 S5 S9
 # shellcheck disable=SC2317 # functions are called through check and wait_for
 # shellcheck source=tests/rxe/lib.sh
 . "$(dirname "$0")/lib.sh"

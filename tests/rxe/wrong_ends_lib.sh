@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # what is set here is used by those who source this
 #
 # Sourced by wrong_ends*.sh, with lib.sh:
 #   start_recv OPTION...        starts rdmig recv, sets $port
@@ -16,12 +17,9 @@ helpers=${BUILD:-build}/rxe-helpers
 # A copy, where an ordinary user can read it.
 rdmig=$RDMIG_TMP/rdmig
 cp "${RDMIG_BUILD:-${BUILD:-build}}/rdmig" "$rdmig" || exit 1
-# shellcheck disable=SC2034 # used by those who source this
 peer=$helpers/peer
-# shellcheck disable=SC2034
 PEER_PORT=4450
 # A peer that is gone is noticed within these.
-# shellcheck disable=SC2034
 NOTICE_SECONDS=10
 
 # The port that rdmig says it listens on; fails until it says so.

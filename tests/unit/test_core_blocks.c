@@ -111,6 +111,8 @@ static void test_core_blocks__source__places_beyond_64_bits__are_a_failure(void 
         if (cases[i].is_wrong) {
             bench_expect_failure(bench, RDMIG_REASON_RANGE);
             assert_int_equal(rdmig_conn_failure(bench->conn)->block_index, 1);
+            assert_int_equal(rdmig_conn_failure(bench->conn)->expected, BLOCK1_BYTES);
+            assert_int_equal(rdmig_conn_failure(bench->conn)->actual, cases[i].offset_bytes);
         } else {
             assert_null(rdmig_conn_failure(bench->conn));
         }

@@ -400,6 +400,36 @@ static void test_core_closing__source__cannot_finish_in_the_middle(void **state)
     bench_close(flushing);
     bench_close(sending);
 }
+/* Clause: E3, R8 */
+static void
+test_core_closing__what_ends_after_the_failure__is_told_only_if_it_was_a_delivery(void **state)
+{
+    struct bench *releasing = source_at(SOURCE_AWAITS_UNREGISTERED, NULL);
+    struct bench *delivering = source_at(SOURCE_IS_CREDITED, NULL);
+
+    (void)state;
+    releasing->automatic = 0;
+    bench_receive_plain(releasing, RDMIG_MESSAGE_UNREGISTER_FINISHED);
+    FEED(releasing, CANCEL_REQUESTED);
+    COMPLETE(releasing, "o1", OK);
+    EXPECT(releasing, "> RECEIVED r2 UNREGISTER_FINISHED x1\n"
+                      "< DEREGISTER o1 region=0\n"
+                      "> CANCEL_REQUESTED OK\n"
+                      "> COMPLETED o1 OK\n");
+    delivering->automatic = 0;
+    source_write_stream(delivering, "end");
+    FEED(delivering, FLUSH_REQUESTED, .flush = RDMIG_FLUSH_DELIVERED);
+    FEED(delivering, CANCEL_REQUESTED);
+    COMPLETE(delivering, "s1", OK); /* too late to cancel: the destination has it */
+    EXPECT(delivering, "> STREAM_WRITTEN length=3\n"
+                       "> FLUSH_REQUESTED DELIVERED\n"
+                       "< POST_SEND s1 QEMU_FILE x0 3 bytes 'end'\n"
+                       "> CANCEL_REQUESTED OK\n"
+                       "> COMPLETED s1 OK\n"
+                       "< NOTIFY_FLUSHED\n");
+    bench_close(releasing);
+    bench_close(delivering);
+}
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +453,8 @@ int main(void)
         cmocka_unit_test(test_core_closing__a_second_cause__does_not_replace_the_first),
         cmocka_unit_test(test_core_closing__deinit__only_idle_or_closed),
         cmocka_unit_test(test_core_closing__source__cannot_finish_in_the_middle),
+        cmocka_unit_test(
+            test_core_closing__what_ends_after_the_failure__is_told_only_if_it_was_a_delivery),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

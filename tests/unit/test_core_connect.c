@@ -351,6 +351,31 @@ static void test_core_connect__unreachable_before_a_queue_pair__closes_at_once(v
                   "< NOTIFY_CLOSED\n");
     bench_close(bench);
 }
+/* Clause: W2 */
+static void test_core_connect__destination__grants_what_both_know(void **state)
+{
+    struct bench *bench = destination_at(DESTINATION_IS_CONNECTING,
+                                         &(struct rdmig_conn_config){.capability_flags = 1});
+
+    (void)state;
+    bench_connect_request(bench, 1, UINT32_MAX);
+    EXPECT(bench, "> CONNECT_REQUESTED length=8 | version 1 flags 0xffffffff\n"
+                  "< ACCEPT length=8 | version 1 flags 0x1\n");
+    bench_close(bench);
+}
+
+/* Clause: C13 */
+static void test_core_connect__before_established__nothing_is_probed(void **state)
+{
+    struct bench *bench =
+        source_at(SOURCE_IS_CONNECTING, &(struct rdmig_conn_config){.probe_interval_ns = SECOND});
+
+    (void)state;
+    bench_receive_ready(bench);
+    assert_true(rdmig_conn_deadline_ns(bench->conn) == RDMIG_NO_DEADLINE);
+    bench_close(bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -372,6 +397,8 @@ int main(void)
         cmocka_unit_test(test_core_connect__accepted_and_not_established__fails_at_the_time_limit),
         cmocka_unit_test(test_core_connect__unreachable_and_rejected__are_told_apart),
         cmocka_unit_test(test_core_connect__unreachable_before_a_queue_pair__closes_at_once),
+        cmocka_unit_test(test_core_connect__destination__grants_what_both_know),
+        cmocka_unit_test(test_core_connect__before_established__nothing_is_probed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

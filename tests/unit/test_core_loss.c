@@ -425,6 +425,73 @@ static void test_core_loss__destination__arrived_with_the_flushed__is_delivered(
     bench_close(bench);
 }
 
+/* Clause: E7, E8, C13 */
+static void test_core_loss__destination__a_probe_that_could_not_go__is_dropped(void **state)
+{
+    struct bench *bench = destination_at(
+        DESTINATION_IS_AWAITING, &(struct rdmig_conn_config){.probe_interval_ns = MILLISECOND});
+
+    (void)state;
+    COMPLETE(bench, "r1", FLUSHED);
+    bench_pass(bench, MILLISECOND);
+    FEED(bench, DISCONNECTED);
+    EXPECT(bench, "> COMPLETED r1 FLUSHED\n"
+                  "> TIME_PASSED\n"
+                  "> DISCONNECTED\n"
+                  "< NOTIFY_PEER_ENDED\n");
+    bench_close(bench);
+}
+
+/* Clause: E8, C13 */
+static void test_core_loss__suspicion__nothing_at_all_is_posted(void **state)
+{
+    struct bench *source = source_at(SOURCE_IS_EXCHANGED,
+                                     &(struct rdmig_conn_config){.probe_interval_ns = MILLISECOND});
+    struct bench *destination = destination_at(DESTINATION_IS_STREAMING, NULL);
+
+    (void)state;
+    source->shows_recv = true;
+    COMPLETE(source, "r0", FLUSHED);
+    bench_pass(source, MILLISECOND);
+    source_push(source, 0, 0, 4096);
+    source_push_zero(source, 1, 0, 4096);
+    EXPECT(source, "> COMPLETED r0 FLUSHED\n"
+                   "> TIME_PASSED\n"
+                   "> RANGE_PUSHED block=0 offset=0 length=4096\n"
+                   "> RANGE_PUSHED block=1 offset=0 length=4096 zero\n");
+    destination->shows_recv = true;
+    COMPLETE(destination, "r2", FLUSHED);
+    FEED(destination, STREAM_CONSUMED, .length = 5);
+    EXPECT(destination, "> COMPLETED r2 FLUSHED\n"
+                        "> STREAM_CONSUMED length=5\n");
+    bench_close(source);
+    bench_close(destination);
+}
+
+/* Clause: E8, S2 */
+static void test_core_loss__delivered_and_lost_at_once__is_told_as_delivered(void **state)
+{
+    struct bench *bench = source_at(SOURCE_IS_CREDITED, NULL);
+    struct rdmig_event delivered = {.kind = RDMIG_EVENT_COMPLETED};
+
+    (void)state;
+    bench->automatic = 0;
+    source_write_stream(bench, "end");
+    FEED(bench, FLUSH_REQUESTED, .flush = RDMIG_FLUSH_DELIVERED);
+    bench_begin(bench);
+    /* A driver that polls both before it takes the actions: the guest is the destination's all the
+     * same. */
+    delivered.tag = bench_tag(bench, "s1");
+    delivered.now_ns = bench->now_ns;
+    assert_int_equal(rdmig_conn_step(bench->conn, &delivered), RDMIG_OK);
+    bench_forget(bench, delivered.tag);
+    FEED(bench, DISCONNECTED);
+    EXPECT(bench, "> DISCONNECTED\n"
+                  "< NOTIFY_FLUSHED\n"
+                  "< DISCONNECT\n");
+    bench_expect_failure(bench, RDMIG_REASON_PEER_DISCONNECTED);
+    bench_close(bench);
+}
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -450,6 +517,9 @@ int main(void)
         cmocka_unit_test(test_core_loss__destination__no_probe_of_a_peer_that_is_gone),
         cmocka_unit_test(test_core_loss__destination__told_twice__once_to_the_application),
         cmocka_unit_test(test_core_loss__destination__arrived_with_the_flushed__is_delivered),
+        cmocka_unit_test(test_core_loss__destination__a_probe_that_could_not_go__is_dropped),
+        cmocka_unit_test(test_core_loss__suspicion__nothing_at_all_is_posted),
+        cmocka_unit_test(test_core_loss__delivered_and_lost_at_once__is_told_as_delivered),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

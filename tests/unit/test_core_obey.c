@@ -107,19 +107,21 @@ static void test_core_obey__register__what_reaches_outside__is_refused_whole(voi
         uint32_t block_index;
         uint64_t chunks;
         enum rdmig_reason reason;
+        uint64_t actual; /* what the failure names */
     } cases[] = {
-        {DESTINATION_PLACE0 - 1, 0, 0, RDMIG_REASON_RANGE},
-        {0, 0, 0, RDMIG_REASON_RANGE},
-        {DESTINATION_PLACE0 + BLOCK0_BYTES, 0, 0, RDMIG_REASON_RANGE},
-        {DESTINATION_PLACE0 + BLOCK0_BYTES - 1, 0, 0, RDMIG_REASON_NONE},
-        {DESTINATION_PLACE0, 0, 3, RDMIG_REASON_NONE},
-        {DESTINATION_PLACE0, 0, 4, RDMIG_REASON_RANGE},
-        {DESTINATION_PLACE0, 0, UINT64_MAX, RDMIG_REASON_RANGE},
-        {DESTINATION_PLACE0, 0, UINT64_C(1) << 32, RDMIG_REASON_RANGE},
-        {DESTINATION_PLACE0 + 3 * MIB, 0, 1, RDMIG_REASON_RANGE},
-        {UINT64_MAX, 1, 0, RDMIG_REASON_RANGE},
-        {0, 2, 0, RDMIG_REASON_BLOCK_INDEX},
-        {0, UINT32_MAX, 0, RDMIG_REASON_BLOCK_INDEX},
+        {DESTINATION_PLACE0 - 1, 0, 0, RDMIG_REASON_RANGE, DESTINATION_PLACE0 - 1},
+        {0, 0, 0, RDMIG_REASON_RANGE, 0},
+        {DESTINATION_PLACE0 + BLOCK0_BYTES, 0, 0, RDMIG_REASON_RANGE,
+         DESTINATION_PLACE0 + BLOCK0_BYTES},
+        {DESTINATION_PLACE0 + BLOCK0_BYTES - 1, 0, 0, RDMIG_REASON_NONE, 0},
+        {DESTINATION_PLACE0, 0, 3, RDMIG_REASON_NONE, 0},
+        {DESTINATION_PLACE0, 0, 4, RDMIG_REASON_RANGE, 4},
+        {DESTINATION_PLACE0, 0, UINT64_MAX, RDMIG_REASON_RANGE, UINT64_MAX},
+        {DESTINATION_PLACE0, 0, UINT64_C(1) << 32, RDMIG_REASON_RANGE, UINT64_C(1) << 32},
+        {DESTINATION_PLACE0 + 3 * MIB, 0, 1, RDMIG_REASON_RANGE, 1},
+        {UINT64_MAX, 1, 0, RDMIG_REASON_RANGE, UINT64_MAX},
+        {0, 2, 0, RDMIG_REASON_BLOCK_INDEX, 2},
+        {0, UINT32_MAX, 0, RDMIG_REASON_BLOCK_INDEX, UINT32_MAX},
     };
 
     (void)state;
@@ -134,6 +136,7 @@ static void test_core_obey__register__what_reaches_outside__is_refused_whole(voi
             assert_null(rdmig_conn_failure(bench->conn));
         } else {
             bench_expect_failure(bench, cases[i].reason);
+            assert_int_equal(rdmig_conn_failure(bench->conn)->actual, cases[i].actual);
             assert_int_equal(rdmig_conn_failure(bench->conn)->block_index, cases[i].block_index);
             assert_int_equal(bench->action_counts[RDMIG_ACTION_REGISTER], 0);
         }
@@ -162,6 +165,7 @@ static void test_core_obey__compress__fills_every_range_before_ready(void **stat
     EXPECT(bench, "> COMPLETED o2 OK\n"
                   "< POST_SEND s1 READY x1\n");
     assert_int_equal(bench_counters(bench).bytes_zero, BLOCK0_BYTES);
+    assert_int_equal(bench_counters(bench).registrations, 0);
     bench_close(bench);
 }
 
@@ -189,17 +193,19 @@ static void test_core_obey__compress__what_reaches_outside__is_refused_whole(voi
         uint64_t offset_bytes;
         uint64_t length_bytes;
         enum rdmig_reason reason;
+        uint64_t actual; /* what the failure names */
     } cases[] = {
-        {0, 0, DESTINATION_PLACE0 + BLOCK0_BYTES - 1, 1, RDMIG_REASON_NONE},
-        {0, 0, DESTINATION_PLACE0 + BLOCK0_BYTES - 1, 2, RDMIG_REASON_RANGE},
-        {0, 0, DESTINATION_PLACE0 + BLOCK0_BYTES, 1, RDMIG_REASON_RANGE},
-        {0, 0, DESTINATION_PLACE0 - 1, 1, RDMIG_REASON_RANGE},
-        {0, 0, DESTINATION_PLACE0, 0, RDMIG_REASON_RANGE},
-        {0, 0, DESTINATION_PLACE0 + 4096, UINT64_MAX, RDMIG_REASON_RANGE},
-        {0, 1, UINT64_MAX, UINT64_MAX, RDMIG_REASON_RANGE},
-        {0, 2, 0, 4096, RDMIG_REASON_BLOCK_INDEX},
-        {256, 1, DESTINATION_PLACE1, 4096, RDMIG_REASON_FILL_VALUE},
-        {UINT32_MAX, 1, DESTINATION_PLACE1, 4096, RDMIG_REASON_FILL_VALUE},
+        {0, 0, DESTINATION_PLACE0 + BLOCK0_BYTES - 1, 1, RDMIG_REASON_NONE, 0},
+        {0, 0, DESTINATION_PLACE0 + BLOCK0_BYTES - 1, 2, RDMIG_REASON_RANGE, 2},
+        {0, 0, DESTINATION_PLACE0 + BLOCK0_BYTES, 1, RDMIG_REASON_RANGE,
+         DESTINATION_PLACE0 + BLOCK0_BYTES},
+        {0, 0, DESTINATION_PLACE0 - 1, 1, RDMIG_REASON_RANGE, DESTINATION_PLACE0 - 1},
+        {0, 0, DESTINATION_PLACE0, 0, RDMIG_REASON_RANGE, 0},
+        {0, 0, DESTINATION_PLACE0 + 4096, UINT64_MAX, RDMIG_REASON_RANGE, UINT64_MAX},
+        {0, 1, UINT64_MAX, UINT64_MAX, RDMIG_REASON_RANGE, UINT64_MAX},
+        {0, 2, 0, 4096, RDMIG_REASON_BLOCK_INDEX, 2},
+        {256, 1, DESTINATION_PLACE1, 4096, RDMIG_REASON_FILL_VALUE, 256},
+        {UINT32_MAX, 1, DESTINATION_PLACE1, 4096, RDMIG_REASON_FILL_VALUE, UINT32_MAX},
     };
 
     (void)state;
@@ -215,6 +221,7 @@ static void test_core_obey__compress__what_reaches_outside__is_refused_whole(voi
             assert_null(rdmig_conn_failure(bench->conn));
         } else {
             bench_expect_failure(bench, cases[i].reason);
+            assert_int_equal(rdmig_conn_failure(bench->conn)->actual, cases[i].actual);
             assert_int_equal(rdmig_conn_failure(bench->conn)->block_index, cases[i].block_index);
             assert_int_equal(bench->action_counts[RDMIG_ACTION_FILL_RANGE], 0);
         }
@@ -285,6 +292,8 @@ static void test_core_obey__each_kind_of_operation_fails__with_its_reason(void *
         COMPLETE(bench, "o1", ERROR, .os_code = 5);
         bench_expect_failure(bench, cases[i].reason);
         assert_int_equal(rdmig_conn_failure(bench->conn)->os_code, 5);
+        assert_int_equal(bench_counters(bench).registrations,
+                         cases[i].stage == DESTINATION_IS_UNREGISTERING ? 1 : 0);
         assert_int_equal(bench_u32_of_sent(bench, 4), RDMIG_MESSAGE_ERROR);
         bench_close(bench);
     }

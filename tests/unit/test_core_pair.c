@@ -324,6 +324,10 @@ static void run_whole(struct world *world, uint64_t seed, const struct rdmig_con
     assert_true(is_closed(world));
     assert_null(rdmig_conn_failure(world->fabric.source.conn));
     assert_null(rdmig_conn_failure(world->fabric.destination.conn));
+    assert_int_equal(rdmig_conn_capability_flags(world->fabric.source.conn),
+                     config->capability_flags);
+    assert_int_equal(rdmig_conn_capability_flags(world->fabric.destination.conn),
+                     config->capability_flags);
     check_equal(world, seed);
     assert_int_equal(world->stream_consumed, STREAM_TOTAL + 1);
     rdmig_conn_counters(world->fabric.source.conn, &counters);
@@ -407,6 +411,15 @@ static void break_something(struct world *world)
     }
 }
 
+/* A destination waits for its source as long as its application likes: here no longer. Nothing else
+ * waits for ever. */
+static void give_up_waiting(struct world *world, uint64_t seed)
+{
+    if (rdmig_conn_phase(world->fabric.destination.conn) != RDMIG_PHASE_CONNECTING)
+        fail_msg("seed %llu: stuck, stage %d", (unsigned long long)seed, (int)world->stage);
+    FABRIC_FEED(&world->fabric, &world->fabric.destination, CANCEL_REQUESTED);
+}
+
 static bool run_broken(struct world *world, uint64_t seed, const struct rdmig_conn_config *config)
 {
     uint32_t fault_at;
@@ -424,11 +437,12 @@ static bool run_broken(struct world *world, uint64_t seed, const struct rdmig_co
             assert_true(world->stream_consumed + world->fabric.destination.delivered_bytes ==
                             STREAM_TOTAL + 1 ||
                         world->fabric.destination.recv_cqes.count > 0 ||
+                        world->fabric.destination.is_undrained ||
                         rdmig_conn_failure(world->fabric.destination.conn));
         if (move(world))
             continue;
         if (!fabric_wait(&world->fabric))
-            fail_msg("seed %llu: stuck, stage %d", (unsigned long long)seed, (int)world->stage);
+            give_up_waiting(world, seed);
         assert_true(++waits < 100);
     }
     assert_true(is_closed(world));

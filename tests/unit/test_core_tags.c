@@ -67,6 +67,7 @@ static void test_core_tags__stale_ones_of_a_slot_used_again__are_refused(void **
     assert_int_equal(FEED(bench, RECEIVED, .tag = recv_tag, .length = 16), -RDMIG_E_INVALID);
     bench->automatic = AUTO_SEND;
     destination_receive_register(bench, 0, 1, 0);
+    assert_int_equal(answer(bench, bench_tag(bench, "o2") + 64, RDMIG_STATUS_OK), -RDMIG_E_INVALID);
     assert_int_equal(answer(bench, operation_tag, RDMIG_STATUS_OK), -RDMIG_E_INVALID);
     COMPLETE(bench, "o2", OK, .rkey = 5);
     assert_null(rdmig_conn_failure(bench->conn));

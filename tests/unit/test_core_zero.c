@@ -242,6 +242,34 @@ static void test_core_zero__a_span_over_many_chunks__still_sees_the_write_in_its
                   "< POST_SEND s2 COMPRESS x1 [value=0 block=0 offset=0x0 length=0x25800000]\n");
     bench_close(bench);
 }
+/* Clause: C9 */
+static void test_core_zero__a_range_before_it_awaits_its_region__zeros_go_first(void **state)
+{
+    struct bench *bench = source_at(SOURCE_IS_EXCHANGED, NULL);
+
+    (void)state;
+    bench->automatic = AUTO_SEND;
+    source_push(bench, 0, 0, 4096);
+    source_push_zero(bench, 1, 0, 4096);
+    source_receive_result(bench, 0, 0xa0);
+    bench_receive_ready(bench);
+    bench_receive_ready(bench); /* the zeros are done, the write before them is not */
+    assert_int_equal(rdmig_conn_bytes_pending(bench->conn), 4096);
+    COMPLETE(bench, "o1", OK);
+    EXPECT(bench, "> RANGE_PUSHED block=0 offset=0 length=4096\n"
+                  "< POST_SEND s1 REGISTER_REQUEST x1 [key=0x40000000 block=0 chunks=0]\n"
+                  "< REGISTER o1 block=0 offset=0 length=1048576 region=0\n"
+                  "> RANGE_PUSHED block=1 offset=0 length=4096 zero\n"
+                  "> RECEIVED r0 REGISTER_RESULT x1 [rkey=0xa0 host=0x700000000]\n"
+                  "> RECEIVED r1 READY x1\n"
+                  "< POST_SEND s2 COMPRESS x1 [value=0 block=1 offset=0x0 length=0x1000]\n"
+                  "> RECEIVED r2 READY x1\n"
+                  "> COMPLETED o1 OK\n"
+                  "< POST_WRITE w1 block=0 offset=0 length=4096 region=0 remote=0x700000000 "
+                  "rkey=0xa0 signalled\n");
+    bench_close(bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -256,6 +284,7 @@ int main(void)
         cmocka_unit_test(test_core_zero__needs_no_registration),
         cmocka_unit_test(test_core_zero__pin_all__uses_it_as_well),
         cmocka_unit_test(test_core_zero__a_span_over_many_chunks__still_sees_the_write_in_its_last),
+        cmocka_unit_test(test_core_zero__a_range_before_it_awaits_its_region__zeros_go_first),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -11,7 +11,8 @@
 
 enum { PAGE_BYTES = 4096, DATA_BYTES_MAX = 96 };
 
-/* Whole messages, every type once; what follows the header is 0, 1, 2, ... where its meaning does not matter. */
+/* Whole messages, every type once; what follows the header is 0, 1, 2, ... where its meaning does
+ * not matter. */
 struct golden {
     uint32_t length_bytes;
     uint32_t type;
@@ -76,8 +77,9 @@ static void test_wire_header__every_type__reads_as_it_is_written_down(void **sta
         uint64_t expected;
         uint64_t actual;
 
-        assert_int_equal(wire_read_header(message, 16 + golden->length_bytes, &header, &expected, &actual),
-                         RDMIG_REASON_NONE);
+        assert_int_equal(
+            wire_read_header(message, 16 + golden->length_bytes, &header, &expected, &actual),
+            RDMIG_REASON_NONE);
         assert_int_equal(header.length_bytes, golden->length_bytes);
         assert_int_equal(header.type, golden->type);
         assert_int_equal(header.repeat, golden->repeat);
@@ -114,9 +116,11 @@ static void test_wire_header__every_truncation__is_refused_and_never_read_past(v
             struct wire_header header;
             uint64_t expected;
             uint64_t actual;
-            const enum rdmig_reason reason = wire_read_header(message, length, &header, &expected, &actual);
+            const enum rdmig_reason reason =
+                wire_read_header(message, length, &header, &expected, &actual);
 
-            assert_int_equal(reason, length < 16 ? RDMIG_REASON_MESSAGE_SHORT : RDMIG_REASON_MESSAGE_LENGTH);
+            assert_int_equal(reason, length < 16 ? RDMIG_REASON_MESSAGE_SHORT
+                                                 : RDMIG_REASON_MESSAGE_LENGTH);
             assert_int_equal(expected, length < 16 ? 16 : 16 + goldens[i].length_bytes);
             assert_int_equal(actual, length);
         }
@@ -128,9 +132,12 @@ static void test_wire_header__every_truncation__is_refused_and_never_read_past(v
 static enum rdmig_reason judge(const uint8_t *bytes, size_t received_bytes)
 {
     static const uint32_t entry_bytes[12] = {0, 0, 0, 0, 0, 32, 24, 24, 16, 0, 24, 0};
-    const uint64_t length = (uint64_t)bytes[0] * 0x1000000 + bytes[1] * 0x10000u + bytes[2] * 0x100u + bytes[3];
-    const uint64_t type = (uint64_t)bytes[4] * 0x1000000 + bytes[5] * 0x10000u + bytes[6] * 0x100u + bytes[7];
-    const uint64_t repeat = (uint64_t)bytes[8] * 0x1000000 + bytes[9] * 0x10000u + bytes[10] * 0x100u + bytes[11];
+    const uint64_t length =
+        (uint64_t)bytes[0] * 0x1000000 + bytes[1] * 0x10000u + bytes[2] * 0x100u + bytes[3];
+    const uint64_t type =
+        (uint64_t)bytes[4] * 0x1000000 + bytes[5] * 0x10000u + bytes[6] * 0x100u + bytes[7];
+    const uint64_t repeat =
+        (uint64_t)bytes[8] * 0x1000000 + bytes[9] * 0x10000u + bytes[10] * 0x100u + bytes[11];
     const uint64_t counted = repeat == 0 ? 1 : repeat;
 
     if (length + 16 != received_bytes)
@@ -145,7 +152,8 @@ static enum rdmig_reason judge(const uint8_t *bytes, size_t received_bytes)
         return length == 0 ? RDMIG_REASON_NONE : RDMIG_REASON_MESSAGE_BODY;
     if (length == 0 || length % entry_bytes[type] != 0)
         return RDMIG_REASON_MESSAGE_BODY;
-    /* The two answers count by len: stock leaves repeat at 1 in one, and as asked in the other (clause R5). */
+    /* The two answers count by len: stock leaves repeat at 1 in one, and as asked in the other
+     * (clause R5). */
     if (type == 5 || type == 8)
         return RDMIG_REASON_NONE;
     return length == counted * entry_bytes[type] ? RDMIG_REASON_NONE : RDMIG_REASON_MESSAGE_BODY;
@@ -201,8 +209,9 @@ static void test_wire_header__len_near_the_limits__does_not_wrap(void **state)
         uint64_t actual;
 
         wire_write_header(bytes, &written);
-        assert_int_equal(wire_read_header(bytes, cases[i].received_bytes, &header, &expected, &actual),
-                         cases[i].reason);
+        assert_int_equal(
+            wire_read_header(bytes, cases[i].received_bytes, &header, &expected, &actual),
+            cases[i].reason);
     }
 }
 
@@ -288,7 +297,8 @@ static void test_wire_block__golden(void **state)
         0xde, 0xad, 0xbe, 0xef,                         /* remote_rkey */
         0x00, 0x00, 0x00, 0x00,
     };
-    const struct wire_block entry = {0x7f123456789a, 0x0102030405060708, 0xf1f2f3f4f5f6f7f8, 0xdeadbeef};
+    const struct wire_block entry = {0x7f123456789a, 0x0102030405060708, 0xf1f2f3f4f5f6f7f8,
+                                     0xdeadbeef};
     struct wire_block read = {0, 0, 0, 0};
     uint8_t bytes[32];
 

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MOVE_COUNT = 14 };
+
 /* ---- chance */
 
 uint64_t fabric_random(struct fabric *fabric)
@@ -228,19 +230,31 @@ static void carry_out(struct fabric *fabric, struct fabric_side *side,
     }
 }
 
-int fabric_feed(struct fabric *fabric, struct fabric_side *side, struct rdmig_event event)
+static bool drain(struct fabric *fabric, struct fabric_side *side)
 {
     struct rdmig_action action;
-    int result;
 
-    event.now_ns = fabric->now_ns;
-    result = rdmig_conn_step(side->conn, &event);
-    assert_null(rdmig_conn_check(side->conn));
+    if (!side->is_undrained)
+        return false;
     for (int i = 0; rdmig_conn_next_action(side->conn, &action); i++) {
         assert_true(i < 10000);
         carry_out(fabric, side, &action);
         assert_null(rdmig_conn_check(side->conn));
     }
+    side->is_undrained = false;
+    return true;
+}
+
+int fabric_feed(struct fabric *fabric, struct fabric_side *side, struct rdmig_event event)
+{
+    int result;
+
+    event.now_ns = fabric->now_ns;
+    result = rdmig_conn_step(side->conn, &event);
+    assert_null(rdmig_conn_check(side->conn));
+    side->is_undrained = true;
+    if (fabric_below(fabric, 3) != 0)
+        drain(fabric, side);
     return result;
 }
 
@@ -388,7 +402,7 @@ static bool manage(struct fabric *fabric, struct fabric_side *side)
     }
     if (side->is_connected || side->is_down || peer->is_down)
         return false;
-    if (!is_source && peer->seen[RDMIG_ACTION_CONNECT] == 1 &&
+    if (!is_source && !side->is_undrained && peer->seen[RDMIG_ACTION_CONNECT] == 1 &&
         side->seen[RDMIG_ACTION_ACCEPT] == 0) {
         return FABRIC_FEED(fabric, side, CONNECT_REQUESTED, .bytes = fabric->connect_data,
                            .length = 8) == RDMIG_OK;
@@ -416,6 +430,8 @@ static bool try_move(struct fabric *fabric, uint32_t choice)
         return take_cqe(fabric, side, &side->recv_cqes);
     case 4:
         return take_operation(fabric, side);
+    case 5:
+        return drain(fabric, side);
     default:
         return manage(fabric, side);
     }
@@ -423,10 +439,10 @@ static bool try_move(struct fabric *fabric, uint32_t choice)
 
 bool fabric_move(struct fabric *fabric)
 {
-    const uint32_t first = fabric_below(fabric, 12);
+    const uint32_t first = fabric_below(fabric, MOVE_COUNT);
 
-    for (uint32_t i = 0; i < 12; i++) {
-        if (try_move(fabric, (first + i) % 12))
+    for (uint32_t i = 0; i < MOVE_COUNT; i++) {
+        if (try_move(fabric, (first + i) % MOVE_COUNT))
             return true;
     }
     return false;

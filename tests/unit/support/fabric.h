@@ -51,7 +51,8 @@ struct fabric_side {
     uint32_t seen[RDMIG_ACTION_KIND_COUNT];
     uint64_t delivered_bytes; /* destination: of the message that is being consumed */
     const uint8_t *delivered;
-    uint32_t agreed_flags;
+    bool is_undrained; /* stepped, its actions not taken yet: drivers step for all that they have
+                          polled first */
 };
 
 struct fabric {
