@@ -171,16 +171,17 @@ struct rdmig_conn_config {
     size_t struct_bytes; /* sizeof(struct rdmig_conn_config) */
     enum rdmig_role role;
     uint32_t capability_flags;     /* source: offered. destination: granted when asked for. */
-    uint32_t run_chunk_count;      /* chunks in one registration at the most [64] */
+    uint32_t run_chunk_count;      /* chunks in one registration at the most, up to 32768 [64] */
     uint32_t register_batch_count; /* runs in one REGISTER_REQUEST at the most [1], up to
                                       RDMIG_REGISTER_BATCH_MAX */
     uint32_t send_queue_depth;     /* work requests that may be outstanding [256] */
     uint32_t signal_interval;      /* writes between two signalled ones at the most [64] */
     uint32_t
         stream_message_bytes; /* stream bytes in one QEMU_FILE message [RDMIG_STREAM_BYTES_MAX] */
-    uint64_t write_bytes_max; /* bytes in one RDMA Write [4 MiB] */
+    uint64_t write_bytes_max; /* bytes in one RDMA Write, up to 1 GiB [4 MiB] */
     uint64_t connect_timeout_ns;
-    uint64_t reply_timeout_ns; /* for READY, an answer, a completion */
+    uint64_t reply_timeout_ns; /* for READY, an answer, a completion: the peer's work in between
+                                  counts */
     uint64_t
         probe_interval_ns; /* silence after which the peer's hardware is asked whether it lives */
     uint64_t idle_timeout_ns;  /* destination: silence after which the source is given up */
@@ -282,7 +283,7 @@ enum rdmig_action_kind {
     /* For the application. */
     RDMIG_ACTION_NOTIFY_ESTABLISHED,      /* capability_flags: what was agreed on */
     RDMIG_ACTION_NOTIFY_BLOCKS_EXCHANGED, /* source: ranges can be pushed */
-    RDMIG_ACTION_NOTIFY_FLUSHED,          /* source */
+    RDMIG_ACTION_NOTIFY_FLUSHED, /* source; also while failing: then the bytes had arrived before */
     RDMIG_ACTION_NOTIFY_ROUND_ENDED,  /* source: every write is done and REGISTER_FINISHED is on its
                                          way */
     RDMIG_ACTION_NOTIFY_UNREGISTERED, /* source: region */

@@ -96,7 +96,8 @@ struct rdmig_options {
     uint32_t time_limit_ms;         /* whole migration, from the first connection on [none] */
     uint32_t connect_timeout_ms;    /* source: all addresses together; destination: accept until
                                        established [20000] */
-    uint32_t reply_timeout_ms;      /* any answer or completion [60000] */
+    uint32_t reply_timeout_ms;  /* any answer or completion, the destination's confirm() included
+                                   [60000] */
     uint32_t probe_interval_ms; /* silence after which the peer's hardware is asked whether it lives
                                    [5000] */
     uint32_t idle_timeout_ms;   /* destination: silence after which the source is given up [none] */
