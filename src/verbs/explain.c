@@ -164,7 +164,7 @@ static const struct {
     {IBV_WC_RNR_RETRY_EXC_ERR,
      "the peer had no buffer posted: it does not keep to the protocol, or is too slow"},
     {IBV_WC_REM_ACCESS_ERR,
-     "the peer took its memory back or gave a wrong key: look at the peer's own message"},
+     "the peer died, took its memory back or gave a wrong key: look at the peer's own message"},
     {IBV_WC_REM_OP_ERR,
      "the peer's hardware could not carry it out: look at the peer's kernel log"},
     {IBV_WC_REM_INV_REQ_ERR,

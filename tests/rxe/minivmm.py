@@ -62,11 +62,11 @@ class Vmm:
             time.sleep(0.1)
         raise RuntimeError(f"no {what}: {state}")
 
-    def quit(self):
+    def quit(self, expected_code=0):
         if self.child.poll() is None:
             ask(self.path, "quit")
         code = self.child.wait(20)
-        if code != 0:
+        if code != expected_code:
             raise RuntimeError(f"minivmm ended with {code}")
 
 
@@ -132,4 +132,5 @@ def main():
                     vmm.child.wait()
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())
