@@ -95,18 +95,12 @@ void closing_disconnected(struct rdmig_conn *conn)
 
 /* While ERROR waits for a credit, a READY is still of use; an ERROR from there makes ours needless.
  * The slot stays ours. */
-void closing_received(struct rdmig_conn *conn, uint32_t slot)
+void closing_received(struct rdmig_conn *conn, const struct wire_header *header)
 {
-    struct wire_header header;
-    uint64_t expected;
-    uint64_t actual;
-
-    if (conn->closing != CLOSING_ERROR_DUE ||
-        wire_read_header(conn_message(conn, slot), conn->recv_bytes[slot], &header, &expected,
-                         &actual))
+    if (conn->closing != CLOSING_ERROR_DUE)
         return;
-    if (header.type == RDMIG_MESSAGE_ERROR)
+    if (header->type == RDMIG_MESSAGE_ERROR)
         enter(conn, CLOSING_DISCONNECT_DUE);
-    else if (header.type == RDMIG_MESSAGE_READY && conn->config.role == RDMIG_ROLE_SOURCE)
+    else if (header->type == RDMIG_MESSAGE_READY && conn->config.role == RDMIG_ROLE_SOURCE)
         source_take_credit(conn);
 }

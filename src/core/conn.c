@@ -316,6 +316,26 @@ static int disconnected(struct rdmig_conn *conn)
 
 /* ---- events */
 
+/* Nothing of a message is looked at before its header has been checked (clause W4). */
+static void take_message(struct rdmig_conn *conn, uint32_t slot)
+{
+    const bool is_up = conn->phase == RDMIG_PHASE_RUNNING || conn->phase == RDMIG_PHASE_CONNECTING;
+    struct wire_header header;
+    uint64_t expected;
+    uint64_t actual;
+    const enum rdmig_reason reason = wire_read_header(
+        conn_message(conn, slot), conn->recv_bytes[slot], &header, &expected, &actual);
+
+    if (reason != RDMIG_REASON_NONE)
+        conn_fail_message(conn, reason, header.type, expected, actual);
+    else if (!is_up)
+        closing_received(conn, &header);
+    else if (conn->config.role == RDMIG_ROLE_SOURCE)
+        source_received(conn, slot, &header);
+    else
+        destination_received(conn, slot, &header);
+}
+
 static int received(struct rdmig_conn *conn, const struct rdmig_event *event)
 {
     uint32_t slot;
@@ -325,12 +345,7 @@ static int received(struct rdmig_conn *conn, const struct rdmig_event *event)
         return result;
     conn->counters.control_messages++;
     conn_heard(conn);
-    if (conn->phase != RDMIG_PHASE_RUNNING && conn->phase != RDMIG_PHASE_CONNECTING)
-        closing_received(conn, slot);
-    else if (conn->config.role == RDMIG_ROLE_SOURCE)
-        source_received(conn, slot);
-    else
-        destination_received(conn, slot);
+    take_message(conn, slot);
     return RDMIG_OK;
 }
 

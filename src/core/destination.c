@@ -117,28 +117,17 @@ static bool is_slot_needed(const struct destination *destination)
            destination->state == DESTINATION_FILLING;
 }
 
-void destination_received(struct rdmig_conn *conn, uint32_t slot)
+void destination_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header)
 {
     struct destination *destination = &conn->u.destination;
-    const uint8_t *bytes = conn_message(conn, slot);
-    struct wire_header header;
-    uint64_t expected;
-    uint64_t actual;
-    const enum rdmig_reason reason =
-        wire_read_header(bytes, conn->recv_bytes[slot], &header, &expected, &actual);
-    handler *handle;
+    handler *const handle = handlers[destination->state][header->type];
 
-    if (reason != RDMIG_REASON_NONE) {
-        conn_fail_message(conn, reason, header.type, expected, actual);
-        return;
-    }
-    handle = handlers[destination->state][header.type];
     if (!handle) {
-        conn_fail_message(conn, RDMIG_REASON_MESSAGE_UNEXPECTED, header.type, 0, header.type);
+        conn_fail_message(conn, RDMIG_REASON_MESSAGE_UNEXPECTED, header->type, 0, header->type);
         return;
     }
     conn_disarm(conn, TIMER_IDLE);
-    handle(conn, bytes + RDMIG_HEADER_BYTES, &header);
+    handle(conn, conn_message(conn, slot) + RDMIG_HEADER_BYTES, header);
     if (conn->phase == RDMIG_PHASE_RUNNING && is_slot_needed(destination))
         destination->slot = slot;
     else

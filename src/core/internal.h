@@ -300,7 +300,7 @@ bool span_overlaps(const struct span *a, const struct span *b);
 /* ---- closing.c */
 bool closing_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 void closing_begin(struct rdmig_conn *conn, enum closing stage);
-void closing_received(struct rdmig_conn *conn, uint32_t slot);
+void closing_received(struct rdmig_conn *conn, const struct wire_header *header);
 void closing_timeout(struct rdmig_conn *conn);
 void closing_disconnected(struct rdmig_conn *conn);
 void closing_advance(struct rdmig_conn *conn);
@@ -309,7 +309,7 @@ void closing_advance(struct rdmig_conn *conn);
 void source_init(struct rdmig_conn *conn);
 void source_established(struct rdmig_conn *conn);
 int source_event(struct rdmig_conn *conn, const struct rdmig_event *event);
-void source_received(struct rdmig_conn *conn, uint32_t slot);
+void source_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header);
 void source_sent(struct rdmig_conn *conn, const struct work *work, bool is_done);
 void source_operation_done(struct rdmig_conn *conn, const struct operation *operation);
 bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
@@ -338,7 +338,7 @@ int registration_drop(struct rdmig_conn *conn, const struct rdmig_event *event);
 /* ---- destination.c, obey.c */
 void destination_init(struct rdmig_conn *conn);
 int destination_event(struct rdmig_conn *conn, const struct rdmig_event *event);
-void destination_received(struct rdmig_conn *conn, uint32_t slot);
+void destination_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header);
 void destination_operation_done(struct rdmig_conn *conn, const struct operation *operation,
                                 uint32_t rkey);
 void destination_disconnected(struct rdmig_conn *conn);

@@ -152,26 +152,15 @@ static handler *const handlers[SOURCE_STATE_COUNT][RDMIG_MESSAGE_TYPE_COUNT] = {
                                       [RDMIG_MESSAGE_ERROR] = take_error},
 };
 
-void source_received(struct rdmig_conn *conn, uint32_t slot)
+void source_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header)
 {
-    const uint8_t *bytes = conn_message(conn, slot);
-    struct wire_header header;
-    uint64_t expected;
-    uint64_t actual;
-    const enum rdmig_reason reason =
-        wire_read_header(bytes, conn->recv_bytes[slot], &header, &expected, &actual);
-    handler *handle;
+    handler *const handle = handlers[conn->u.source.state][header->type];
 
-    if (reason != RDMIG_REASON_NONE) {
-        conn_fail_message(conn, reason, header.type, expected, actual);
-        return;
-    }
-    handle = handlers[conn->u.source.state][header.type];
     if (handle)
-        handle(conn, bytes + RDMIG_HEADER_BYTES, &header);
+        handle(conn, conn_message(conn, slot) + RDMIG_HEADER_BYTES, header);
     else
-        conn_fail_message(conn, RDMIG_REASON_MESSAGE_UNEXPECTED, header.type,
-                          conn->u.source.command_type, header.type);
+        conn_fail_message(conn, RDMIG_REASON_MESSAGE_UNEXPECTED, header->type,
+                          conn->u.source.command_type, header->type);
     flight_free_recv(conn, slot);
 }
 
