@@ -165,7 +165,8 @@ static bool register_control(struct link *link, struct link_cause *cause)
         return fail(link, cause, "a memory region for control messages");
     explain_cause(
         cause, RDMIG_REASON_MEMLOCK, code,
-        "%zu bytes of memory for control messages cannot be pinned: RLIMIT_MEMLOCK is %llu bytes",
+        "%zu bytes of memory for control messages cannot be pinned: RLIMIT_MEMLOCK is %llu bytes, "
+        "and the guest RAM registered at a time comes on top",
         link->control_bytes, (unsigned long long)rdmig_memlock_limit_bytes());
     return false;
 }

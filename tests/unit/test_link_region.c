@@ -204,7 +204,8 @@ static void test_link__control_memory_above_rlimit_memlock__is_told_at_once(void
     assert_string_equal(
         explain().detail,
         "cannot connect to 10.9.0.1:4444: 65536 bytes of memory for control messages "
-        "cannot be pinned: RLIMIT_MEMLOCK is 65535 bytes");
+        "cannot be pinned: RLIMIT_MEMLOCK is 65535 bytes, "
+        "and the guest RAM registered at a time comes on top");
     assert_contains(explain().remedy, "ulimit -l");
 }
 
