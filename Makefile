@@ -99,7 +99,7 @@ headers-present:
 # ---- tests
 include tests/unit/unit.mk
 
-.PHONY: check check-unit check-san check-rxe check-all demo coverage lint format install install-headers uninstall clean
+.PHONY: check check-unit check-san check-valgrind check-rxe check-all demo coverage lint format install install-headers uninstall clean
 check:
 	ci/setup build unit
 	$(MAKE) check-unit
@@ -108,6 +108,13 @@ check:
 check-unit: unit-run
 check-san:
 	$(MAKE) BUILD=$(BUILD)/san SAN=address,undefined OPT="-O1 -g" unit-run
+
+# The same programs under memcheck: some minutes, so a target of its own.
+check-valgrind:
+	ci/setup build unit
+	$(MAKE) unit-build
+	RUNNER="valgrind -q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite,indirect" \
+		LIMIT_SECONDS=600 tests/unit/run $(unit_bins)
 
 check-rxe:
 	ci/setup build machine

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
+# Machine: single (it runs guests under nested KVM)
 # Migrations of a running guest that go wrong: it runs on where it was, says why, and can leave later.
 # Clause: E2 E3 E7 E10 S8
 . tests/rxe/lib.sh

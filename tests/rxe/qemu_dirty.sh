@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
+# Machine: single (it runs guests under nested KVM)
 #
 # ci/machine tests/rxe/qemu_dirty.sh: a QEMU whose guest writes 32 MiB over and over migrates into
 # rdmig capture while it runs; the image is one instant of the guest (dirty_guest.S says how that is

@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
+# Machine: single (it runs guests under nested KVM)
 #
 # ci/machine tests/rxe/wrong_ends_qemu.sh: migrations that cannot come to a good end with an
 # unmodified QEMU on the other side. rdmig ends within its time limit with exit 1, one line and a
