@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The connection: making it, handing events to who they concern, the timers, the first cause of a
- * failure. */
+/* The connection: making it, connecting, handing events to who they concern and actions out. */
 #include "internal.h"
 
-#define MILLISECOND UINT64_C(1000000)
-#define SECOND      (1000 * MILLISECOND)
-/* How long flushed work may wait for the completion that says why (clause E8). */
-#define CAUSE_TIMEOUT_NS (500 * MILLISECOND)
+#define CLOSE_TIMEOUT_NS UINT64_C(2000000000)
 
 static uint32_t or_default(uint32_t value, uint32_t fallback)
 {
@@ -26,7 +22,8 @@ static bool complete_config(const struct rdmig_conn_config *given, struct rdmig_
     out->stream_message_bytes = or_default(given->stream_message_bytes, RDMIG_STREAM_BYTES_MAX);
     out->write_bytes_max = given->write_bytes_max ? given->write_bytes_max : 4 * RDMIG_CHUNK_BYTES;
     if (out->close_timeout_ns == 0)
-        out->close_timeout_ns = 2 * SECOND; /* closing must end: there is no "no limit" for it */
+        out->close_timeout_ns =
+            CLOSE_TIMEOUT_NS; /* closing must end: there is no "no limit" for it */
     return (given->role == RDMIG_ROLE_SOURCE || given->role == RDMIG_ROLE_DESTINATION) &&
            (given->capability_flags & ~RDMIG_CAPABILITY_PIN_ALL) == 0 &&
            out->run_chunk_count <= RUN_CHUNK_COUNT_MAX &&
@@ -85,135 +82,6 @@ int rdmig_conn_deinit(struct rdmig_conn *conn)
         return -RDMIG_E_STATE;
     memset(conn, 0, sizeof(*conn));
     return RDMIG_OK;
-}
-
-/* ---- timers */
-
-void conn_arm(struct rdmig_conn *conn, enum timer timer, uint64_t timeout_ns)
-{
-    /* Of a peer that is gone nothing is awaited any more but the end. */
-    const bool is_endless = timeout_ns == 0 || timeout_ns >= RDMIG_NO_DEADLINE - conn->now_ns ||
-                            (timer != TIMER_CLOSE && conn_is_peer_gone(conn));
-
-    conn->timers_ns[timer] = is_endless ? RDMIG_NO_DEADLINE : conn->now_ns + timeout_ns;
-}
-
-void conn_disarm(struct rdmig_conn *conn, enum timer timer)
-{
-    conn->timers_ns[timer] = RDMIG_NO_DEADLINE;
-}
-
-uint64_t rdmig_conn_deadline_ns(const struct rdmig_conn *conn)
-{
-    uint64_t earliest_ns = RDMIG_NO_DEADLINE;
-
-    for (uint32_t i = 0; i < TIMER_COUNT; i++) {
-        if (conn->timers_ns[i] < earliest_ns)
-            earliest_ns = conn->timers_ns[i];
-    }
-    return earliest_ns;
-}
-
-void conn_heard(struct rdmig_conn *conn)
-{
-    if (conn->phase == RDMIG_PHASE_RUNNING)
-        conn_arm(conn, TIMER_PROBE, conn->config.probe_interval_ns);
-}
-
-void conn_suspect(struct rdmig_conn *conn)
-{
-    const bool is_up = conn->phase == RDMIG_PHASE_RUNNING || conn->phase == RDMIG_PHASE_CONNECTING;
-
-    if (is_up && conn->timers_ns[TIMER_CAUSE] == RDMIG_NO_DEADLINE)
-        conn_arm(conn, TIMER_CAUSE, CAUSE_TIMEOUT_NS);
-}
-
-/* Work came back undone and nobody has said why yet: nothing is posted and nothing concluded
- * meanwhile (clause E8). */
-bool conn_is_suspected(const struct rdmig_conn *conn)
-{
-    return conn->timers_ns[TIMER_CAUSE] != RDMIG_NO_DEADLINE;
-}
-
-/* The source has left, the destination still has something of it to consume (clause E7). */
-bool conn_is_peer_gone(const struct rdmig_conn *conn)
-{
-    return conn->config.role == RDMIG_ROLE_DESTINATION && conn->u.destination.is_peer_gone;
-}
-
-static void timer_expired(struct rdmig_conn *conn, enum timer timer)
-{
-    static const enum rdmig_reason reasons[TIMER_COUNT] = {
-        [TIMER_CONNECT] = RDMIG_REASON_CONNECT_TIMEOUT, [TIMER_REPLY] = RDMIG_REASON_PEER_SILENT,
-        [TIMER_SEND] = RDMIG_REASON_PEER_SILENT,        [TIMER_IDLE] = RDMIG_REASON_PEER_SILENT,
-        [TIMER_CAUSE] = RDMIG_REASON_CONNECTION_LOST,
-    };
-    const struct rdmig_failure details = {.block_index = NO_BLOCK};
-
-    conn_disarm(conn, timer);
-    if (timer == TIMER_CLOSE)
-        closing_timeout(conn);
-    else if (timer == TIMER_PROBE)
-        conn->is_probe_due = conn->work_head == conn->work_tail; /* other work would tell as well */
-    else
-        conn_fail(conn, reasons[timer], &details);
-}
-
-static void check_timers(struct rdmig_conn *conn)
-{
-    for (uint32_t i = 0; i < TIMER_COUNT; i++) {
-        if (conn->timers_ns[i] != RDMIG_NO_DEADLINE && conn->timers_ns[i] <= conn->now_ns)
-            timer_expired(conn, (enum timer)i);
-    }
-}
-
-/* ---- failure */
-
-void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
-               const struct rdmig_failure *details)
-{
-    const bool is_peer_gone =
-        conn->config.role == RDMIG_ROLE_DESTINATION && conn->u.destination.is_peer_gone;
-    const bool is_sayable =
-        conn->phase == RDMIG_PHASE_RUNNING && !is_peer_gone && reason != RDMIG_REASON_PEER_ERROR &&
-        reason != RDMIG_REASON_PEER_DISCONNECTED && reason != RDMIG_REASON_CONNECTION_LOST &&
-        reason != RDMIG_REASON_SEND_FAILED && reason != RDMIG_REASON_WRITE_FAILED &&
-        reason != RDMIG_REASON_RECV_FAILED && !conn_is_peer_gone(conn);
-
-    if (conn->phase == RDMIG_PHASE_FAILING || conn->phase == RDMIG_PHASE_CLOSED ||
-        conn->phase == RDMIG_PHASE_FINISHING)
-        return; /* the first cause is kept; what is finished cannot fail any more */
-    conn->failure = *details;
-    conn->failure.reason = reason;
-    conn->failure.phase = conn->phase;
-    conn->phase = RDMIG_PHASE_FAILING;
-    /* What has been delivered stays so: a source must not take back a guest that it has handed
-     * over. */
-    conn->notices &= 1u << RDMIG_ACTION_NOTIFY_FLUSHED;
-    for (uint32_t i = 0; i < TIMER_COUNT; i++)
-        conn_disarm(conn, (enum timer)i);
-    if (is_sayable)
-        closing_begin(conn, CLOSING_ERROR_DUE);
-    else if (reason == RDMIG_REASON_VERSION_UNSUPPORTED ||
-             reason == RDMIG_REASON_PRIVATE_DATA_SHORT)
-        closing_begin(conn, conn->config.role == RDMIG_ROLE_SOURCE ? CLOSING_DISCONNECT_DUE
-                                                                   : CLOSING_REJECT_DUE);
-    else
-        closing_begin(conn, CLOSING_DISCONNECT_DUE);
-}
-
-void conn_fail_message(struct rdmig_conn *conn, enum rdmig_reason reason, uint32_t type,
-                       uint64_t expected, uint64_t actual)
-{
-    const struct rdmig_failure details = {
-        .message_type =
-            type < RDMIG_MESSAGE_TYPE_COUNT ? (enum rdmig_message_type)type : RDMIG_MESSAGE_NONE,
-        .block_index = NO_BLOCK,
-        .expected = expected,
-        .actual = actual,
-    };
-
-    conn_fail(conn, reason, &details);
 }
 
 /* ---- connecting */
@@ -430,7 +298,7 @@ int rdmig_conn_step(struct rdmig_conn *conn, const struct rdmig_event *event)
     if (event->now_ns > conn->now_ns)
         conn->now_ns = event->now_ns;
     result = dispatch(conn, event);
-    check_timers(conn);
+    conn_check_timers(conn);
     closing_advance(conn);
     return result;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The connection from inside. Layers: conn.c dispatches; source*.c and destination*.c are the
- * roles; closing.c takes a connection down; flight.c keeps what the hardware owns (slots, send
- * queue, operations); blocks.c the RAM tables. */
+/* The connection from inside. Layers: conn.c dispatches; failure.c has the limits and the first
+ * cause; source*.c and destination*.c are the roles; closing.c takes a connection down; flight.c
+ * keeps what the hardware owns (slots, send queue, operations); blocks.c the RAM tables. */
 #ifndef RDMIG_CORE_INTERNAL_H
 #define RDMIG_CORE_INTERNAL_H
 
@@ -256,18 +256,21 @@ struct rdmig_conn {
 };
 
 /* ---- conn.c */
+void conn_notify(struct rdmig_conn *conn, enum rdmig_action_kind kind);
+const uint8_t *conn_message(const struct rdmig_conn *conn, uint32_t recv_slot);
+
+/* ---- failure.c: time limits, suspicion, the first cause */
+void conn_check_timers(struct rdmig_conn *conn);
 void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
                const struct rdmig_failure *details);
 void conn_fail_message(struct rdmig_conn *conn, enum rdmig_reason reason, uint32_t type,
                        uint64_t expected, uint64_t actual);
-void conn_notify(struct rdmig_conn *conn, enum rdmig_action_kind kind);
 void conn_arm(struct rdmig_conn *conn, enum timer timer, uint64_t timeout_ns);
 void conn_disarm(struct rdmig_conn *conn, enum timer timer);
 void conn_heard(struct rdmig_conn *conn);
 void conn_suspect(struct rdmig_conn *conn);
 bool conn_is_suspected(const struct rdmig_conn *conn);
 bool conn_is_peer_gone(const struct rdmig_conn *conn);
-const uint8_t *conn_message(const struct rdmig_conn *conn, uint32_t recv_slot);
 
 /* ---- flight.c: what the hardware and the driver have in hand */
 uint64_t slot_offset_bytes(bool is_send, uint32_t slot);
