@@ -7,30 +7,18 @@ usage: demo-inside.py MINIVMM [RAM_MB]
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "tests", "rxe"))
+sys.dont_write_bytecode = True
+from minivmm import ask  # noqa: E402
+
 LIMIT_S = 120
 SETTLE_PASSES = 2
 BAR = 44
-
-
-def ask(path, command, limit_s=5.0):
-    """One command to a minivmm's control socket; the answer line."""
-    with socket.socket(socket.AF_UNIX) as s:
-        s.settimeout(limit_s)
-        s.connect(path)
-        s.sendall(command.encode() + b"\n")
-        answer = b""
-        while not answer.endswith(b"\n"):
-            piece = s.recv(65536)
-            if not piece:
-                break
-            answer += piece
-    return answer.decode().strip()
 
 
 def status(path):

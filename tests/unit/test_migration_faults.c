@@ -22,6 +22,27 @@ static enum rdmig_reason destination_reason(const struct two_ends *ends)
     return rdmig_destination_error(ends->destination)->reason;
 }
 
+/* Time enough for every limit of the closing, in steps that leave room for what is under way. */
+static void settle(struct two_ends *ends)
+{
+    for (uint32_t i = 0; i < 100; i++) {
+        ends_turn(ends, 2);
+        pair_advance_ns(SECOND_NS / 10);
+    }
+}
+
+/* Two ends, so many turns into a migration that starts a round whenever it can. */
+static void run_turns(struct two_ends *ends, uint32_t turn_count)
+{
+    ends_init(ends);
+    ends_create(ends, NULL, NULL);
+    for (uint32_t i = 0; i < turn_count; i++) {
+        if (rdmig_source_state(ends->source) == RDMIG_SOURCE_IDLE)
+            (void)rdmig_source_start_round(ends->source);
+        ends_turn(ends, 1);
+    }
+}
+
 /* As far as it gets: rounds, stream, finish; bounded by the clock of the test. */
 static void migrate_as_far_as_possible(struct two_ends *ends)
 {
@@ -137,18 +158,9 @@ static void test_migration__source_cancels_at_any_turn__destination_is_told(void
     for (uint32_t turn = 0; turn < 120; turn++) {
         struct two_ends ends;
 
-        ends_init(&ends);
-        ends_create(&ends, NULL, NULL);
-        for (uint32_t i = 0; i < turn; i++) {
-            if (rdmig_source_state(ends.source) == RDMIG_SOURCE_IDLE)
-                (void)rdmig_source_start_round(ends.source);
-            ends_turn(&ends, 1);
-        }
+        run_turns(&ends, turn);
         assert_int_equal(rdmig_source_cancel(ends.source), 0);
-        for (uint32_t i = 0; i < 100; i++) {
-            ends_turn(&ends, 2);
-            pair_advance_ns(SECOND_NS / 10);
-        }
+        settle(&ends);
         assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_CANCELLED);
         assert_int_equal(source_reason(&ends), RDMIG_REASON_CANCELLED);
         /* Before the connection there is nobody to tell. */
@@ -169,18 +181,9 @@ static void test_migration__destination_cancels_at_any_turn__source_keeps_guest(
     for (uint32_t turn = 0; turn < 120; turn++) {
         struct two_ends ends;
 
-        ends_init(&ends);
-        ends_create(&ends, NULL, NULL);
-        for (uint32_t i = 0; i < turn; i++) {
-            if (rdmig_source_state(ends.source) == RDMIG_SOURCE_IDLE)
-                (void)rdmig_source_start_round(ends.source);
-            ends_turn(&ends, 1);
-        }
+        run_turns(&ends, turn);
         assert_int_equal(rdmig_destination_cancel(ends.destination), 0);
-        for (uint32_t i = 0; i < 100; i++) {
-            ends_turn(&ends, 2);
-            pair_advance_ns(SECOND_NS / 2);
-        }
+        settle(&ends);
         assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_CANCELLED);
         assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FAILED);
         ends_free(&ends);
@@ -207,10 +210,7 @@ static void test_migration__not_confirmed__source_keeps_guest(void **state)
     assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FINISHING);
     assert_int_equal(rdmig_destination_cancel(ends.destination), 0);
     ends_run_source(&ends, RDMIG_SOURCE_FINISHING);
-    for (uint32_t i = 0; i < 100; i++) {
-        ends_turn(&ends, 2);
-        pair_advance_ns(SECOND_NS / 10);
-    }
+    settle(&ends);
     assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FAILED);
     assert_int_equal(source_reason(&ends), RDMIG_REASON_PEER_ERROR);
     ends_free(&ends);
@@ -220,10 +220,7 @@ static void expect_mismatch(struct two_ends *ends, enum rdmig_reason reason)
 {
     ends_create(ends, NULL, NULL);
     ends_run_source(ends, RDMIG_SOURCE_CONNECTING);
-    for (uint32_t i = 0; i < 100; i++) {
-        ends_turn(ends, 2);
-        pair_advance_ns(SECOND_NS / 10);
-    }
+    settle(ends);
     assert_int_equal(rdmig_source_state(ends->source), RDMIG_SOURCE_FAILED);
     assert_int_equal(source_reason(ends), RDMIG_REASON_PEER_ERROR);
     assert_int_equal(rdmig_destination_state(ends->destination), RDMIG_DESTINATION_FAILED);
@@ -282,10 +279,7 @@ static void test_migration__registration_fails__both_ends_know(void **state)
         pair_fail_register(roles[i], 12);
         assert_int_equal(rdmig_source_start_round(ends.source), 0);
         ends_run_source(&ends, RDMIG_SOURCE_SENDING);
-        for (uint32_t k = 0; k < 100; k++) {
-            ends_turn(&ends, 2);
-            pair_advance_ns(SECOND_NS / 10);
-        }
+        settle(&ends);
         assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FAILED);
         assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_FAILED);
         assert_int_equal(roles[i] == RDMIG_ROLE_SOURCE ? source_reason(&ends)
