@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -307,6 +308,57 @@ static void test_migration__blocks_announced__are_provided_later(void **state)
     ends_free(&ends);
 }
 
+static double real_now_s(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/*
+ * Destroyed in the very moment in which it owns the guest, with the source not yet told: it stays a
+ * while, since the acknowledgement goes out with its queue pair. When the source has left it goes
+ * at once. Clause: S8
+ */
+static void test_migration__destroyed_when_completed__stays_until_the_source_knows(void **state)
+{
+    struct two_ends ends;
+    uint64_t message_count;
+    double start_s;
+
+    (void)state;
+    for (uint32_t is_source_told = 0; is_source_told < 2; is_source_told++) {
+        ends_init(&ends);
+        ends_create(&ends, NULL, NULL);
+        ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+        assert_int_equal(rdmig_source_start_round(ends.source), 0);
+        ends_run_source(&ends, RDMIG_SOURCE_SENDING);
+        assert_int_equal(rdmig_source_finish(ends.source), 0);
+        while (rdmig_destination_state(ends.destination) != RDMIG_DESTINATION_CONFIRMING)
+            ends_turn(&ends, 1);
+        /* The source sends its last message and stands still; the destination takes it. */
+        message_count = pair_counts()->message_counts[RDMIG_MESSAGE_QEMU_FILE];
+        while (pair_counts()->message_counts[RDMIG_MESSAGE_QEMU_FILE] == message_count)
+            ends_turn(&ends, 1);
+        while (rdmig_destination_state(ends.destination) != RDMIG_DESTINATION_COMPLETED)
+            (void)rdmig_destination_process(ends.destination);
+        assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FINISHING);
+        if (is_source_told)
+            ends_turn(&ends, 20);
+        start_s = real_now_s();
+        rdmig_destination_destroy(ends.destination);
+        ends.destination = NULL;
+        if (is_source_told)
+            assert_true(real_now_s() - start_s < 1);
+        else
+            assert_true(real_now_s() - start_s > 1);
+        ends_turn(&ends, 20);
+        assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_COMPLETED);
+        ends_free(&ends);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +371,7 @@ int main(void)
         cmocka_unit_test(test_migration__marks_during_a_round__are_not_lost),
         cmocka_unit_test(test_migration__bandwidth_cap__is_kept),
         cmocka_unit_test(test_migration__blocks_announced__are_provided_later),
+        cmocka_unit_test(test_migration__destroyed_when_completed__stays_until_the_source_knows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
