@@ -238,7 +238,7 @@ static uint8_t *outbox_at(struct rdmig_source *source)
 
 static uint64_t outbox_room(const struct rdmig_source *source)
 {
-    return source->outbox_capacity - source->outbox_end;
+    return source->outbox_capacity - NATIVE_PREPARE_BYTES - source->outbox_end;
 }
 
 static uint64_t append_native(struct rdmig_source *source, const void *bytes, uint64_t length_bytes)
@@ -328,13 +328,8 @@ int rdmig_source_finish(struct rdmig_source *source)
         memory_dirty_bytes(&source->memory) > 0)
         return -RDMIG_E_STATE;
     source->stage = is_native ? STAGE_PREPARING : STAGE_HANDING_OVER;
-    if (is_native && outbox_room(source) < NATIVE_PREPARE_BYTES) {
-        source->stage = STAGE_IDLE;
-        return -RDMIG_E_AGAIN;
-    }
-    if (is_native)
-        source->outbox_end += native_write_prepare(outbox_at(source), outbox_room(source));
-    source->is_flush_asked = false;
+    if (is_native) /* its room is kept free: a full outbox is no reason to refuse */
+        source->outbox_end += native_write_prepare(outbox_at(source), NATIVE_PREPARE_BYTES);
     source_advance(source);
     return RDMIG_OK;
 }

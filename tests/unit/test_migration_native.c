@@ -308,6 +308,38 @@ static void test_migration__blocks_announced__are_provided_later(void **state)
     ends_free(&ends);
 }
 
+/* State written until nothing more is taken, and finished at once: a full outbox is no refusal.
+ * Clause: S2 S9 */
+static void test_migration__finished_with_a_full_outbox__is_taken(void **state)
+{
+    static uint8_t bytes[1 << 20];
+    struct two_ends ends;
+    uint64_t written_bytes = 0;
+    int64_t taken_bytes;
+
+    (void)state;
+    make_state(bytes, sizeof(bytes));
+    ends_init(&ends);
+    ends.is_reading = false;
+    ends_create(&ends, NULL, NULL);
+    ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+    assert_int_equal(rdmig_source_start_round(ends.source), 0);
+    ends_run_source(&ends, RDMIG_SOURCE_SENDING);
+    do {
+        taken_bytes = rdmig_source_stream_write(ends.source, bytes, sizeof(bytes));
+        assert_true(taken_bytes >= 0);
+        written_bytes += (uint64_t)taken_bytes;
+    } while (taken_bytes > 0);
+    assert_true(written_bytes < END_STREAM_MAX / 2);
+    assert_int_equal(rdmig_source_finish(ends.source), 0);
+    ends.is_reading = true;
+    ends_run_source(&ends, RDMIG_SOURCE_FINISHING);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_COMPLETED);
+    ends_turn(&ends, 20);
+    assert_int_equal(ends.stream_bytes, written_bytes);
+    ends_free(&ends);
+}
+
 static double real_now_s(void)
 {
     struct timespec now;
@@ -371,6 +403,7 @@ int main(void)
         cmocka_unit_test(test_migration__marks_during_a_round__are_not_lost),
         cmocka_unit_test(test_migration__bandwidth_cap__is_kept),
         cmocka_unit_test(test_migration__blocks_announced__are_provided_later),
+        cmocka_unit_test(test_migration__finished_with_a_full_outbox__is_taken),
         cmocka_unit_test(test_migration__destroyed_when_completed__stays_until_the_source_knows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
