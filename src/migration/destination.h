@@ -50,9 +50,7 @@ struct rdmig_destination {
     uint64_t read_bytes;  /* by the VMM, since the beginning */
     uint64_t wire_bytes;  /* of the stream, in messages that have come */
     bool is_prepare_held; /* PREPARE is in the message: it is consumed by confirm() */
-    bool is_peer_gone;
-    bool are_blocks_provided;
-    uint64_t round_tag; /* of the END_ROUND that waits for _resume() */
+    uint64_t round_tag;   /* of the END_ROUND that waits for _resume() */
     uint64_t round_position_bytes;
     struct fill fill;
 };

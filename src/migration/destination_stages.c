@@ -115,7 +115,7 @@ static void round_ended(struct rdmig_destination *destination, uint64_t tag)
 /* The source asks for the blocks before its stream has named them. */
 static void refuse_blocks(struct rdmig_destination *destination)
 {
-    if (destination->stage == TAKING_BLOCKS_NEEDED || destination->are_blocks_provided)
+    if (destination->stage == TAKING_BLOCKS_NEEDED || destination->memory.block_count > 0)
         return; /* on their way */
     error_set(&destination->error, RDMIG_REASON_STREAM_BROKEN, 0,
               "use a source that sends its RAM section's setup first, as QEMU and rdmig do",
@@ -125,7 +125,6 @@ static void refuse_blocks(struct rdmig_destination *destination)
 
 static void peer_ended(struct rdmig_destination *destination)
 {
-    destination->is_peer_gone = true;
     if (destination->stage == TAKING_RECEIVING && rdmig_destination_is_qemu_stream(destination) &&
         destination->numbers.exchanged_ns != 0) {
         destination->stage = TAKING_PREPARED;

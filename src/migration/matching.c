@@ -102,7 +102,6 @@ int matching_provide(struct rdmig_destination *destination)
         destination_fail(destination);
         return result;
     }
-    destination->are_blocks_provided = true;
     destination->stage = TAKING_RECEIVING;
     return RDMIG_OK;
 }

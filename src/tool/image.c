@@ -13,7 +13,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PART_SUFFIX   ".partial-XXXXXX"
 #define RAM_NAME      "ram"
 #define STREAM_NAME   "stream"
 #define MANIFEST_NAME "manifest.json"

@@ -11,8 +11,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define PART_SUFFIX ".partial-XXXXXX"
-
 static bool fail(struct tool_error *error, const char *what, const char *path)
 {
     int os_code = errno;

@@ -5,6 +5,9 @@
 
 #include "error.h"
 
+/* Ends the name of what is not complete yet; the last six are made unique. */
+#define PART_SUFFIX ".partial-XXXXXX"
+
 struct outfile {
     int fd;          /* -1: not open */
     char *path;      /* where it is to appear, symbolic links followed */
