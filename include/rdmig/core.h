@@ -343,7 +343,7 @@ size_t rdmig_conn_footprint_bytes(const struct rdmig_conn_config *config);
 size_t rdmig_conn_control_bytes(void);
 
 /*
- * Bytes of table memory for these blocks: 8 a chunk and some 48 a block (8 MiB a TiB). 0: the list
+ * Bytes of table memory for these blocks: 7 a chunk and some 48 a block (7 MiB a TiB). 0: the list
  * is not usable (no block, too many, a length of 0, chunk numbers beyond 32 bits, address or offset
  * running over 64 bits).
  */

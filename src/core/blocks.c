@@ -32,7 +32,7 @@ size_t rdmig_blocks_footprint_bytes(const struct rdmig_block *blocks, uint32_t b
 
     if (chunk_count == 0)
         return 0;
-    return block_count * sizeof(struct block) + (size_t)chunk_count * sizeof(union chunk);
+    return block_count * sizeof(struct block) + (size_t)chunk_count * CHUNK_STATE_BYTES;
 }
 
 int blocks_provide(struct rdmig_conn *conn, const struct rdmig_event *event)
@@ -58,7 +58,7 @@ int blocks_provide(struct rdmig_conn *conn, const struct rdmig_event *event)
         block->chunk_count = (uint32_t)((given->length_bytes - 1) / RDMIG_CHUNK_BYTES + 1);
         first_chunk += block->chunk_count;
     }
-    conn->chunks = (union chunk *)(void *)(conn->blocks + event->block_count);
+    conn->chunks = (uint8_t *)(conn->blocks + event->block_count);
     conn->block_count = event->block_count;
     return RDMIG_OK;
 }
@@ -68,9 +68,32 @@ const struct block *blocks_at(const struct rdmig_conn *conn, uint32_t block_inde
     return &conn->blocks[block_index];
 }
 
-union chunk *blocks_chunk(struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index)
+static uint8_t *chunk_state(const struct rdmig_conn *conn, uint32_t block_index,
+                            uint32_t chunk_index)
 {
-    return &conn->chunks[conn->blocks[block_index].first_chunk + chunk_index];
+    return conn->chunks +
+           ((uint64_t)conn->blocks[block_index].first_chunk + chunk_index) * CHUNK_STATE_BYTES;
+}
+
+struct chunk blocks_chunk(const struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index)
+{
+    const uint8_t *state = chunk_state(conn, block_index, chunk_index);
+    struct chunk chunk;
+
+    memcpy(&chunk.value, state, sizeof(chunk.value));
+    chunk.count = (uint32_t)state[4] | (uint32_t)state[5] << 8 | (uint32_t)state[6] << 16;
+    return chunk;
+}
+
+void blocks_set_chunk(struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index,
+                      uint32_t value, uint32_t count)
+{
+    uint8_t *state = chunk_state(conn, block_index, chunk_index);
+
+    memcpy(state, &value, sizeof(value));
+    state[4] = (uint8_t)count;
+    state[5] = (uint8_t)(count >> 8);
+    state[6] = (uint8_t)(count >> 16);
 }
 
 /* Fills in a REGISTER or DEREGISTER of a run, cut at the block's end (clause R1). */

@@ -50,17 +50,19 @@ struct block {
     uint32_t rkey; /* pin-all */
 };
 
-/* What is known of one chunk: 8 bytes, there are a million a TiB. */
-union chunk {
-    struct {
-        uint32_t rkey;
-        uint16_t run_offset;    /* chunks before it in its run */
-        uint16_t run_remaining; /* chunks from it to the end of its run; 0: not registered */
-    } source;
-    struct {
-        uint32_t rkey;
-        uint32_t region_chunk_count; /* of the region that starts here; 0: none */
-    } destination;
+/* What is known of one chunk, packed: there are a million a TiB, and a guest may have many. */
+enum { CHUNK_STATE_BYTES = 7 };
+/* Chunks in one region at the most: 24 bits, less two values of their own. */
+#define REGION_CHUNK_COUNT_MAX 0xfffffeu
+#define REGION_MEMBER          0xffffffu
+
+/* The same, unpacked. */
+struct chunk {
+    /* First of a region: its rkey. Source, further chunks of a run: how many are before it. */
+    uint32_t value;
+    /* First of a region: chunks in it. 0: no region (destination: none starts here). REGION_MEMBER:
+     * a further chunk of a run. */
+    uint32_t count;
 };
 
 /* A contiguous piece of a block. */
@@ -246,7 +248,7 @@ struct rdmig_conn {
                                                 touches it */
     struct operation operations[OPERATION_COUNT];
     struct block *blocks;
-    union chunk *chunks;
+    uint8_t *chunks; /* CHUNK_STATE_BYTES each */
     uint32_t block_count;
     struct rdmig_conn_counters counters;
     union {
@@ -294,7 +296,10 @@ bool flight_is_empty(const struct rdmig_conn *conn);
 /* ---- blocks.c */
 int blocks_provide(struct rdmig_conn *conn, const struct rdmig_event *event);
 const struct block *blocks_at(const struct rdmig_conn *conn, uint32_t block_index);
-union chunk *blocks_chunk(struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index);
+struct chunk blocks_chunk(const struct rdmig_conn *conn, uint32_t block_index,
+                          uint32_t chunk_index);
+void blocks_set_chunk(struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index,
+                      uint32_t value, uint32_t count);
 void blocks_region_action(const struct rdmig_conn *conn, enum rdmig_action_kind kind,
                           uint32_t block_index, uint32_t chunk_index, uint32_t chunk_count,
                           struct rdmig_action *action);

@@ -81,6 +81,8 @@ static enum rdmig_reason check_register(const struct rdmig_conn *conn, const uin
         return RDMIG_REASON_RANGE;
     chunk_index = requested_chunk(block, &entry);
     details->expected = block->chunk_count - chunk_index - 1;
+    if (details->expected >= REGION_CHUNK_COUNT_MAX)
+        details->expected = REGION_CHUNK_COUNT_MAX - 1;
     details->actual = entry.extra_chunk_count;
     return entry.extra_chunk_count > details->expected ? RDMIG_REASON_RANGE : RDMIG_REASON_NONE;
 }
@@ -158,7 +160,7 @@ static void fail_region(struct rdmig_conn *conn, enum rdmig_reason reason,
 static enum operation_kind start_register(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct wire_register entry;
-    const union chunk *chunk;
+    struct chunk chunk;
     uint32_t chunk_index;
     uint32_t chunk_count;
 
@@ -166,13 +168,12 @@ static enum operation_kind start_register(struct rdmig_conn *conn, struct rdmig_
     chunk_index = requested_chunk(blocks_at(conn, entry.block_index), &entry);
     chunk_count = (uint32_t)entry.extra_chunk_count + 1;
     chunk = blocks_chunk(conn, entry.block_index, chunk_index);
-    if (chunk->destination.region_chunk_count >= chunk_count) {
-        write_result(conn, entry.block_index, chunk->destination.rkey);
+    if (chunk.count >= chunk_count) {
+        write_result(conn, entry.block_index, chunk.value);
         return OPERATION_NONE;
     }
-    if (chunk->destination.region_chunk_count != 0) {
-        fail_region(conn, RDMIG_REASON_REGION_CHANGED, &entry,
-                    chunk->destination.region_chunk_count, chunk_count);
+    if (chunk.count != 0) {
+        fail_region(conn, RDMIG_REASON_REGION_CHANGED, &entry, chunk.count, chunk_count);
         return OPERATION_NONE;
     }
     blocks_region_action(conn, RDMIG_ACTION_REGISTER, entry.block_index, chunk_index, chunk_count,
@@ -185,8 +186,7 @@ static enum operation_kind start_unregister(struct rdmig_conn *conn, struct rdmi
     struct wire_register entry;
 
     wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
-    if (blocks_chunk(conn, entry.block_index, (uint32_t)entry.key)
-            ->destination.region_chunk_count == 0) {
+    if (blocks_chunk(conn, entry.block_index, (uint32_t)entry.key).count == 0) {
         fail_region(conn, RDMIG_REASON_REGION_UNKNOWN, &entry, 0, entry.key);
         return OPERATION_NONE;
     }
@@ -214,16 +214,16 @@ static enum operation_kind start_listing(struct rdmig_conn *conn, struct rdmig_a
 {
     const uint32_t block_index = conn->u.destination.entry_index;
     struct block *block = &conn->blocks[block_index];
-    const union chunk *chunk = blocks_chunk(conn, block_index, 0);
+    const struct chunk chunk = blocks_chunk(conn, block_index, 0);
     const bool is_pin_all = (conn->capability_flags & RDMIG_CAPABILITY_PIN_ALL) != 0;
     struct wire_block entry = {block->host_addr, block->ram_offset_bytes, block->length_bytes, 0};
 
-    if (is_pin_all && chunk->destination.region_chunk_count == 0) {
+    if (is_pin_all && chunk.count == 0) {
         blocks_region_action(conn, RDMIG_ACTION_REGISTER, block_index, 0, block->chunk_count,
                              action);
         return OPERATION_REGISTER;
     }
-    entry.rkey = chunk->destination.rkey;
+    entry.rkey = chunk.value;
     wire_write_block(answer_bytes(conn, WIRE_BLOCK_ENTRY_BYTES, block_index), &entry);
     entry_done(conn);
     return OPERATION_NONE;
@@ -307,28 +307,26 @@ void obey_operation_done(struct rdmig_conn *conn, uint32_t rkey)
     struct destination *destination = &conn->u.destination;
     struct wire_register entry;
     struct wire_compress fill;
-    union chunk *chunk;
+    uint32_t chunk_count;
 
     switch (destination->state) {
     case DESTINATION_LISTING:
-        chunk = blocks_chunk(conn, destination->entry_index, 0);
-        chunk->destination.rkey = rkey;
-        chunk->destination.region_chunk_count =
-            blocks_at(conn, destination->entry_index)->chunk_count;
+        chunk_count = blocks_at(conn, destination->entry_index)->chunk_count;
+        blocks_set_chunk(conn, destination->entry_index, 0, rkey,
+                         chunk_count < REGION_CHUNK_COUNT_MAX ? chunk_count
+                                                              : REGION_CHUNK_COUNT_MAX);
         destination->entry = STEP_NONE; /* the same entry once more: now it has its key */
         break;
     case DESTINATION_REGISTERING:
         wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
-        chunk = blocks_chunk(conn, entry.block_index,
-                             requested_chunk(blocks_at(conn, entry.block_index), &entry));
-        chunk->destination.rkey = rkey;
-        chunk->destination.region_chunk_count = (uint32_t)entry.extra_chunk_count + 1;
+        blocks_set_chunk(conn, entry.block_index,
+                         requested_chunk(blocks_at(conn, entry.block_index), &entry), rkey,
+                         (uint32_t)entry.extra_chunk_count + 1);
         write_result(conn, entry.block_index, rkey);
         break;
     case DESTINATION_UNREGISTERING:
         wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
-        blocks_chunk(conn, entry.block_index, (uint32_t)entry.key)->destination.region_chunk_count =
-            0;
+        blocks_set_chunk(conn, entry.block_index, (uint32_t)entry.key, 0, 0);
         entry_done(conn);
         break;
     default: /* FILLING */

@@ -116,7 +116,7 @@ static bool find_region(struct rdmig_conn *conn, uint32_t block_index, uint32_t 
                         struct rdmig_action *action, uint64_t *end_bytes)
 {
     const struct block *block = blocks_at(conn, block_index);
-    const union chunk *chunk = blocks_chunk(conn, block_index, chunk_index);
+    struct chunk chunk;
 
     if (conn->u.source.is_pinned) {
         action->region = block->first_chunk;
@@ -124,11 +124,16 @@ static bool find_region(struct rdmig_conn *conn, uint32_t block_index, uint32_t 
         *end_bytes = block->length_bytes;
         return true;
     }
-    if (chunk->source.run_remaining == 0)
+    chunk = blocks_chunk(conn, block_index, chunk_index);
+    if (chunk.count == 0)
         return false;
-    action->region = block->first_chunk + chunk_index - chunk->source.run_offset;
-    action->rkey = chunk->source.rkey;
-    *end_bytes = ((uint64_t)chunk_index + chunk->source.run_remaining) * RDMIG_CHUNK_BYTES;
+    if (chunk.count == REGION_MEMBER) {
+        chunk_index -= chunk.value;
+        chunk = blocks_chunk(conn, block_index, chunk_index);
+    }
+    action->region = block->first_chunk + chunk_index;
+    action->rkey = chunk.value;
+    *end_bytes = ((uint64_t)chunk_index + chunk.count) * RDMIG_CHUNK_BYTES;
     return true;
 }
 

@@ -21,7 +21,7 @@ static bool is_in_runs(const struct source *source, uint32_t block_index, uint64
 
 static bool is_free(struct rdmig_conn *conn, uint32_t block_index, uint64_t chunk_index)
 {
-    return blocks_chunk(conn, block_index, (uint32_t)chunk_index)->source.run_remaining == 0 &&
+    return blocks_chunk(conn, block_index, (uint32_t)chunk_index).count == 0 &&
            !is_in_runs(&conn->u.source, block_index, chunk_index);
 }
 
@@ -150,13 +150,9 @@ static void settle(struct rdmig_conn *conn)
             is_all_done = false;
             continue;
         }
-        for (uint32_t k = 0; k < run->chunk_count; k++) {
-            union chunk *chunk = blocks_chunk(conn, run->block_index, run->first_chunk + k);
-
-            chunk->source.rkey = run->rkey;
-            chunk->source.run_offset = (uint16_t)k;
-            chunk->source.run_remaining = (uint16_t)(run->chunk_count - k);
-        }
+        blocks_set_chunk(conn, run->block_index, run->first_chunk, run->rkey, run->chunk_count);
+        for (uint32_t k = 1; k < run->chunk_count; k++)
+            blocks_set_chunk(conn, run->block_index, run->first_chunk + k, k, REGION_MEMBER);
     }
     if (is_all_done)
         source->run_count = 0;
@@ -213,7 +209,6 @@ int registration_drop(struct rdmig_conn *conn, const struct rdmig_event *event)
 {
     struct source *source = &conn->u.source;
     struct span span = {.block_index = event->block_index};
-    const union chunk *first;
     uint32_t chunk_count;
 
     if (source->exchange != STEP_DONE || source->is_pinned)
@@ -221,9 +216,8 @@ int registration_drop(struct rdmig_conn *conn, const struct rdmig_event *event)
     if (event->block_index >= conn->block_count ||
         event->chunk_index >= blocks_at(conn, event->block_index)->chunk_count)
         return -RDMIG_E_INVALID;
-    first = blocks_chunk(conn, event->block_index, event->chunk_index);
-    chunk_count = first->source.run_remaining;
-    if (chunk_count == 0 || first->source.run_offset != 0)
+    chunk_count = blocks_chunk(conn, event->block_index, event->chunk_index).count;
+    if (chunk_count == 0 || chunk_count == REGION_MEMBER)
         return -RDMIG_E_INVALID;
     span.start_bytes = event->chunk_index * RDMIG_CHUNK_BYTES;
     span.end_bytes = span.start_bytes + chunk_count * RDMIG_CHUNK_BYTES;
@@ -234,6 +228,6 @@ int registration_drop(struct rdmig_conn *conn, const struct rdmig_event *event)
     source->release_block = event->block_index;
     source->release_chunk = event->chunk_index;
     for (uint32_t k = 0; k < chunk_count; k++)
-        blocks_chunk(conn, event->block_index, event->chunk_index + k)->source.run_remaining = 0;
+        blocks_set_chunk(conn, event->block_index, event->chunk_index + k, 0, 0);
     return RDMIG_OK;
 }
