@@ -61,7 +61,7 @@ int rdmig_source_create(struct rdmig_source **out, const char *host, const char 
         return result;
     }
     source->numbers.start_ns = link_now_ns();
-    walker_init(&source->walker, &source->memory, source->link, &source->options);
+    source_init_walker(source);
     source_advance(source);
     *out = source;
     return RDMIG_OK;
@@ -191,7 +191,7 @@ int rdmig_source_start_round(struct rdmig_source *source)
     if (source->stage != STAGE_IDLE || !source->numbers.exchanged_ns)
         return -RDMIG_E_STATE;
     open_round(source, STAGE_ROUND);
-    walker_start_round(&source->walker);
+    ram_walker_start_round(&source->walker);
     source_advance(source);
     return RDMIG_OK;
 }
@@ -211,10 +211,10 @@ int rdmig_source_push(struct rdmig_source *source, uint32_t block_index, uint64_
         return -RDMIG_E_STATE;
     if (!is_range(source, block_index, offset_bytes, length_bytes))
         return -RDMIG_E_INVALID;
-    if (!walker_add(&source->walker, block_index, offset_bytes, length_bytes)) {
+    if (!ram_walker_add(&source->walker, block_index, offset_bytes, length_bytes)) {
         source_advance(source); /* may finish what the walker has in hand */
         if (source->stage != STAGE_PUSHING ||
-            !walker_add(&source->walker, block_index, offset_bytes, length_bytes))
+            !ram_walker_add(&source->walker, block_index, offset_bytes, length_bytes))
             return -RDMIG_E_AGAIN;
     }
     return RDMIG_OK;
@@ -280,7 +280,7 @@ int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes
         return length_bytes == 0 ? 0 : -RDMIG_E_INVALID;
     taken_bytes = is_native ? append_native(source, bytes, length_bytes)
                             : append_plain(source, bytes, length_bytes);
-    walker_charge(&source->walker, taken_bytes);
+    ram_walker_charge(&source->walker, taken_bytes);
     source_advance(source);
     return (int64_t)taken_bytes;
 }

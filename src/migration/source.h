@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The source handle from inside: source.c is what a VMM calls, source_stages.c what happens between
- * the calls. */
+ * the calls, walk.c what the walker asks. */
 #ifndef RDMIG_MIGRATION_SOURCE_H
 #define RDMIG_MIGRATION_SOURCE_H
 
-#include "walker.h"
+#include "common.h"
+#include "ram/walker.h"
 
 /* Bytes for the stream that the core has not taken yet. */
 #define OUTBOX_BYTES (UINT64_C(512) << 10)
@@ -34,7 +35,7 @@ struct rdmig_source {
     struct memory memory;
     struct link *link;
     struct waker waker;
-    struct walker walker;
+    struct ram_walker walker;
     struct numbers numbers;
     bool are_blocks_provided;
     bool is_flush_asked;
@@ -51,5 +52,7 @@ struct rdmig_source {
 void source_advance(struct rdmig_source *source);
 void source_fail(struct rdmig_source *source, int os_code);
 bool source_build_prefix(struct rdmig_source *source);
+/* A walker over the handle's memory, when memory, link and options are there. */
+void source_init_walker(struct rdmig_source *source);
 
 #endif

@@ -229,7 +229,8 @@ static bool walk(struct rdmig_source *source, uint64_t *resume_ns)
 {
     const bool is_ending = source->stage != STAGE_PUSHING;
 
-    if (!is_outbox_empty(source) || walker_walk(&source->walker, is_ending, resume_ns) != WALK_DONE)
+    if (!is_outbox_empty(source) ||
+        ram_walker_walk(&source->walker, is_ending, resume_ns) != RAM_WALK_DONE)
         return false;
     if (!is_ending || !ask(source, RDMIG_EVENT_ROUND_CLOSED))
         return false;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "walker.h"
 
-#include "ram/zero.h"
-
 /* Zeros shorter than this between data go with the data: a COMPRESS costs a round trip, a few pages
  * more cost less. */
 #define ZERO_RUN_BYTES_MIN (UINT64_C(256) << 10)
@@ -17,39 +15,78 @@
 #define SECOND_NS        UINT64_C(1000000000)
 #define BURST_NS         (SECOND_NS / 50)
 
-void walker_init(struct walker *walker, struct memory *memory, struct link *link,
-                 const struct rdmig_options *options)
+/* ---- the table of calls */
+
+static struct ram_bitmap *dirty_of(const struct ram_walker *walker, uint32_t block_index)
 {
-    *walker = (struct walker){
-        .memory = memory,
-        .link = link,
-        .run_chunk_count = options->run_chunk_count,
+    return walker->calls->dirty(walker->context, block_index);
+}
+
+static uint64_t scan_run(const struct ram_walker *walker, uint32_t block_index, uint64_t first_page,
+                         uint64_t page_count, bool *is_zero)
+{
+    return walker->calls->scan_run(walker->context, block_index, first_page, page_count, is_zero);
+}
+
+static bool has_room(const struct ram_walker *walker)
+{
+    return walker->calls->has_room(walker->context);
+}
+
+static uint64_t now_ns(const struct ram_walker *walker)
+{
+    return walker->calls->now_ns(walker->context);
+}
+
+/* Looks at one page first: most memory in use shows its data there, and scan_run would count on
+ * over all of it. */
+static bool is_zero_run(const struct ram_walker *walker, uint32_t block_index, uint64_t first_page,
+                        uint64_t page_count)
+{
+    bool is_zero;
+
+    (void)scan_run(walker, block_index, first_page, 1, &is_zero);
+    if (!is_zero || page_count == 1)
+        return is_zero;
+    return scan_run(walker, block_index, first_page, page_count, &is_zero) == page_count && is_zero;
+}
+
+/* ---- jobs */
+
+void ram_walker_init(struct ram_walker *walker, const struct ram_walk_calls *calls, void *context,
+                     uint32_t block_count, uint32_t run_chunk_count, uint64_t bandwidth_bytes_per_s)
+{
+    *walker = (struct ram_walker){
+        .calls = calls,
+        .context = context,
+        .block_count = block_count,
+        .run_chunk_count = run_chunk_count,
         .is_first_round = true,
-        .bandwidth_bytes_per_s = options->bandwidth_bytes_per_s,
-        .filled_ns = link_now_ns(),
+        .bandwidth_bytes_per_s = bandwidth_bytes_per_s,
+        .filled_ns = calls->now_ns(context),
     };
 }
 
-static void set_block(struct walker *walker, uint32_t block_index)
+static void set_block(struct ram_walker *walker, uint32_t block_index)
 {
     walker->block_index = block_index;
     walker->page = 0;
-    walker->end_page = walker->memory->blocks[block_index].dirty.page_count;
+    walker->end_page = dirty_of(walker, block_index)->page_count;
 }
 
-void walker_start_round(struct walker *walker)
+void ram_walker_start_round(struct ram_walker *walker)
 {
     walker->is_active = true;
     walker->is_whole_round = true;
     set_block(walker, 0);
 }
 
-bool walker_add(struct walker *walker, uint32_t block_index, uint64_t offset_bytes,
-                uint64_t length_bytes)
+bool ram_walker_add(struct ram_walker *walker, uint32_t block_index, uint64_t offset_bytes,
+                    uint64_t length_bytes)
 {
-    struct ram_bitmap *dirty = &walker->memory->blocks[block_index].dirty;
-    const uint64_t first_page = offset_bytes / RDMIG_PAGE_BYTES;
-    const uint64_t end_page = (offset_bytes + length_bytes - 1) / RDMIG_PAGE_BYTES + 1;
+    struct ram_bitmap *dirty = dirty_of(walker, block_index);
+    const uint64_t first_page = offset_bytes / RAM_WALK_PAGE_BYTES;
+    const uint64_t end_page = (offset_bytes + length_bytes - 1) / RAM_WALK_PAGE_BYTES + 1;
 
     if (walker->is_active && (block_index != walker->block_index || first_page != walker->end_page))
         return false;
@@ -66,17 +103,17 @@ bool walker_add(struct walker *walker, uint32_t block_index, uint64_t offset_byt
 
 /* ---- the bandwidth cap */
 
-void walker_charge(struct walker *walker, uint64_t length_bytes)
+void ram_walker_charge(struct ram_walker *walker, uint64_t length_bytes)
 {
     if (walker->bandwidth_bytes_per_s != 0)
         walker->allowance_bytes -= (int64_t)length_bytes;
 }
 
 /* True: some may be sent. False: not before *resume_ns. */
-static bool has_allowance(struct walker *walker, uint64_t *resume_ns)
+static bool has_allowance(struct ram_walker *walker, uint64_t *resume_ns)
 {
-    const uint64_t now_ns = link_now_ns();
-    uint64_t passed_ns = now_ns - walker->filled_ns;
+    const uint64_t at_ns = now_ns(walker);
+    uint64_t passed_ns = at_ns - walker->filled_ns;
     double rate;
 
     if (walker->bandwidth_bytes_per_s == 0)
@@ -85,24 +122,25 @@ static bool has_allowance(struct walker *walker, uint64_t *resume_ns)
         passed_ns = SECOND_NS;
     rate = (double)walker->bandwidth_bytes_per_s / (double)SECOND_NS;
     walker->allowance_bytes += (int64_t)(rate * (double)passed_ns);
-    walker->filled_ns = now_ns;
+    walker->filled_ns = at_ns;
     if (walker->allowance_bytes > (int64_t)(rate * (double)BURST_NS))
         walker->allowance_bytes = (int64_t)(rate * (double)BURST_NS);
     if (walker->allowance_bytes > 0)
         return true;
     /* Long enough for a page at least, so that a low cap does not turn into a busy loop. */
-    *resume_ns = now_ns + (uint64_t)((double)(RDMIG_PAGE_BYTES - walker->allowance_bytes) / rate);
+    *resume_ns =
+        at_ns + (uint64_t)((double)((int64_t)RAM_WALK_PAGE_BYTES - walker->allowance_bytes) / rate);
     return false;
 }
 
-static uint64_t push_limit_bytes(const struct walker *walker)
+static uint64_t push_limit_bytes(const struct ram_walker *walker)
 {
     const uint64_t burst_bytes = walker->bandwidth_bytes_per_s / (SECOND_NS / BURST_NS) /
-                                 RDMIG_PAGE_BYTES * RDMIG_PAGE_BYTES;
+                                 RAM_WALK_PAGE_BYTES * RAM_WALK_PAGE_BYTES;
 
     if (walker->bandwidth_bytes_per_s == 0 || burst_bytes > PUSH_BYTES_MAX)
         return PUSH_BYTES_MAX;
-    return burst_bytes < RDMIG_PAGE_BYTES ? RDMIG_PAGE_BYTES : burst_bytes;
+    return burst_bytes < RAM_WALK_PAGE_BYTES ? RAM_WALK_PAGE_BYTES : burst_bytes;
 }
 
 /* ---- pushing */
@@ -112,70 +150,70 @@ static uint64_t push_limit_bytes(const struct walker *walker)
  * as far as one can see: dirty and not zero. Only in the first round: later most of it is
  * registered, and a look costs more than it saves.
  */
-static uint64_t register_end_bytes(const struct walker *walker, uint64_t start_bytes,
+static uint64_t register_end_bytes(const struct ram_walker *walker, uint64_t start_bytes,
                                    uint64_t end_bytes)
 {
-    const struct memory_block *block = &walker->memory->blocks[walker->segment_block];
-    const uint64_t chunk_start_bytes = start_bytes / RDMIG_CHUNK_BYTES * RDMIG_CHUNK_BYTES;
-    uint64_t limit_bytes = chunk_start_bytes + walker->run_chunk_count * RDMIG_CHUNK_BYTES;
-    uint64_t at_bytes = (end_bytes + RDMIG_CHUNK_BYTES - 1) / RDMIG_CHUNK_BYTES * RDMIG_CHUNK_BYTES;
+    const struct ram_bitmap *dirty = dirty_of(walker, walker->segment_block);
+    const uint64_t length_bytes =
+        walker->calls->length_bytes(walker->context, walker->segment_block);
+    const uint64_t chunk_start_bytes = start_bytes / RAM_WALK_CHUNK_BYTES * RAM_WALK_CHUNK_BYTES;
+    uint64_t limit_bytes = chunk_start_bytes + walker->run_chunk_count * RAM_WALK_CHUNK_BYTES;
+    uint64_t at_bytes =
+        (end_bytes + RAM_WALK_CHUNK_BYTES - 1) / RAM_WALK_CHUNK_BYTES * RAM_WALK_CHUNK_BYTES;
 
     if (!walker->is_first_round || !walker->is_whole_round || walker->is_pin_all)
         return end_bytes;
-    if (limit_bytes > block->length_bytes)
-        limit_bytes = block->length_bytes;
+    if (limit_bytes > length_bytes)
+        limit_bytes = length_bytes;
     while (at_bytes < limit_bytes) {
-        const uint64_t left_bytes = block->length_bytes - at_bytes;
-        const size_t look_bytes = left_bytes < RDMIG_CHUNK_BYTES ? left_bytes : RDMIG_CHUNK_BYTES;
+        const uint64_t left_bytes = length_bytes - at_bytes;
+        const uint64_t look_bytes =
+            left_bytes < RAM_WALK_CHUNK_BYTES ? left_bytes : RAM_WALK_CHUNK_BYTES;
+        const uint64_t first_page = at_bytes / RAM_WALK_PAGE_BYTES;
 
-        if (!ram_bitmap_test(&block->dirty, at_bytes / RDMIG_PAGE_BYTES) ||
-            ram_is_zero(block->host_addr + at_bytes, look_bytes))
+        if (!ram_bitmap_test(dirty, first_page) ||
+            is_zero_run(walker, walker->segment_block, first_page,
+                        look_bytes / RAM_WALK_PAGE_BYTES))
             break;
-        at_bytes += RDMIG_CHUNK_BYTES;
+        at_bytes += RAM_WALK_CHUNK_BYTES;
     }
     return at_bytes < end_bytes ? end_bytes : at_bytes < limit_bytes ? at_bytes : limit_bytes;
 }
 
-static bool has_room(const struct walker *walker)
-{
-    return rdmig_conn_range_room_count(link_conn(walker->link)) > 0;
-}
-
 /* The caller has made sure of the room; a refusal here would lose dirty pages, so they are marked
  * again. */
-static void push(struct walker *walker, uint64_t start_bytes, uint64_t end_bytes, bool is_zero)
+static void push(struct ram_walker *walker, uint64_t start_bytes, uint64_t end_bytes, bool is_zero)
 {
-    struct memory_block *block = &walker->memory->blocks[walker->segment_block];
     const uint64_t reach_bytes =
         is_zero ? end_bytes : register_end_bytes(walker, start_bytes, end_bytes);
-    struct rdmig_event event = {
-        .kind = RDMIG_EVENT_RANGE_PUSHED,
+    const struct ram_range range = {
         .block_index = walker->segment_block,
         .offset_bytes = start_bytes,
-        .length = end_bytes - start_bytes,
+        .length_bytes = end_bytes - start_bytes,
         .register_end_bytes = reach_bytes > end_bytes ? reach_bytes : end_bytes,
         .is_zero = is_zero,
     };
 
-    if (link_step(walker->link, &event) != RDMIG_OK)
-        ram_bitmap_set_range(&block->dirty, start_bytes / RDMIG_PAGE_BYTES,
-                             (end_bytes - start_bytes) / RDMIG_PAGE_BYTES);
+    if (!walker->calls->push(walker->context, &range))
+        ram_bitmap_set_range(dirty_of(walker, walker->segment_block),
+                             start_bytes / RAM_WALK_PAGE_BYTES,
+                             (end_bytes - start_bytes) / RAM_WALK_PAGE_BYTES);
     else if (!is_zero)
-        walker_charge(walker, end_bytes - start_bytes);
+        ram_walker_charge(walker, end_bytes - start_bytes);
 }
 
-static uint64_t zero_bytes(const struct walker *walker)
+static uint64_t zero_bytes(const struct ram_walker *walker)
 {
     return walker->zero_end_bytes - walker->data_end_bytes;
 }
 
-static bool is_segment_empty(const struct walker *walker)
+static bool is_segment_empty(const struct ram_walker *walker)
 {
     return walker->zero_end_bytes == walker->data_start_bytes;
 }
 
 /* Pushes the first thing found: the data, or the zeros when there is no data. */
-static void push_one(struct walker *walker)
+static void push_one(struct ram_walker *walker)
 {
     if (walker->data_end_bytes > walker->data_start_bytes) {
         uint64_t end_bytes = walker->data_start_bytes + push_limit_bytes(walker);
@@ -193,7 +231,7 @@ static void push_one(struct walker *walker)
 
 /* Zeros too short for a message of their own become data; a first round's lone zeros stay zeros,
  * they may never be touched. */
-static void absorb_short_zeros(struct walker *walker)
+static void absorb_short_zeros(struct ram_walker *walker)
 {
     const bool has_data = walker->data_end_bytes > walker->data_start_bytes;
 
@@ -204,46 +242,44 @@ static void absorb_short_zeros(struct walker *walker)
 /* ---- walking */
 
 /* Does the next piece begin where the segment ends? */
-static bool is_adjacent(const struct walker *walker, uint64_t first_page)
+static bool is_adjacent(const struct ram_walker *walker, uint64_t first_page)
 {
     return is_segment_empty(walker) || (walker->segment_block == walker->block_index &&
-                                        walker->zero_end_bytes == first_page * RDMIG_PAGE_BYTES);
+                                        walker->zero_end_bytes == first_page * RAM_WALK_PAGE_BYTES);
 }
 
-static void begin_segment(struct walker *walker, uint64_t first_page)
+static void begin_segment(struct ram_walker *walker, uint64_t first_page)
 {
     walker->segment_block = walker->block_index;
-    walker->data_start_bytes = first_page * RDMIG_PAGE_BYTES;
+    walker->data_start_bytes = first_page * RAM_WALK_PAGE_BYTES;
     walker->data_end_bytes = walker->data_start_bytes;
     walker->zero_end_bytes = walker->data_start_bytes;
 }
 
 /* Looks at a piece of a dirty run and adds it to the segment; returns the bytes looked at. */
-static uint64_t take_piece(struct walker *walker, uint64_t first_page, uint64_t page_count)
+static uint64_t take_piece(struct ram_walker *walker, uint64_t first_page, uint64_t page_count)
 {
-    struct memory_block *block = &walker->memory->blocks[walker->block_index];
-    const uint64_t start_bytes = first_page * RDMIG_PAGE_BYTES;
+    struct ram_bitmap *dirty = dirty_of(walker, walker->block_index);
     bool is_zero;
     uint64_t taken_count;
 
     if (is_segment_empty(walker))
         begin_segment(walker, first_page);
-    ram_bitmap_clear_range(&block->dirty, first_page, page_count);
-    taken_count =
-        ram_scan_run(block->host_addr + start_bytes, RDMIG_PAGE_BYTES, page_count, &is_zero);
-    ram_bitmap_set_range(&block->dirty, first_page + taken_count, page_count - taken_count);
+    ram_bitmap_clear_range(dirty, first_page, page_count);
+    taken_count = scan_run(walker, walker->block_index, first_page, page_count, &is_zero);
+    ram_bitmap_set_range(dirty, first_page + taken_count, page_count - taken_count);
     walker->page = first_page + taken_count;
-    walker->zero_end_bytes = walker->page * RDMIG_PAGE_BYTES;
+    walker->zero_end_bytes = walker->page * RAM_WALK_PAGE_BYTES;
     if (!is_zero)
         walker->data_end_bytes = walker->zero_end_bytes;
-    return taken_count * RDMIG_PAGE_BYTES;
+    return taken_count * RAM_WALK_PAGE_BYTES;
 }
 
 /* The next dirty piece of the job; false: none left. */
-static bool next_piece(struct walker *walker, uint64_t *first_page, uint64_t *page_count)
+static bool next_piece(struct ram_walker *walker, uint64_t *first_page, uint64_t *page_count)
 {
     while (walker->is_active) {
-        const struct ram_bitmap *dirty = &walker->memory->blocks[walker->block_index].dirty;
+        const struct ram_bitmap *dirty = dirty_of(walker, walker->block_index);
 
         if (ram_bitmap_next_run(dirty, walker->page, PIECE_PAGE_COUNT, first_page, page_count) &&
             *first_page < walker->end_page) {
@@ -251,8 +287,7 @@ static bool next_piece(struct walker *walker, uint64_t *first_page, uint64_t *pa
                 *page_count = walker->end_page - *first_page;
             return true;
         }
-        walker->is_active =
-            walker->is_whole_round && walker->block_index + 1 < walker->memory->block_count;
+        walker->is_active = walker->is_whole_round && walker->block_index + 1 < walker->block_count;
         if (walker->is_active)
             set_block(walker, walker->block_index + 1);
     }
@@ -263,7 +298,7 @@ static bool next_piece(struct walker *walker, uint64_t *first_page, uint64_t *pa
  * Is the front of the segment ready to go? Data: when zeros long enough or nothing adjacent follow,
  * or there is plenty. Zeros without data: when they have ended.
  */
-static bool is_due(const struct walker *walker, bool is_closed)
+static bool is_due(const struct ram_walker *walker, bool is_closed)
 {
     if (is_segment_empty(walker))
         return false;
@@ -277,18 +312,16 @@ static bool is_due(const struct walker *walker, bool is_closed)
 
 /* New data after long zeros: the zeros must go first. True: the piece may be taken into the
  * segment. */
-static bool may_take(const struct walker *walker, uint64_t first_page)
+static bool may_take(const struct ram_walker *walker, uint64_t first_page)
 {
-    const struct memory_block *block = &walker->memory->blocks[walker->block_index];
-
     if (!is_adjacent(walker, first_page))
         return false;
     if (is_segment_empty(walker) || zero_bytes(walker) < ZERO_RUN_BYTES_MIN)
         return true;
-    return ram_is_zero(block->host_addr + first_page * RDMIG_PAGE_BYTES, RDMIG_PAGE_BYTES);
+    return is_zero_run(walker, walker->block_index, first_page, 1);
 }
 
-enum walk walker_walk(struct walker *walker, bool is_ending, uint64_t *resume_ns)
+enum ram_walk ram_walker_walk(struct ram_walker *walker, bool is_ending, uint64_t *resume_ns)
 {
     uint64_t looked_bytes = 0;
 
@@ -303,17 +336,17 @@ enum walk walker_walk(struct walker *walker, bool is_ending, uint64_t *resume_ns
             absorb_short_zeros(walker);
         if (is_due(walker, is_closed)) {
             if (!has_room(walker))
-                return WALK_BLOCKED;
+                return RAM_WALK_BLOCKED;
             if (!has_allowance(walker, resume_ns))
-                return WALK_PAUSED;
+                return RAM_WALK_PAUSED;
             push_one(walker);
             continue;
         }
         if (!has_piece)
-            return WALK_DONE;
+            return RAM_WALK_DONE;
         if (looked_bytes >= SCAN_BYTES_PER_CALL) {
             *resume_ns = 0;
-            return WALK_PAUSED;
+            return RAM_WALK_PAUSED;
         }
         looked_bytes += take_piece(walker, first_page, page_count);
     }

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the walker walks over here: the VMM's memory, read as it is; and whom it gives ranges to:
+ * the core. */
+#include "source.h"
+
+#include "ram/zero.h"
+
+/* The walker knows no header of the protocol, and must mean the same by a page and a chunk. */
+_Static_assert(RAM_WALK_PAGE_BYTES == RDMIG_PAGE_BYTES, "a page is a page");
+_Static_assert(RAM_WALK_CHUNK_BYTES / RDMIG_PAGE_BYTES == RDMIG_CHUNK_BYTES / RAM_WALK_PAGE_BYTES,
+               "a chunk is a chunk");
+
+static struct memory_block *block_of(void *context, uint32_t block_index)
+{
+    struct rdmig_source *source = context;
+
+    return &source->memory.blocks[block_index];
+}
+
+static struct ram_bitmap *dirty(void *context, uint32_t block_index)
+{
+    return &block_of(context, block_index)->dirty;
+}
+
+static uint64_t length_bytes(void *context, uint32_t block_index)
+{
+    return block_of(context, block_index)->length_bytes;
+}
+
+static uint64_t scan_run(void *context, uint32_t block_index, uint64_t first_page,
+                         uint64_t page_count, bool *is_zero)
+{
+    const uint8_t *host_addr = block_of(context, block_index)->host_addr;
+
+    return ram_scan_run(host_addr + first_page * RDMIG_PAGE_BYTES, RDMIG_PAGE_BYTES, page_count,
+                        is_zero);
+}
+
+static bool has_room(void *context)
+{
+    const struct rdmig_source *source = context;
+
+    return rdmig_conn_range_room_count(link_conn(source->link)) > 0;
+}
+
+static bool push(void *context, const struct ram_range *range)
+{
+    struct rdmig_source *source = context;
+    struct rdmig_event event = {
+        .kind = RDMIG_EVENT_RANGE_PUSHED,
+        .block_index = range->block_index,
+        .offset_bytes = range->offset_bytes,
+        .length = range->length_bytes,
+        .register_end_bytes = range->register_end_bytes,
+        .is_zero = range->is_zero,
+    };
+
+    return link_step(source->link, &event) == RDMIG_OK;
+}
+
+static uint64_t now_ns(void *context)
+{
+    (void)context;
+    return link_now_ns();
+}
+
+void source_init_walker(struct rdmig_source *source)
+{
+    static const struct ram_walk_calls calls = {
+        .dirty = dirty,
+        .length_bytes = length_bytes,
+        .scan_run = scan_run,
+        .has_room = has_room,
+        .push = push,
+        .now_ns = now_ns,
+    };
+
+    ram_walker_init(&source->walker, &calls, source, source->memory.block_count,
+                    source->options.run_chunk_count, source->options.bandwidth_bytes_per_s);
+}
