@@ -48,6 +48,8 @@ static const char *check_source(const struct rdmig_conn *conn)
         return "no more ranges than the queue holds";
     if (source->bytes_pending != queued_bytes + count_bytes_in_flight(conn))
         return "pending bytes are those queued and those in flight";
+    if (source->flight_bytes != count_bytes_in_flight(conn))
+        return "bytes in flight are those of the writes that are out";
     if (source->stream_bytes > conn->config.stream_message_bytes)
         return "stream bytes fit their message";
     if ((source->stream_slot != NO_SLOT) != (source->stream_bytes > 0))

@@ -141,6 +141,7 @@ void flight_write(struct rdmig_conn *conn, const struct span *span, struct rdmig
     const struct work work = {.kind = WORK_WRITE, .span = *span};
 
     hash_span(conn, span, 1);
+    conn->u.source.flight_bytes += span->end_bytes - span->start_bytes;
     conn->counters.writes++;
     action->tag = post_work(conn, &work);
 }
@@ -198,6 +199,7 @@ static void retire_oldest(struct rdmig_conn *conn, bool is_done)
         const uint64_t length_bytes = work.span.end_bytes - work.span.start_bytes;
 
         hash_span(conn, &work.span, UINT16_MAX); /* minus one */
+        conn->u.source.flight_bytes -= length_bytes;
         conn->u.source.bytes_pending -= length_bytes;
         if (is_done)
             conn->counters.bytes_written += length_bytes;

@@ -189,6 +189,8 @@ struct source {
     uint32_t release_block;
     uint32_t release_chunk;
     uint32_t unsignalled_count;
+    uint64_t unsignalled_bytes;
+    uint64_t flight_bytes; /* posted and not completed */
     uint64_t bytes_pending;
 };
 

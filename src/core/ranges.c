@@ -137,6 +137,17 @@ static bool find_region(struct rdmig_conn *conn, uint32_t block_index, uint32_t 
     return true;
 }
 
+/*
+ * A command is posted behind the writes that are, and travels behind them: with a whole run of them
+ * in the queue the next registration would begin when they are done, not while they are under way.
+ */
+static bool fits_flight(const struct rdmig_conn *conn, uint64_t length_bytes)
+{
+    const uint64_t flight_bytes = conn->u.source.flight_bytes;
+
+    return flight_bytes == 0 || flight_bytes + length_bytes <= conn->config.flight_bytes_max;
+}
+
 /* What would be written next, if anything can be: its position in the queue, its span, its region.
  */
 static bool plan_write(struct rdmig_conn *conn, uint32_t *position, struct span *span,
@@ -160,6 +171,8 @@ static bool plan_write(struct rdmig_conn *conn, uint32_t *position, struct span 
             end_bytes = span->start_bytes + conn->config.write_bytes_max;
         if (end_bytes < span->end_bytes)
             span->end_bytes = end_bytes;
+        if (!fits_flight(conn, span->end_bytes - span->start_bytes))
+            return false;
         return !overlaps_before(conn, *position, true, span) && !flight_overlaps(conn, span);
     }
     return false;
@@ -188,11 +201,16 @@ bool ranges_next_write(struct rdmig_conn *conn, struct rdmig_action *action)
     action->length = span.end_bytes - span.start_bytes;
     action->remote_addr = blocks_at(conn, span.block_index)->remote_addr + span.start_bytes;
     flight_write(conn, &span, action);
-    /* Signalled when no other can follow right away, or enough have gone without (clause C12). */
+    /* Signalled when no other can follow right away, or enough have gone without (clause C12): a
+     * quarter of what may be in flight, so that there is room again before the link falls idle. */
     source->unsignalled_count++;
+    source->unsignalled_bytes += action->length;
     action->is_signalled = source->unsignalled_count >= conn->config.signal_interval ||
+                           source->unsignalled_bytes >= conn->config.flight_bytes_max / 4 ||
                            !plan_write(conn, &position, &span, &plan);
-    if (action->is_signalled)
+    if (action->is_signalled) {
         source->unsignalled_count = 0;
+        source->unsignalled_bytes = 0;
+    }
     return true;
 }

@@ -72,6 +72,60 @@ static void test_core_writes__long_batch__is_signalled_at_the_interval(void **st
     bench_close(bench);
 }
 
+/* Clause: C12 C14 */
+static void test_core_writes__bytes_in_flight__have_a_limit_and_leave_room_in_time(void **state)
+{
+    struct bench *bench = source_with_region(
+        (struct rdmig_conn_config){.write_bytes_max = 4096, .flight_bytes_max = 4 * 8192});
+
+    (void)state;
+    source_push(bench, 1, 0, 10 * 4096);
+    EXPECT(
+        bench,
+        "> RANGE_PUSHED block=1 offset=0 length=40960\n"
+        "< POST_WRITE w1 block=1 offset=0 length=4096 region=4 remote=0x600000000 rkey=0xab\n"
+        "< POST_WRITE w2 block=1 offset=4096 length=4096 region=4 remote=0x600001000 rkey=0xab "
+        "signalled\n"
+        "< POST_WRITE w3 block=1 offset=8192 length=4096 region=4 remote=0x600002000 rkey=0xab\n"
+        "< POST_WRITE w4 block=1 offset=12288 length=4096 region=4 remote=0x600003000 rkey=0xab "
+        "signalled\n"
+        "< POST_WRITE w5 block=1 offset=16384 length=4096 region=4 remote=0x600004000 rkey=0xab\n"
+        "< POST_WRITE w6 block=1 offset=20480 length=4096 region=4 remote=0x600005000 rkey=0xab "
+        "signalled\n"
+        "< POST_WRITE w7 block=1 offset=24576 length=4096 region=4 remote=0x600006000 rkey=0xab\n"
+        "< POST_WRITE w8 block=1 offset=28672 length=4096 region=4 remote=0x600007000 rkey=0xab "
+        "signalled\n");
+    COMPLETE(bench, "w2", OK);
+    EXPECT(
+        bench,
+        "> COMPLETED w2 OK\n"
+        "< POST_WRITE w9 block=1 offset=32768 length=4096 region=4 remote=0x600008000 rkey=0xab\n"
+        "< POST_WRITE w10 block=1 offset=36864 length=4096 region=4 remote=0x600009000 rkey=0xab "
+        "signalled\n");
+    COMPLETE(bench, "w10", OK);
+    assert_int_equal(rdmig_conn_bytes_pending(bench->conn), 0);
+    bench_close(bench);
+}
+
+/* Clause: C14 */
+static void test_core_writes__one_write_larger_than_the_limit__goes_alone(void **state)
+{
+    struct bench *bench = source_with_region(
+        (struct rdmig_conn_config){.write_bytes_max = 8192, .flight_bytes_max = 4096});
+
+    (void)state;
+    source_push(bench, 1, 0, 2 * 8192);
+    EXPECT(bench, "> RANGE_PUSHED block=1 offset=0 length=16384\n"
+                  "< POST_WRITE w1 block=1 offset=0 length=8192 region=4 remote=0x600000000 "
+                  "rkey=0xab signalled\n");
+    COMPLETE(bench, "w1", OK);
+    EXPECT(bench, "> COMPLETED w1 OK\n"
+                  "< POST_WRITE w2 block=1 offset=8192 length=8192 region=4 remote=0x600002000 "
+                  "rkey=0xab signalled\n");
+    COMPLETE(bench, "w2", OK);
+    bench_close(bench);
+}
+
 /* Clause: C12 */
 static void test_core_writes__interval_of_one__signals_every_write(void **state)
 {
@@ -400,6 +454,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_core_writes__batch__only_the_last_is_signalled),
         cmocka_unit_test(test_core_writes__long_batch__is_signalled_at_the_interval),
+        cmocka_unit_test(test_core_writes__bytes_in_flight__have_a_limit_and_leave_room_in_time),
+        cmocka_unit_test(test_core_writes__one_write_larger_than_the_limit__goes_alone),
         cmocka_unit_test(test_core_writes__interval_of_one__signals_every_write),
         cmocka_unit_test(test_core_writes__a_later_send__stands_for_the_writes_before_it),
         cmocka_unit_test(test_core_writes__an_unsignalled_one_fails__names_its_place),
