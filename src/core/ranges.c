@@ -143,9 +143,14 @@ static bool find_region(struct rdmig_conn *conn, uint32_t block_index, uint32_t 
  */
 static bool fits_flight(const struct rdmig_conn *conn, uint64_t length_bytes)
 {
-    const uint64_t flight_bytes = conn->u.source.flight_bytes;
+    const struct source *source = &conn->u.source;
+    /* READY follows an answer closely: enough for the link until then, and the command goes first.
+     */
+    const bool is_command_near = source->state == SOURCE_AWAITING_READY &&
+                                 source->command_type == RDMIG_MESSAGE_REGISTER_REQUEST;
+    const uint64_t limit_bytes = conn->config.flight_bytes_max / (is_command_near ? 8 : 1);
 
-    return flight_bytes == 0 || flight_bytes + length_bytes <= conn->config.flight_bytes_max;
+    return source->flight_bytes == 0 || source->flight_bytes + length_bytes <= limit_bytes;
 }
 
 /* What would be written next, if anything can be: its position in the queue, its span, its region.

@@ -46,6 +46,35 @@ static void test_core_register__our_half_first__waits_for_the_other(void **state
     bench_close(bench);
 }
 
+/* Clause: C14 */
+static void test_core_register__before_the_next_command__only_an_eighth_is_in_flight(void **state)
+{
+    struct bench *bench =
+        source_at(SOURCE_IS_EXCHANGED, &(struct rdmig_conn_config){.write_bytes_max = 4096,
+                                                                   .flight_bytes_max = 8 * 4096,
+                                                                   .run_chunk_count = 1});
+
+    (void)state;
+    bench->automatic = AUTO_SEND | AUTO_OPERATION;
+    source_push(bench, 1, MIB - 3 * 4096, 4 * 4096);
+    source_receive_result(bench, 1, 0xa0);
+    EXPECT(bench, "> RANGE_PUSHED block=1 offset=1036288 length=16384\n"
+                  "< POST_SEND s1 REGISTER_REQUEST x1 [key=0x0 block=1 chunks=0]\n"
+                  "< REGISTER o1 block=1 offset=0 length=1048576 region=4\n"
+                  "> RECEIVED r0 REGISTER_RESULT x1 [rkey=0xa0 host=0x600000000]\n"
+                  "< POST_WRITE w1 block=1 offset=1036288 length=4096 region=4 remote=0x6000fd000 "
+                  "rkey=0xa0 signalled\n");
+    bench_receive_ready(bench);
+    EXPECT(bench, "> RECEIVED r1 READY x1\n"
+                  "< POST_SEND s2 REGISTER_REQUEST x1 [key=0x100000 block=1 chunks=0]\n"
+                  "< POST_WRITE w2 block=1 offset=1040384 length=4096 region=4 remote=0x6000fe000 "
+                  "rkey=0xa0\n"
+                  "< POST_WRITE w3 block=1 offset=1044480 length=4096 region=4 remote=0x6000ff000 "
+                  "rkey=0xa0 signalled\n"
+                  "< REGISTER o2 block=1 offset=1048576 length=1048576 region=5\n");
+    bench_close(bench);
+}
+
 /* Clause: R10 */
 static void test_core_register__writes_of_earlier_runs_go_on_meanwhile(void **state)
 {
@@ -214,7 +243,7 @@ static void test_core_register__batch__is_filled_from_several_ranges_up_to_a_zer
            "host=0x700000000] [rkey=0xa2 host=0x600000000]\n"
            "< POST_WRITE w1 block=0 offset=0 length=1048576 region=0 remote=0x700000000 rkey=0xa0\n"
            "< POST_WRITE w2 block=0 offset=1048576 length=1048576 region=1 remote=0x700100000 "
-           "rkey=0xa1\n"
+           "rkey=0xa1 signalled\n"
            "< POST_WRITE w3 block=1 offset=1048576 length=4096 region=5 remote=0x600100000 "
            "rkey=0xa2 signalled\n");
     bench_receive_ready(bench);
@@ -461,6 +490,7 @@ int main(void)
         cmocka_unit_test(
             test_core_register__one_page__asks_for_its_chunk_and_registers_ours_meanwhile),
         cmocka_unit_test(test_core_register__our_half_first__waits_for_the_other),
+        cmocka_unit_test(test_core_register__before_the_next_command__only_an_eighth_is_in_flight),
         cmocka_unit_test(test_core_register__writes_of_earlier_runs_go_on_meanwhile),
         cmocka_unit_test(test_core_register__run__is_cut_at_the_block_end_and_at_the_run_length),
         cmocka_unit_test(test_core_register__run__reaches_as_far_as_the_caller_allows),
