@@ -53,6 +53,7 @@ void fabric_free(struct fabric *fabric)
     for (uint32_t i = 0; i < fabric->slab_count; i++)
         free(fabric->call_slabs[i]);
     free(fabric->call_slabs);
+    free(fabric->partial);
     free(fabric);
 }
 
@@ -132,13 +133,59 @@ static struct call *take_call(struct fabric *fabric)
         fabric->call_slabs = slabs;
         fabric->call_slabs[fabric->slab_count++] = slab;
         for (uint32_t i = 0; i < CALLS_PER_SLAB; i++) {
-            slab[i].next_free = fabric->free_calls;
+            slab[i].next = fabric->free_calls;
             fabric->free_calls = &slab[i];
         }
         call = fabric->free_calls;
     }
-    fabric->free_calls = call->next_free;
+    fabric->free_calls = call->next;
     return call;
+}
+
+static void give_back(struct fabric *fabric, struct call *call)
+{
+    call->next = fabric->free_calls;
+    fabric->free_calls = call;
+}
+
+static void attend(struct world *world, void *subject, uint64_t argument);
+
+static void plan_attending(struct port *port)
+{
+    if (port->is_attending_planned)
+        return;
+    port->is_attending_planned = true;
+    world_at(port->fabric->world, port->ready_ns, attend, port, 0);
+}
+
+/* The process is free: what waits for it, one after the other, until it is busy again. */
+static void attend(struct world *world, void *subject, uint64_t argument)
+{
+    struct port *port = subject;
+
+    (void)argument;
+    port->is_attending_planned = false;
+    while (port->first_waiting && world->now_ns >= port->ready_ns && !port_is_dead(port)) {
+        struct call *call = port->first_waiting;
+        const struct call todo = *call;
+
+        port->first_waiting = call->next;
+        give_back(port->fabric, call);
+        todo.handler(world, todo.subject, todo.argument);
+    }
+    if (port->first_waiting && !port_is_dead(port))
+        plan_attending(port);
+}
+
+static void await_process(struct port *port, struct call *call)
+{
+    call->next = NULL;
+    if (port->first_waiting)
+        port->last_waiting->next = call;
+    else
+        port->first_waiting = call;
+    port->last_waiting = call;
+    plan_attending(port);
 }
 
 /* A process that is busy sees it later; one that sleeps must be woken first. */
@@ -148,21 +195,22 @@ static void dispatch(struct world *world, void *subject, uint64_t argument)
     struct port *port = call->port;
     const struct call todo = *call;
 
+    (void)argument;
     fabric_apply_faults(port->fabric);
-    if (!port_is_dead(port)) {
-        if (world->now_ns > port->ready_ns && port->wait_ns > 0) {
-            port->ready_ns = world->now_ns + port->wait_ns;
-            port->cpu_ns += port->wait_cpu_ns;
-        }
-        if (world->now_ns < port->ready_ns) {
-            world_at(world, port->ready_ns, dispatch, call, argument);
-            return;
-        }
+    if (port_is_dead(port)) {
+        give_back(port->fabric, call);
+        return;
     }
-    call->next_free = port->fabric->free_calls;
-    port->fabric->free_calls = call;
-    if (!port_is_dead(port))
-        todo.handler(world, todo.subject, todo.argument);
+    if (world->now_ns > port->ready_ns && port->wait_ns > 0) {
+        port->ready_ns = world->now_ns + port->wait_ns;
+        port->cpu_ns += port->wait_cpu_ns;
+    }
+    if (world->now_ns < port->ready_ns || port->first_waiting) {
+        await_process(port, call);
+        return;
+    }
+    give_back(port->fabric, call);
+    todo.handler(world, todo.subject, todo.argument);
 }
 
 void port_at(struct port *port, uint64_t at_ns, world_handler *handler, void *subject,

@@ -12,7 +12,8 @@
 #define NEVER_NS UINT64_MAX
 enum {
     PRIVATE_DATA_BYTES_MAX = 256,
-    PARTIAL_PAGES = 64,
+    PARTIAL_PAGES = 4096,
+    PARTIAL_PROBES = 32,
     DIGEST_RECV_BYTES = 64,
     DIGEST_SEND_BYTES = 1024
 };
@@ -80,6 +81,9 @@ struct port {
     uint64_t cpu_ns;
     uint64_t wait_ns;
     uint64_t wait_cpu_ns;
+    struct call *first_waiting; /* for the process to be free, in this order */
+    struct call *last_waiting;
+    bool is_attending_planned;
     /* Send queue: numbers count up for ever; the ring has send_depth places. */
     struct work *works;
     uint32_t send_depth;
@@ -129,7 +133,7 @@ struct call {
     world_handler *handler;
     void *subject;
     uint64_t argument;
-    struct call *next_free;
+    struct call *next; /* free, or waiting for the process */
 };
 
 struct fabric {
@@ -139,9 +143,8 @@ struct fabric {
     uint64_t ram_offset[OPTION_BLOCKS_MAX];
     uint64_t block_bytes[OPTION_BLOCKS_MAX];
     uint32_t block_count;
-    uint64_t down_until_ns; /* the link; 0: up, NEVER_NS: for ever */
-    struct partial_page partial[PARTIAL_PAGES];
-    uint32_t partial_next;
+    uint64_t down_until_ns;       /* the link; 0: up, NEVER_NS: for ever */
+    struct partial_page *partial; /* hashed; NULL: none yet */
     bool is_fault_taken[OPTION_FAULTS_MAX];
     struct call *free_calls;
     struct call **call_slabs;

@@ -2,6 +2,8 @@
 /* Memory regions, their keys, and where the pages of an RDMA Write go. */
 #include "fabric_internal.h"
 
+#include "fail.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -129,21 +131,34 @@ const char *regions_check(const struct port *port, const struct write_request *r
 
 /* ---- placing pages */
 
+/* What is known of a page that has arrived in part, or a free place for it. */
+static struct partial_page *find_partial(struct fabric *fabric, uint32_t block, uint64_t page)
+{
+    struct partial_page *free_place = NULL;
+
+    if (!fabric->partial)
+        fabric->partial = sim_allocated(calloc(PARTIAL_PAGES, sizeof(*fabric->partial)));
+    for (uint32_t i = 0; i < PARTIAL_PROBES; i++) {
+        struct partial_page *known =
+            &fabric->partial[(page * 7 + block * 1031 + i) % PARTIAL_PAGES];
+
+        if (known->end_bytes > 0 && known->block == block && known->page == page)
+            return known;
+        if (known->end_bytes == 0 && !free_place)
+            free_place = known;
+    }
+    if (!free_place)
+        sim_fail("regions", "too many pages have arrived in part");
+    return free_place;
+}
+
 /* A page of which only a part arrives: complete when the parts of one and the same content are. */
 static void place_part(struct fabric *fabric, struct ram *to, uint32_t block, uint64_t page,
                        uint32_t token, uint32_t start_bytes, uint32_t end_bytes)
 {
-    struct partial_page *found = NULL;
+    struct partial_page *found = find_partial(fabric, block, page);
 
-    for (uint32_t i = 0; i < PARTIAL_PAGES && !found; i++) {
-        struct partial_page *known = &fabric->partial[i];
-
-        if (known->end_bytes > 0 && known->block == block && known->page == page)
-            found = known;
-    }
-    if (!found) {
-        found = &fabric->partial[fabric->partial_next];
-        fabric->partial_next = (fabric->partial_next + 1) % PARTIAL_PAGES;
+    if (found->end_bytes == 0) {
         *found = (struct partial_page){page, block, token, start_bytes, end_bytes};
     } else if (found->token == token && start_bytes <= found->end_bytes &&
                end_bytes >= found->start_bytes) {
