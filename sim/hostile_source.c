@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A hostile source: stream, RAM_BLOCKS_REQUEST, rounds of registrations, writes and fills, stream.
+ */
+#include "hostile_source.h"
+#include "fail.h"
+
+#include <stdlib.h>
+
+enum { STREAM_BYTES_MAX = 524272, BLOCK_BYTES = 32, RESULT_BYTES = 16 };
+
+static struct hostile_source *source_of(struct hostile *hostile)
+{
+    return (struct hostile_source *)(void *)hostile;
+}
+
+/* ---- the stream, cut anywhere */
+
+static void put_stream(struct hostile_source *source, struct hostile_message *message,
+                       uint32_t length_bytes)
+{
+    while (length_bytes > 0) {
+        uint32_t part_bytes;
+
+        if (source->word_left_bytes == 0)
+            source->word_left_bytes = stream_write(&source->writer, STREAM_DATA, source->word);
+        part_bytes =
+            source->word_left_bytes < length_bytes ? source->word_left_bytes : length_bytes;
+        hostile_put_bytes(message, source->word + STREAM_WORD_BYTES - source->word_left_bytes,
+                          part_bytes);
+        source->word_left_bytes -= part_bytes;
+        length_bytes -= part_bytes;
+    }
+}
+
+static void put_word(struct hostile_source *source, struct hostile_message *message,
+                     enum stream_word word)
+{
+    uint8_t bytes[STREAM_WORD_BYTES];
+
+    put_stream(source, message, source->word_left_bytes);
+    hostile_put_bytes(message, bytes, stream_write(&source->writer, word, bytes));
+}
+
+static uint32_t draw_stream_bytes(struct hostile_source *source)
+{
+    struct hostile *hostile = &source->hostile;
+    uint32_t pick;
+
+    if (hostile->is_odd[ODD_SMALL_STREAM]) {
+        pick = hostile_pick(hostile, 9);
+        return 1 + pick;
+    }
+    if (hostile->is_odd[ODD_LARGE_STREAM]) {
+        pick = hostile_pick(hostile, 16);
+        return pick == 15 ? STREAM_BYTES_MAX : 32768;
+    }
+    pick = hostile_pick(hostile, 64);
+    return STREAM_WORD_BYTES * (1 + pick);
+}
+
+/* Bytes that are no stream of this world's, or none. */
+static void send_garbage(struct hostile *hostile)
+{
+    struct hostile_message message;
+    uint32_t count = hostile_pick(hostile, 3);
+
+    if (!hostile_begin(hostile, &message, TYPE_QEMU_FILE))
+        return;
+    for (count *= 3; count > 0; count--) {
+        const uint32_t value = hostile_bend32(hostile, 0x01020304u);
+
+        hostile_put32(&message, value);
+    }
+    hostile_send(hostile, &message);
+}
+
+static void begin_stage(struct hostile_source *source, enum stage stage, uint32_t command_count_max)
+{
+    source->stage = stage;
+    source->command_count = 1 + hostile_pick(&source->hostile, command_count_max);
+}
+
+/* One message of data; the last of a stage has the word that ends it. */
+static void send_stream(struct hostile_source *source)
+{
+    struct hostile *hostile = &source->hostile;
+    const bool is_last = source->command_count <= 1;
+    uint32_t length_bytes = draw_stream_bytes(source);
+    struct hostile_message message;
+
+    if (hostile_does(hostile, HOSTILE_STREAM)) {
+        send_garbage(hostile);
+        return;
+    }
+    if (!hostile_begin(hostile, &message, TYPE_QEMU_FILE))
+        return;
+    if (hostile->is_odd[ODD_PADDING])
+        message.repeat = 1; /* QEMU leaves it 0 */
+    if (is_last && length_bytes > STREAM_BYTES_MAX - 2 * STREAM_WORD_BYTES)
+        length_bytes -= 2 * STREAM_WORD_BYTES; /* for the rest of a word, and the last one */
+    if (!is_last || source->stage == STAGE_STREAM)
+        put_stream(source, &message, length_bytes);
+    if (!is_last) {
+        source->command_count--;
+    } else if (source->stage == STAGE_STREAM) {
+        put_word(source, &message, STREAM_HOOK);
+        begin_stage(source, source->is_exchanged ? STAGE_RAM : STAGE_EXCHANGE, 10);
+    } else {
+        put_word(source, &message, STREAM_END);
+        source->stage = STAGE_ENDED;
+    }
+    hostile_send(hostile, &message);
+}
+
+/* PREPARE has a message of its own: what comes after it must wait for its READY. */
+static void send_prepare(struct hostile_source *source)
+{
+    struct hostile_message message;
+
+    source->command_count = 1;
+    if (!hostile_begin(&source->hostile, &message, TYPE_QEMU_FILE))
+        return;
+    put_word(source, &message, STREAM_PREPARE);
+    hostile_send(&source->hostile, &message);
+}
+
+/* ---- what comes next */
+
+static void send_blocks_request(struct hostile_source *source)
+{
+    hostile_send_empty(&source->hostile, TYPE_BLOCKS_REQUEST, 1);
+    source->is_exchanged = true;
+    begin_stage(source, STAGE_RAM, 10);
+}
+
+/* There is a region, and nothing on its way to any, unless that is what this world is about. */
+static bool may_unregister(const struct hostile *hostile)
+{
+    bool is_any_alive = false;
+
+    for (uint32_t i = 0; i < hostile->region_count; i++)
+        is_any_alive = is_any_alive || hostile->regions[i].is_alive;
+    return hostile->rates[HOSTILE_ENTRIES].numerator > 0 ||
+           (is_any_alive &&
+            (hostile->writes_out == 0 || hostile->rates[HOSTILE_WRITES].numerator > 0));
+}
+
+static void send_ram_command(struct hostile_source *source)
+{
+    struct hostile *hostile = &source->hostile;
+    uint32_t pick;
+
+    if (--source->command_count == 0) {
+        hostile_send_empty(hostile, TYPE_ROUND_END, 1);
+        if (source->round_count > 0) {
+            source->round_count--;
+            begin_stage(source, STAGE_STREAM, 4);
+        } else {
+            begin_stage(source, STAGE_LAST, 3);
+            source->command_count++; /* PREPARE and the end at least */
+        }
+        return;
+    }
+    pick = hostile_pick(hostile, 8);
+    if (pick < 3)
+        hostile_send_register(source);
+    else if (pick < 6 || !may_unregister(hostile))
+        hostile_send_compress(source);
+    else
+        hostile_send_unregister(source);
+}
+
+/* A command of any kind, at any stage. */
+static void send_out_of_order(struct hostile_source *source)
+{
+    struct hostile *hostile = &source->hostile;
+
+    switch (hostile_pick(hostile, 8)) {
+    case 0:
+        hostile_send_empty(hostile, TYPE_BLOCKS_REQUEST, 1);
+        break;
+    case 1:
+        hostile_send_empty(hostile, TYPE_ROUND_END, 1);
+        break;
+    case 2:
+        hostile_send_register(source);
+        break;
+    case 3:
+        hostile_send_compress(source);
+        break;
+    case 4:
+        hostile_send_unregister(source);
+        break;
+    case 5:
+        send_garbage(hostile);
+        break;
+    default:
+        hostile_send_any(hostile);
+        break;
+    }
+}
+
+static void send_command(struct hostile_source *source)
+{
+    struct hostile *hostile = &source->hostile;
+
+    if (hostile_does(hostile, HOSTILE_ORDER)) {
+        send_out_of_order(source);
+        return;
+    }
+    switch (source->stage) {
+    case STAGE_STREAM:
+        send_stream(source);
+        break;
+    case STAGE_EXCHANGE:
+        send_blocks_request(source);
+        break;
+    case STAGE_RAM:
+        send_ram_command(source);
+        break;
+    case STAGE_LAST:
+        if (hostile->is_odd[ODD_NO_END] && hostile_pick(hostile, 2) == 0)
+            hostile_leave(hostile);
+        else if (source->command_count == 2 && !hostile->is_odd[ODD_NO_END])
+            send_prepare(source);
+        else
+            send_stream(source);
+        break;
+    case STAGE_ENDED:
+        hostile_leave(hostile);
+        break;
+    }
+}
+
+/* Any pages of a run that it may write to. */
+static void write_pages(struct hostile_source *source)
+{
+    struct hostile *hostile = &source->hostile;
+    struct write_request request = {0};
+    const struct hostile_region *region;
+    uint64_t page_count;
+    uint64_t first_page;
+    uint64_t end_page;
+    uint32_t bound;
+
+    if (hostile->region_count == 0 || !hostile_may_write(hostile))
+        return;
+    region = &hostile->regions[hostile_pick(hostile, hostile->region_count)];
+    if (!region->is_alive)
+        return;
+    end_page = hostile->blocks[region->block].length_bytes / SIM_PAGE_BYTES;
+    first_page = region->first_chunk * RAM_PAGES_PER_CHUNK;
+    page_count = end_page - first_page;
+    if (page_count > region->chunk_count * RAM_PAGES_PER_CHUNK)
+        page_count = region->chunk_count * RAM_PAGES_PER_CHUNK;
+    bound = page_count > 65536 ? 65536 : (uint32_t)page_count;
+    first_page += hostile_pick(hostile, bound);
+    page_count -= first_page - region->first_chunk * RAM_PAGES_PER_CHUNK;
+    bound = page_count > 64 ? 64 : (uint32_t)page_count;
+    page_count = 1 + hostile_pick(hostile, bound);
+    request.block = region->block;
+    request.offset_bytes = first_page * SIM_PAGE_BYTES;
+    request.length_bytes = page_count * SIM_PAGE_BYTES;
+    request.remote_addr = hostile->blocks[region->block].addr + request.offset_bytes;
+    request.rkey = region->rkey;
+    hostile_write(hostile, &request);
+}
+
+static void act(struct hostile *hostile)
+{
+    struct hostile_source *source = source_of(hostile);
+    uint32_t write_count;
+
+    if (source->stage == STAGE_RAM && hostile->region_count > 0) {
+        write_count = hostile_pick(hostile, 4);
+        while (write_count-- > 0)
+            write_pages(source);
+    }
+    if (source->credit_count > 0) {
+        source->credit_count--;
+        send_command(source);
+    }
+    while (hostile_is_up(hostile) && hostile_does(hostile, HOSTILE_CREDIT))
+        send_command(source);
+}
+
+/* ---- what comes */
+
+/* It believes all that is told. */
+static void take_blocks(struct hostile *hostile, const uint8_t *entry, uint32_t length_bytes)
+{
+    for (uint32_t i = 0; i < hostile->block_count && length_bytes >= BLOCK_BYTES; i++) {
+        struct hostile_block *block = &hostile->blocks[i];
+        const struct hostile_region whole = {i, 0, hostile_chunk_count(hostile, i),
+                                             hostile_get32(entry + 24), true};
+
+        block->addr = hostile_get64(entry);
+        block->offset_bytes = hostile_get64(entry + 8);
+        block->rkey = whole.rkey;
+        if (hostile->is_pin_all)
+            hostile_add_region(hostile, &whole);
+        entry += BLOCK_BYTES;
+        length_bytes -= BLOCK_BYTES;
+    }
+}
+
+static void take_results(struct hostile_source *source, const uint8_t *entry, uint32_t length_bytes)
+{
+    for (uint32_t i = 0; i < source->asked_count && length_bytes >= RESULT_BYTES; i++) {
+        struct hostile_region *run = &source->asked[i];
+        struct hostile_region *region =
+            hostile_find_region(&source->hostile, run->block, run->first_chunk);
+
+        run->rkey = hostile_get32(entry);
+        if (region)
+            region->rkey = run->rkey;
+        else
+            hostile_add_region(&source->hostile, run);
+        entry += RESULT_BYTES;
+        length_bytes -= RESULT_BYTES;
+    }
+    source->asked_count = 0;
+}
+
+static void received(struct hostile *hostile, const uint8_t *bytes, uint32_t length_bytes)
+{
+    struct hostile_source *source = source_of(hostile);
+    const uint8_t *body = bytes + HOSTILE_HEADER_BYTES;
+    struct hostile_header header;
+
+    (void)hostile_read_header(bytes, length_bytes, &header);
+    switch (header.type) {
+    case TYPE_READY:
+        source->credit_count++;
+        break;
+    case TYPE_BLOCKS_RESULT:
+        take_blocks(hostile, body, header.length_bytes);
+        break;
+    case TYPE_REGISTER_RESULT:
+        take_results(source, body, header.length_bytes);
+        break;
+    case TYPE_ERROR:
+        hostile_leave(hostile);
+        break;
+    default:
+        break;
+    }
+}
+
+static void managed(struct hostile *hostile, const struct cm_event *event)
+{
+    if (event->kind != CM_ESTABLISHED)
+        return;
+    hostile->life = LIFE_UP;
+    hostile->is_pin_all = event->length_bytes >= 8 && (event->bytes[7] & 1) != 0;
+    hostile_plan_step(hostile);
+}
+
+static void start(struct party *party)
+{
+    struct hostile *hostile = (struct hostile *)(void *)party;
+    struct hostile_source *source = source_of(hostile);
+    bool is_pin_all = party->world->options->is_pin_all[party->role];
+    uint8_t private_data[64];
+    uint32_t length_bytes;
+
+    hostile_open(hostile);
+    source->round_count = hostile_pick(hostile, 4);
+    begin_stage(source, STAGE_STREAM, 4);
+    if (hostile->is_odd[ODD_PIN_ALL])
+        is_pin_all = !is_pin_all;
+    length_bytes = hostile_private_data(hostile, is_pin_all ? 1 : 0, private_data);
+    port_connect(party->port, private_data, length_bytes);
+}
+
+struct party *hostile_source_make(struct world *world, struct port *port)
+{
+    static const struct hostile_role role = {managed, received, act};
+    static const struct party_class class = {
+        .name = "hostile source",
+        .start = start,
+        .completed = hostile_completed,
+        .managed = hostile_managed,
+        .cancel = hostile_cancel,
+        .is_closed = hostile_is_closed,
+        .is_pending = hostile_is_pending,
+        .count = hostile_count,
+        .free = hostile_free,
+    };
+    struct hostile_source *source = sim_allocated(calloc(1, sizeof(*source)));
+
+    hostile_init(&source->hostile, world, port, &class, &role);
+    port_attach(port, &source->hostile.party);
+    return &source->hostile.party;
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A hostile source from inside: hostile_source.c has what comes when, hostile_commands.c the
+ * commands with entries. */
+#ifndef SIM_HOSTILE_SOURCE_H
+#define SIM_HOSTILE_SOURCE_H
+
+#include "hostile.h"
+#include "stream.h"
+
+enum stage { STAGE_STREAM, STAGE_EXCHANGE, STAGE_RAM, STAGE_LAST, STAGE_ENDED };
+
+struct hostile_source {
+    struct hostile hostile;
+    enum stage stage;
+    uint32_t credit_count;
+    uint32_t round_count;   /* still to come */
+    uint32_t command_count; /* still to come in this stage */
+    bool is_exchanged;
+    struct stream_writer writer;
+    uint8_t word[STREAM_WORD_BYTES];
+    uint32_t word_left_bytes; /* of it, not sent yet */
+    struct hostile_region asked[HOSTILE_ENTRIES_MAX];
+    uint32_t asked_count;
+};
+
+void hostile_send_register(struct hostile_source *source);
+void hostile_send_unregister(struct hostile_source *source);
+void hostile_send_compress(struct hostile_source *source);
+
+#endif
