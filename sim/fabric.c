@@ -295,10 +295,10 @@ static void take_link_down(struct fabric *fabric, uint64_t time_ns)
 {
     struct world *world = fabric->world;
 
-    if (time_ns == NEVER_NS) {
+    if (time_ns == NEVER_NS)
         fabric->down_until_ns = NEVER_NS;
+    if (fabric->down_until_ns == NEVER_NS)
         return;
-    }
     if (fabric->down_until_ns < world->now_ns + time_ns)
         fabric->down_until_ns = world->now_ns + time_ns;
     world_at(world, fabric->down_until_ns, link_is_back, fabric, 0);

@@ -194,12 +194,23 @@ static void tell_ourselves(struct port *port)
         manager_tell(port, CM_DISCONNECTED, 2 * world->costs.latency_ns);
 }
 
+/* Whoever was asked and goes instead of answering has its connection manager refuse. */
+static void refuse_for(struct port *port)
+{
+    struct port *peer = fabric_peer(port);
+
+    if (port->role == RDMIG_ROLE_DESTINATION && port->state == PORT_CONNECTING &&
+        peer->state == PORT_CONNECTING && !fabric_is_link_down(port->fabric))
+        manager_tell(peer, CM_REJECTED, port->fabric->world->costs.latency_ns);
+}
+
 void port_disconnect(struct port *port)
 {
     const enum port_state state = port->state;
 
     if (state == PORT_GONE)
         return;
+    refuse_for(port);
     if (state == PORT_UP || state == PORT_ERROR) {
         manager_leave(port, true);
         tell_ourselves(port);
@@ -209,6 +220,7 @@ void port_disconnect(struct port *port)
 
 void port_destroy(struct port *port)
 {
+    refuse_for(port);
     port->state = PORT_GONE;
     port->receive_count = 0;
     port->queues[QUEUE_SEND].count = 0;
