@@ -180,7 +180,7 @@ struct rdmig_conn_config {
         stream_message_bytes; /* stream bytes in one QEMU_FILE message [RDMIG_STREAM_BYTES_MAX] */
     uint64_t write_bytes_max; /* bytes in one RDMA Write, up to 1 GiB [4 MiB] */
     /* Bytes of RDMA Writes posted and not completed, unless it is a single one: what a command has
-     * to wait behind [16 MiB]. */
+     * to wait behind [32 MiB]. */
     uint64_t flight_bytes_max;
     uint64_t connect_timeout_ns;
     uint64_t reply_timeout_ns; /* for READY, an answer, a completion: the peer's work in between

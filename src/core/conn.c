@@ -22,7 +22,7 @@ static bool complete_config(const struct rdmig_conn_config *given, struct rdmig_
     out->stream_message_bytes = or_default(given->stream_message_bytes, RDMIG_STREAM_BYTES_MAX);
     out->write_bytes_max = given->write_bytes_max ? given->write_bytes_max : 4 * RDMIG_CHUNK_BYTES;
     out->flight_bytes_max =
-        given->flight_bytes_max ? given->flight_bytes_max : 16 * RDMIG_CHUNK_BYTES;
+        given->flight_bytes_max ? given->flight_bytes_max : 32 * RDMIG_CHUNK_BYTES;
     if (out->close_timeout_ns == 0)
         out->close_timeout_ns =
             CLOSE_TIMEOUT_NS; /* closing must end: there is no "no limit" for it */
