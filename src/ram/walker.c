@@ -7,6 +7,9 @@
 /* Data is pushed in pieces of at most this much, so that the link has work while the next piece is
  * looked at. */
 #define PUSH_BYTES_MAX (UINT64_C(16) << 20)
+/* Zeros are pushed in pieces of this much, so that the destination fills while the rest is looked
+ * at. */
+#define ZERO_PUSH_BYTES (UINT64_C(1) << 30)
 /* Memory looked at in one call: some 3 ms, so that a caller's loop stays responsive. */
 #define SCAN_BYTES_PER_CALL (UINT64_C(64) << 20)
 /* Pages looked at in one go: their dirty bits are cleared before and, where zeros and data meet,
@@ -296,7 +299,7 @@ static bool next_piece(struct ram_walker *walker, uint64_t *first_page, uint64_t
 
 /*
  * Is the front of the segment ready to go? Data: when zeros long enough or nothing adjacent follow,
- * or there is plenty. Zeros without data: when they have ended.
+ * or there is plenty. Zeros without data: when they have ended, or there is plenty.
  */
 static bool is_due(const struct ram_walker *walker, bool is_closed)
 {
@@ -307,7 +310,7 @@ static bool is_due(const struct ram_walker *walker, bool is_closed)
     if (walker->data_end_bytes > walker->data_start_bytes)
         return zero_bytes(walker) >= ZERO_RUN_BYTES_MIN ||
                walker->data_end_bytes - walker->data_start_bytes >= push_limit_bytes(walker);
-    return false;
+    return zero_bytes(walker) >= ZERO_PUSH_BYTES;
 }
 
 /* New data after long zeros: the zeros must go first. True: the piece may be taken into the

@@ -64,6 +64,22 @@ static void test_ram_walker__short_zeros_alone__are_zeros_in_the_first_round_onl
     guest_destroy(guest);
 }
 
+static void test_ram_walker__many_zeros__go_in_pieces_of_a_gib(void **unused)
+{
+    const uint64_t gib_pages = 262144;
+    struct guest *guest = guest_create_one(2 * gib_pages + 100, 0);
+
+    (void)unused;
+    lay(guest, 0, 0, 2 * gib_pages + 100, 'Z');
+    walk_round(guest);
+    assert_int_equal(guest->pushed_count, 3);
+    assert_pushed(guest, 0, 0, 0, gib_pages, true);
+    assert_pushed(guest, 1, 0, gib_pages, gib_pages, true);
+    assert_pushed(guest, 2, 0, 2 * gib_pages, 100, true);
+    assert_all_clean(guest);
+    guest_destroy(guest);
+}
+
 static void test_ram_walker__much_data__goes_in_pieces_of_16_mib(void **unused)
 {
     (void)unused;
@@ -401,6 +417,7 @@ int main(void)
         cmocka_unit_test(test_ram_walker__short_zeros_among_data__go_with_the_data),
         cmocka_unit_test(test_ram_walker__long_zeros_among_data__are_a_range_of_their_own),
         cmocka_unit_test(test_ram_walker__short_zeros_alone__are_zeros_in_the_first_round_only),
+        cmocka_unit_test(test_ram_walker__many_zeros__go_in_pieces_of_a_gib),
         cmocka_unit_test(test_ram_walker__much_data__goes_in_pieces_of_16_mib),
         cmocka_unit_test(test_ram_walker__several_blocks__are_walked_in_order_and_never_joined),
         cmocka_unit_test(test_ram_walker__first_round__registers_ahead_over_what_will_be_sent),
