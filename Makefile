@@ -97,17 +97,34 @@ headers-present:
 		{ echo "rdmig: the RDMA headers are missing; run: ci/setup build   (or install libibverbs-dev librdmacm-dev)" >&2; exit 1; }
 
 # ---- tests
+include sim/sim.mk
 include tests/unit/unit.mk
+include tests/fuzz/fuzz.mk
 
-.PHONY: check check-unit check-san check-valgrind check-rxe check-all demo coverage lint format install install-headers uninstall clean
+.PHONY: check check-unit check-san check-sim check-mutants check-valgrind check-rxe check-all sim-report demo coverage lint format install install-headers uninstall clean
 check:
 	ci/setup build unit
 	$(MAKE) check-unit
 	$(MAKE) check-san
+	$(MAKE) check-sim
 
 check-unit: unit-run
 check-san:
 	$(MAKE) BUILD=$(BUILD)/san SAN=address,undefined OPT="-O1 -g" unit-run
+
+# 10,000 worlds, every order and every moment of a small one, the stock model's calibration: sim/sim.mk.
+check-sim: sim-run
+
+# Deliberate bugs in the core: the simulator must catch each.
+check-mutants:
+	ci/setup build
+	ci/mutants/run
+
+# Tables and plots in docs/report/.
+sim-report:
+	ci/setup build report
+	$(MAKE) $(BUILD)/rdmig-sim-report
+	BUILD=$(BUILD) ci/sim-report
 
 # The same programs under memcheck: some minutes, so a target of its own.
 check-valgrind:
@@ -121,7 +138,7 @@ check-rxe:
 	$(MAKE) all
 	BUILD=$(BUILD) tests/rxe/run-all
 
-check-all: check check-rxe
+check-all: check check-mutants check-rxe
 
 demo:
 	ci/setup build machine
@@ -159,6 +176,7 @@ uninstall:
 
 # What the test machine downloaded is kept: `rm -rf build` takes that too.
 clean:
-	rm -rf $(BUILD)/obj $(BUILD)/core $(BUILD)/unit $(BUILD)/san $(BUILD)/coverage $(BUILD)/rdmig $(BUILD)/minivmm $(BUILD)/librdmig*
+	rm -rf $(BUILD)/obj $(BUILD)/core $(BUILD)/unit $(BUILD)/san $(BUILD)/coverage $(BUILD)/rdmig $(BUILD)/minivmm $(BUILD)/librdmig* \
+		$(BUILD)/rdmig-sim* $(BUILD)/mutants $(BUILD)/fuzz $(BUILD)/sim-report
 
 -include $(core_parts:.o=.d) $(lib_objects:.o=.d) $(tool_objects:.o=.d)

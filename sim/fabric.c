@@ -248,6 +248,14 @@ void port_set_wait(struct port *port, uint64_t wait_ns, uint64_t cpu_ns)
 
 /* ---- faults */
 
+static bool is_fault_due(const struct world *world, const struct fault *fault)
+{
+    if (fault->moment < FAULT_MOMENT_HANDOVER)
+        return world->step_count >= fault->moment;
+    return world->handover_step != 0 &&
+           world->step_count - world->handover_step >= fault->moment - FAULT_MOMENT_HANDOVER;
+}
+
 bool fabric_take_fault(struct world *world, enum fault_kind kind, enum rdmig_role role)
 {
     const struct options *options = world->options;
@@ -256,7 +264,7 @@ bool fabric_take_fault(struct world *world, enum fault_kind kind, enum rdmig_rol
         const struct fault *fault = &options->faults[i];
 
         if (fault->kind != kind || fault->role != role || world->fabric->is_fault_taken[i] ||
-            world->step_count < fault->moment)
+            !is_fault_due(world, fault))
             continue;
         world->fabric->is_fault_taken[i] = true;
         world_log(world, "fault %s at %s", fault_name(kind), role_name(role));
@@ -308,6 +316,8 @@ static void take_link_down(struct fabric *fabric, uint64_t time_ns)
 static void kill_process(struct port *port, bool is_peer_told)
 {
     manager_leave(port, is_peer_told);
+    if (!is_peer_told)
+        port->state = PORT_GONE; /* the whole host went: not even a refusal */
     port_destroy(port);
     port->process = PROCESS_DEAD;
 }

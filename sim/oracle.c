@@ -16,8 +16,9 @@
  *   options. Its READY discipline, its messages' form and its ranges are asked like ours.
  * - no_owner when something went wrong: without PREPARE its source believes in a hand-over that its
  *   destination may still refuse, and it may wait for ever. Without a fault it must own the guest.
- * Not asked of anybody: that a hostile peer's nonsense is refused. What is asked is that the honest
- * end keeps to the rules meanwhile, and that the guest stays where it is.
+ * Of a hostile source's nonsense an honest destination is asked to say no READY to a command whose
+ * own bytes show that it breaks a rule. Of the rest: that the honest end keeps to the rules
+ * meanwhile and that the guest stays where it is.
  */
 #include "oracle_internal.h"
 
@@ -165,6 +166,7 @@ void oracle_owner_gave_up(struct oracle *oracle, enum rdmig_role role)
         return;
     }
     oracle->owner = ORACLE_OWNER_NOBODY;
+    oracle->world->handover_step = world->step_count;
     if (world->guest->is_running)
         world_break(oracle->world, "guest_runs_on", "the source gave up a guest that still runs");
 }

@@ -94,6 +94,7 @@ struct oracle {
     uint64_t asks_arrived[ORACLE_TYPE_COUNT]; /* by type of the answer */
     uint64_t answers_posted[ORACLE_TYPE_COUNT];
     struct oracle_command obeyed; /* the last that arrived */
+    uint64_t nonsense_arrived;    /* number of the first command that must not be obeyed; 0: none */
     bool is_filling;
     struct oracle_range fill;
     enum oracle_owner owner;

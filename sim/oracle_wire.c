@@ -326,6 +326,11 @@ static void ready_posted(struct oracle *oracle)
                     "a READY while one is out: %" PRIu64 " after %" PRIu64 " commands",
                     oracle->readies_posted + 1, oracle->commands_arrived);
     oracle->readies_posted++;
+    /* The first comes before any command. */
+    if (oracle->nonsense_arrived > 0 && oracle->readies_posted > oracle->nonsense_arrived)
+        world_break(oracle->world, "nonsense_obeyed",
+                    "READY after command %" PRIu64 ", which must fail the connection",
+                    oracle->nonsense_arrived);
     if (oracle->is_filling)
         world_break(oracle->world, "zero_late", "READY while block %" PRIu32 " is being filled",
                     oracle->fill.block);
@@ -410,6 +415,30 @@ void oracle_send_posted(struct oracle *oracle, enum rdmig_role from, const uint8
 
 /* ---- arrivals */
 
+/* A command that breaks a rule which its own bytes show: no honest destination says READY to it. */
+static bool is_nonsense(struct oracle *oracle, const struct oracle_message *message)
+{
+    const bool is_first = !oracle->is_exchange_asked;
+
+    if (message->type == ORACLE_QEMU_FILE)
+        return false;
+    if (message->repeat > REPEAT_MAX || !fits_body(oracle, message))
+        return true;
+    if (message->type == ORACLE_BLOCKS_REQUEST) {
+        oracle->is_exchange_asked = true;
+        return !is_first;
+    }
+    if (!oracle->is_exchanged ||
+        (message->type != ORACLE_COMPRESS && message->type != ORACLE_REGISTER_REQUEST))
+        return false;
+    read_command(oracle, message, &oracle->obeyed);
+    for (uint32_t i = 0; i < oracle->obeyed.range_count; i++) {
+        if (oracle->obeyed.ranges[i].length_bytes == 0)
+            return true;
+    }
+    return false;
+}
+
 static void arrived_at_destination(struct oracle *oracle, const struct oracle_message *message)
 {
     if (!rules[message->type].is_command)
@@ -420,6 +449,9 @@ static void arrived_at_destination(struct oracle *oracle, const struct oracle_me
     /* UNREGISTER_REQUEST's regions are forgotten by now; nothing asks for them here. */
     if (oracle->are_both_honest)
         read_command(oracle, message, &oracle->obeyed);
+    if (!oracle->is_honest[RDMIG_ROLE_SOURCE] && oracle->nonsense_arrived == 0 &&
+        is_nonsense(oracle, message))
+        oracle->nonsense_arrived = oracle->commands_arrived;
 }
 
 static void learn_blocks(struct oracle *oracle, const struct oracle_message *message)

@@ -263,8 +263,10 @@ bool stock_run_drain(struct stock_source *source)
     if (source->writes_in_flight > 0)
         return false;
     numbers->ram_end_ns = port_time_ns(source->party.port);
-    if (numbers->first_round_end_ns == 0)
+    if (numbers->first_round_end_ns == 0) {
         numbers->first_round_end_ns = numbers->ram_end_ns;
+        numbers->first_round_bytes = numbers->bytes_written + numbers->bytes_zero;
+    }
     stock_source_command(source, STOCK_REGISTER_FINISHED, 0, 0, STOCK_STAGE_ROUND_END);
     return true;
 }

@@ -36,7 +36,8 @@ struct happening {
 
 struct world {
     uint64_t now_ns;
-    uint64_t step_count; /* happenings so far: a fault's moment is one of them */
+    uint64_t step_count;    /* happenings so far: a fault's moment is one of them */
+    uint64_t handover_step; /* at which the source gave the guest up; 0: not yet */
     struct choice *choice;
     const struct options *options;
     struct costs costs;

@@ -2,7 +2,7 @@
 # One program a test file. Kinds by name: test_link*, test_devices: the adapter against mocked verbs;
 # test_core*, test_wire: the protocol core, driven by support/;
 # test_migration*: the handles over a pair of links in memory;
-# test_tool*: the command's parts; all others: the library's internals without any device.
+# test_sim*: the simulator's parts; test_tool*: the command's parts; all others: the library's internals without any device.
 unit_tests  := $(wildcard tests/unit/test_*.c)
 unit_bins   := $(unit_tests:tests/unit/%.c=$(BUILD)/unit/%)
 unit_mocks  := $(wildcard tests/unit/mocks/*.c)
@@ -14,13 +14,15 @@ tool_test_objects := $(filter-out $(BUILD)/obj/tool/main.o,$(tool_objects))
 
 $(BUILD)/unit/obj/%.o: tests/unit/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS_ALL) -Isrc -Itests/unit -c $< -o $@
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS_ALL) -Isrc -Isim -Itests/unit -c $< -o $@
 
 $(BUILD)/unit/test_link% $(BUILD)/unit/test_device%: UNIT_OBJECTS = $(mock_objects)
 $(BUILD)/unit/test_core% $(BUILD)/unit/test_wir%: UNIT_OBJECTS = $(support_objects)
 $(BUILD)/unit/test_migration%: UNIT_OBJECTS = $(fake_objects)
 $(BUILD)/unit/test_tool%: $(BUILD)/unit/obj/test_tool%.o $(tool_test_objects) $(plain_objects) $(BUILD)/librdmig.a
 	$(Q)$(CC) $(LDFLAGS) $< $(tool_test_objects) $(plain_objects) $(BUILD)/librdmig.a $(LDLIBS_VERBS) -lcmocka -o $@
+$(BUILD)/unit/test_sim%: $(BUILD)/unit/obj/test_sim%.o $(BUILD)/librdmig-sim.a
+	$(Q)$(CC) $(LDFLAGS) $^ -lcmocka -o $@
 $(BUILD)/unit/test_%: $(BUILD)/unit/obj/test_%.o $(mock_objects) $(fake_objects) $(support_objects) $(BUILD)/librdmig-internal.a
 	$(Q)$(CC) $(LDFLAGS) $< $(UNIT_OBJECTS) $(BUILD)/librdmig-internal.a -lcmocka -lpthread -o $@
 
