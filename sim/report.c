@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Speed in the world: one cell of the report (a guest, a pair of ends, a mode, a link), run and
+ * printed as a line of tab-separated values; and the calibration of the stock model against
+ * published benches. ci/sim-report runs all cells and makes tables and plots of them.
+ */
+#include "run.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define GIB       (UINT64_C(1) << 30)
+#define GIGABIT   UINT64_C(1000000000)
+#define SECOND_NS UINT64_C(1000000000)
+#define PIECE_MAX (UINT64_C(512) * 1024 * GIB) /* one RAM block at the most */
+
+struct cell {
+    const char *table;
+    enum party_kind source;
+    enum party_kind destination;
+    bool is_pin_all;
+    enum costs_kind costs;
+    uint64_t link_bits_per_s;
+    uint64_t guest_bytes;
+    const char *guest; /* what it does: see below */
+};
+
+struct guest_kind {
+    const char *name;
+    enum workload workload;
+    uint64_t writes_per_s;
+    uint64_t hot_page_count;
+    uint32_t stride;
+    uint32_t zero_percent;
+};
+
+static const struct guest_kind guests[] = {
+    {"idle", WORKLOAD_IDLE, 0, 0, 0, 0},
+    {"zero", WORKLOAD_IDLE, 0, 0, 0, 100},
+    {"mostly-zero", WORKLOAD_IDLE, 0, 0, 0, 90},
+    {"hot-set", WORKLOAD_HOT_SET, 400000, 262144, 0, 0},
+    {"sequential", WORKLOAD_SEQUENTIAL, 400000, 0, 0, 0},
+    {"random", WORKLOAD_RANDOM, 200000, 0, 0, 0},
+    {"sparse", WORKLOAD_SPARSE, 20000, 0, 8, 0},
+    {"faster-than-link", WORKLOAD_SEQUENTIAL, 6000000, 0, 0, 0},
+};
+
+struct pair {
+    enum party_kind source;
+    enum party_kind destination;
+};
+
+static const struct pair pairs[] = {
+    {PARTY_STOCK, PARTY_STOCK},
+    {PARTY_OURS, PARTY_STOCK},
+    {PARTY_OURS, PARTY_OURS},
+};
+enum { PAIR_COUNT = sizeof(pairs) / sizeof(pairs[0]) };
+
+/* ---- the cells, numbered */
+
+enum { CELLS_MAX = 400 };
+static struct cell cells[CELLS_MAX];
+static uint32_t cell_count;
+
+static void add(const char *table, struct pair pair, bool is_pin_all, enum costs_kind costs,
+                uint64_t gigabits, uint64_t guest_bytes, const char *guest)
+{
+    if (cell_count == CELLS_MAX)
+        abort();
+    cells[cell_count++] = (struct cell){table, pair.source,        pair.destination, is_pin_all,
+                                        costs, gigabits * GIGABIT, guest_bytes,      guest};
+}
+
+static void add_pairs(const char *table, enum costs_kind costs, uint64_t gigabits,
+                      uint64_t guest_bytes, const char *guest)
+{
+    for (uint32_t i = 0; i < PAIR_COUNT; i++) {
+        add(table, pairs[i], false, costs, gigabits, guest_bytes, guest);
+        add(table, pairs[i], true, costs, gigabits, guest_bytes, guest);
+    }
+}
+
+static void list_cells(void)
+{
+    static const uint64_t rates[] = {10, 40, 100, 200, 400};
+    static const uint64_t sizes_gib[] = {8, 64, 512, 4096};
+    static const char *const busy[] = {"mostly-zero", "hot-set", "sequential",
+                                       "random",      "sparse",  "faster-than-link"};
+
+    for (uint32_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++)
+        add_pairs("rates", COSTS_MODERN, rates[i], 64 * GIB, "idle");
+    for (uint32_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++)
+        add_pairs("rates-4k", COSTS_MODERN_4K, rates[i], 64 * GIB, "idle");
+    for (uint32_t i = 0; i < sizeof(sizes_gib) / sizeof(sizes_gib[0]); i++)
+        add_pairs("sizes", COSTS_MODERN, 100, sizes_gib[i] * GIB, "idle");
+    for (uint32_t i = 0; i < sizeof(busy) / sizeof(busy[0]); i++)
+        add_pairs("guests", COSTS_MODERN, 100, 16 * GIB, busy[i]);
+    add_pairs("zeros", COSTS_MODERN, 100, UINT64_C(100000000000) / 4096 * 4096, "zero");
+}
+
+/* ---- running one */
+
+static void set_guest(struct options *options, const struct cell *cell)
+{
+    const struct guest_kind *kind = &guests[0];
+
+    for (uint32_t i = 0; i < sizeof(guests) / sizeof(guests[0]); i++) {
+        if (strcmp(guests[i].name, cell->guest) == 0)
+            kind = &guests[i];
+    }
+    options->guest = (struct guest_options){
+        .block_count = 2,
+        .block_bytes = {cell->guest_bytes - (UINT64_C(16) << 20), UINT64_C(16) << 20},
+        .workload = kind->workload,
+        .writes_per_s = kind->writes_per_s,
+        .hot_page_count = kind->hot_page_count,
+        .stride = kind->stride,
+        .zero_percent = kind->zero_percent,
+        .zero_run_pages = 4096,
+    };
+}
+
+static void set_options(struct options *options, const struct cell *cell)
+{
+    options_init(options);
+    options->kind[RDMIG_ROLE_SOURCE] = cell->source;
+    options->kind[RDMIG_ROLE_DESTINATION] = cell->destination;
+    options->is_pin_all[RDMIG_ROLE_SOURCE] = cell->is_pin_all;
+    options->is_pin_all[RDMIG_ROLE_DESTINATION] = cell->is_pin_all;
+    options->costs = cell->costs;
+    options->link_bits_per_s = cell->link_bits_per_s;
+    /* Four MiB of device state; not where the control traffic of a guest of zeros is counted. */
+    options->state_bytes = strcmp(cell->guest, "zero") == 0 ? 4096 : 4u << 20;
+    options->prefix_bytes = 512;
+    options->round_count_max = 12;
+    options->downtime_limit_ns = UINT64_C(300) * 1000 * 1000;
+    options->jitter_steps = 1;
+    options->time_limit_ns = 24 * 3600 * SECOND_NS;
+    options->step_limit = UINT64_MAX;
+    options->is_quiet = true;
+    options->has_big_ram = true;
+    for (uint32_t i = 0; i < 2; i++)
+        options->engine[i] = (struct engine_options){0};
+    set_guest(options, cell);
+}
+
+static bool run(const struct cell *cell, struct run_result *result)
+{
+    const struct run_report report = {.broken_file = stderr};
+    struct options options;
+    struct choice choice;
+    bool is_passed;
+
+    set_options(&options, cell);
+    choice_init_list(&choice, NULL, 0);
+    is_passed = run_world(&options, &choice, &report, result);
+    choice_free(&choice);
+    if (!is_passed)
+        fprintf(stderr, "rdmig-sim-report: %s: %s\n", cell->table, result->broken);
+    if (is_passed && result->outcome[RDMIG_ROLE_SOURCE] != OUTCOME_COMPLETED)
+        fprintf(stderr, "rdmig-sim-report: %s: it was not completed\n", cell->table);
+    return is_passed && result->outcome[RDMIG_ROLE_SOURCE] == OUTCOME_COMPLETED;
+}
+
+static double ratio(uint64_t a, uint64_t b)
+{
+    return b == 0 ? 0 : (double)a / (double)b;
+}
+
+static uint64_t ram_phase_ns(const struct run_result *result)
+{
+    const struct party_numbers *source = &result->numbers[RDMIG_ROLE_SOURCE];
+
+    return source->ram_end_ns - source->first_round_start_ns;
+}
+
+/* The first round: what the guest dirties afterwards is another matter. */
+static double first_round_bits_per_ns(const struct run_result *result)
+{
+    const struct party_numbers *source = &result->numbers[RDMIG_ROLE_SOURCE];
+
+    return 8.0 * ratio(source->first_round_bytes,
+                       source->first_round_end_ns - source->first_round_start_ns);
+}
+
+static void print_header(void)
+{
+    printf("table\tsource\tdestination\tmode\tlink_gbit_s\tguest_bytes\tguest\tgbit_s\tpayload_"
+           "percent\t"
+           "ram_phase_s\ttotal_s\tdowntime_ms\trounds\tround_trips_per_gib\tcpu_source_s_per_gib\t"
+           "cpu_destination_s_per_gib\tpinned_source_bytes\tpinned_destination_bytes\twire_bytes\t"
+           "control_bytes\tengine_bytes\n");
+}
+
+static void print_cell(const struct cell *cell, const struct run_result *result)
+{
+    const struct costs *costs = costs_of(cell->costs);
+    const struct party_numbers *source = &result->numbers[RDMIG_ROLE_SOURCE];
+    const struct party_numbers *destination = &result->numbers[RDMIG_ROLE_DESTINATION];
+    const struct port_traffic *out = &result->traffic[RDMIG_ROLE_SOURCE];
+    const struct port_traffic *in = &result->traffic[RDMIG_ROLE_DESTINATION];
+    const double gib = (double)cell->guest_bytes / (double)GIB;
+    const double payload_gbit_s =
+        (double)cell->link_bits_per_s / 1e9 * costs->payload_permille / 1000;
+    const double gbit_s = first_round_bits_per_ns(result);
+    printf("%s\t%s\t%s\t%s\t%.0f\t%" PRIu64 "\t%s\t%.2f\t%.1f\t%.3f\t%.3f\t%.2f\t%" PRIu64
+           "\t%.2f\t%.4f\t%.4f\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n",
+           cell->table, party_kind_name(cell->source), party_kind_name(cell->destination),
+           cell->is_pin_all ? "pin-all" : "dynamic", (double)cell->link_bits_per_s / 1e9,
+           cell->guest_bytes, cell->guest, gbit_s, 100 * gbit_s / payload_gbit_s,
+           (double)ram_phase_ns(result) / 1e9, (double)source->completed_ns / 1e9,
+           (double)(destination->resumed_ns - source->stopped_ns) / 1e6, source->rounds,
+           (double)source->round_trips / gib, (double)result->cpu_ns[0] / 1e9 / gib,
+           (double)result->cpu_ns[1] / 1e9 / gib, result->pinned_bytes_max[0],
+           result->pinned_bytes_max[1], out->message_bytes + out->write_bytes + in->message_bytes,
+           out->message_bytes + in->message_bytes, source->engine_bytes);
+}
+
+/* ---- calibration */
+
+struct bench {
+    const char *what;
+    enum costs_kind costs;
+    bool is_pin_all;
+    double expected_gbit_s;
+    double tolerance_gbit_s;
+};
+
+/* Throughput as those benches gave it: bytes of the guest by the time its RAM took. */
+static const struct bench benches[] = {
+    {"2013, 40 Gb/s InfiniBand, dynamic", COSTS_BENCH_2013, false, 9.5, 1.0},
+    {"2013, 40 Gb/s InfiniBand, pin-all", COSTS_BENCH_2013, true, 26.0, 2.0},
+    {"2026, 200 Gb/s, chunks of 1 MiB", COSTS_BENCH_2026, false, 8.06, 0.8},
+    {"2026, 200 Gb/s, chunks of 1 GiB", COSTS_BENCH_2026_GIB, false, 140.2, 14.0},
+};
+
+static int calibrate(void)
+{
+    uint32_t failed_count = 0;
+
+    for (uint32_t i = 0; i < sizeof(benches) / sizeof(benches[0]); i++) {
+        const struct bench *bench = &benches[i];
+        const struct cell cell = {"calibration", PARTY_STOCK,
+                                  PARTY_STOCK,   bench->is_pin_all,
+                                  bench->costs,  costs_of(bench->costs)->link_bits_per_s,
+                                  8 * GIB,       "idle"};
+        struct run_result result;
+        double gbit_s = 0;
+        bool is_good;
+
+        if (run(&cell, &result))
+            gbit_s = 8.0 * ratio(cell.guest_bytes, ram_phase_ns(&result));
+        is_good = gbit_s >= bench->expected_gbit_s - bench->tolerance_gbit_s &&
+                  gbit_s <= bench->expected_gbit_s + bench->tolerance_gbit_s;
+        printf("%s  %s: %.2f Gb/s (published: %.2f, allowed: +-%.2f)\n", is_good ? "ok  " : "FAIL",
+               bench->what, gbit_s, bench->expected_gbit_s, bench->tolerance_gbit_s);
+        failed_count += is_good ? 0 : 1;
+    }
+    return failed_count == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+/* ---- the command */
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: rdmig-sim-report --calibrate\n"
+                    "       rdmig-sim-report --count | --header | --cell NUMBER\n");
+    return 2;
+}
+
+static int run_cell(const char *text)
+{
+    char *end;
+    const unsigned long number = strtoul(text, &end, 10);
+    struct run_result result;
+
+    if (*end != '\0' || end == text || number >= cell_count) {
+        fprintf(stderr, "rdmig-sim-report: no cell '%s': there are 0 to %" PRIu32 "\n", text,
+                cell_count - 1);
+        return 2;
+    }
+    if (!run(&cells[number], &result))
+        return EXIT_FAILURE;
+    print_cell(&cells[number], &result);
+    return EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    list_cells();
+    if (argc == 2 && strcmp(argv[1], "--calibrate") == 0)
+        return calibrate();
+    if (argc == 2 && strcmp(argv[1], "--count") == 0)
+        return printf("%" PRIu32 "\n", cell_count) > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+    if (argc == 2 && strcmp(argv[1], "--header") == 0) {
+        print_header();
+        return EXIT_SUCCESS;
+    }
+    if (argc == 3 && strcmp(argv[1], "--cell") == 0)
+        return run_cell(argv[2]);
+    return usage();
+}
