@@ -243,7 +243,7 @@ static void test_core_register__batch__is_filled_from_several_ranges_up_to_a_zer
            "host=0x700000000] [rkey=0xa2 host=0x600000000]\n"
            "< POST_WRITE w1 block=0 offset=0 length=1048576 region=0 remote=0x700000000 rkey=0xa0\n"
            "< POST_WRITE w2 block=0 offset=1048576 length=1048576 region=1 remote=0x700100000 "
-           "rkey=0xa1 signalled\n"
+           "rkey=0xa1\n"
            "< POST_WRITE w3 block=1 offset=1048576 length=4096 region=5 remote=0x600100000 "
            "rkey=0xa2 signalled\n");
     bench_receive_ready(bench);
