@@ -101,7 +101,7 @@ include sim/sim.mk
 include tests/unit/unit.mk
 include tests/fuzz/fuzz.mk
 
-.PHONY: check check-unit check-san check-sim check-mutants check-valgrind check-rxe check-all sim-report demo coverage lint format install install-headers uninstall clean
+.PHONY: check check-unit check-san check-sim check-sim-hash check-fuzz check-mutants check-valgrind check-rxe check-all sim-report demo coverage lint format install install-headers uninstall clean
 check:
 	ci/setup build unit
 	$(MAKE) check-unit
@@ -119,6 +119,16 @@ check-sim: sim-run
 check-mutants:
 	ci/setup build
 	ci/mutants/run
+
+# One hash of the logs for every compiler, optimisation and sanitizer.
+check-sim-hash:
+	ci/setup build lint
+	ci/sim-hash
+
+# The corpus that the fuzzers have found so far; `make fuzz` goes on from there.
+check-fuzz:
+	ci/setup build lint
+	$(MAKE) fuzz-replay
 
 # Tables and plots in docs/report/.
 sim-report:
@@ -138,7 +148,7 @@ check-rxe:
 	$(MAKE) all
 	BUILD=$(BUILD) tests/rxe/run-all
 
-check-all: check check-mutants check-rxe
+check-all: check check-sim-hash check-fuzz check-mutants check-rxe
 
 demo:
 	ci/setup build machine

@@ -165,6 +165,20 @@ static void check_guest(struct world *world, const struct ending *ending)
     }
 }
 
+/* What failed at an end before it could be done, and cannot be made good. */
+static void check_noticed(struct world *world, const struct ending *ending)
+{
+    const uint32_t lasting =
+        BIT(FAULT_REGISTER_FAILS) | BIT(FAULT_FILL_FAILS) | BIT(FAULT_ROUND_REFUSED);
+
+    for (uint32_t i = 0; i < 2; i++) {
+        if (is_ours(world, (enum rdmig_role)i) && (ending->faults_taken[i] & lasting) != 0 &&
+            world->party[i]->outcome == OUTCOME_COMPLETED)
+            world_break(world, "failure ignored", "the %s completed though something failed there",
+                        role_name((enum rdmig_role)i));
+    }
+}
+
 static void check_times(struct world *world, const struct ending *ending, const struct party *party)
 {
     const struct party_numbers *numbers = &party->numbers;
@@ -234,6 +248,7 @@ void ending_check(struct world *world, const struct ending *ending)
     oracle_check_end(world->oracle);
     check_completed(world, ending);
     check_guest(world, ending);
+    check_noticed(world, ending);
     check_numbers(world, ending, RDMIG_ROLE_SOURCE);
     check_numbers(world, ending, RDMIG_ROLE_DESTINATION);
 }

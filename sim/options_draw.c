@@ -98,7 +98,7 @@ static void draw_engine(struct engine_options *engine, uint64_t guest_bytes, str
 
 /*
  * Time limits: none, generous (nothing calm comes near them) or tight, so that they also run out in
- * the middle of work. Closing and, where a peer may fall silent, all of them are always limited.
+ * the middle of work. Where a peer may fall silent, all of them are limited.
  */
 static void draw_limits(struct engine_options *engine, uint64_t patience_ns, bool is_needed,
                         struct choice *choice)

@@ -71,8 +71,9 @@ struct ours_watch {
     uint64_t heard_ns;     /* the last sign of life */
     uint32_t credit_count; /* READYs that no command has been sent against */
     bool has_failed;
-    bool must_fail;  /* the step that is about to be taken */
-    bool is_suspect; /* something came back undone */
+    bool is_time_told; /* the last step was for the time's sake */
+    bool must_fail;    /* the step that is about to be taken */
+    bool is_suspect;   /* something came back undone */
     bool is_error_posted;
     bool is_error_received;
 };
@@ -102,6 +103,7 @@ struct ours {
     bool are_blocks_provided;
     uint64_t stepped_ns; /* the time of the last step */
     uint64_t timer_ns;   /* when it is called for its deadline; RDMIG_NO_DEADLINE: not */
+    bool is_drained;     /* nothing is left to carry out since the last step */
     bool is_drain_planned;
     bool is_turn_planned;
     bool is_started;
@@ -110,9 +112,6 @@ struct ours {
     bool has_left;         /* nothing is posted any more */
     bool is_destroyed;     /* its queue pair */
     bool is_closed;
-    bool has_received_error;
-    bool has_sent_error;
-    enum rdmig_reason first_cause;
     struct ours_sends sends;
     struct ours_receive receives[RDMIG_RECV_SLOT_COUNT];
     struct ours_operation operations[OURS_OPERATIONS_MAX];
@@ -206,9 +205,8 @@ void ours_regions_remove(struct ours_regions *regions, struct ours_region *regio
 
 /* ---- ours_wrong.c */
 
-/* Now and then a call that must be refused, and change nothing. is_drained: the application knows
- * of everything that the core has to say. */
-void ours_call_wrongly(struct ours *ours, bool is_drained);
+/* Now and then a call that must be refused, and change nothing. */
+void ours_call_wrongly(struct ours *ours);
 /* Now and then a configuration that must be refused. */
 void ours_configure_wrongly(struct ours *ours);
 

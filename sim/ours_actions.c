@@ -140,24 +140,12 @@ static bool place_send(struct ours *ours, const struct rdmig_action *action)
     return true;
 }
 
-/* A whole ERROR as it stands on the wire: no data. */
-static bool is_error(const uint8_t *bytes, uint64_t length_bytes)
-{
-    static const uint8_t error[] = {0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0};
-
-    return length_bytes == 16 && memcmp(bytes, error, sizeof(error)) == 0;
-}
-
 static void post_send(struct ours *ours, const struct rdmig_action *action)
 {
     const uint8_t *bytes = control_at(ours, action);
 
     if (!action->is_signalled)
         break_tag(ours, action->tag, "is a SEND that nobody would hear of");
-    if (ours->has_received_error)
-        world_break(ours->party.world, "after_error", "the %s sends something after it got ERROR",
-                    role_name(ours->party.role));
-    ours->has_sent_error = ours->has_sent_error || (bytes && is_error(bytes, action->length));
     if (bytes && place_send(ours, action) &&
         !port_post_send(ours->party.port, action->tag, bytes, (uint32_t)action->length, true))
         break_overrun(ours, "send");
@@ -340,9 +328,9 @@ static void take_receive(struct ours *ours, const struct completion *completion)
     left_bytes = receive->capacity_bytes - completion->length_bytes;
     memset(receive->buffer + completion->length_bytes, POISON_BYTE,
            left_bytes < POISON_HEAD_BYTES ? left_bytes : POISON_HEAD_BYTES);
-    ours->has_received_error =
-        ours->has_received_error || is_error(receive->buffer, completion->length_bytes);
+    ours_watch_received(ours, receive->buffer, completion->length_bytes);
     ours_tell(ours, &event);
+    ours_watch_heard(ours);
 }
 
 /* It stands for the silent ones before it. */

@@ -114,7 +114,6 @@ static void end_operation(struct ours *ours, struct ours_operation *operation)
 {
     const struct rdmig_action *action = &operation->action;
     struct rdmig_event event = {.kind = RDMIG_EVENT_COMPLETED, .tag = action->tag};
-    const enum rdmig_phase phase = rdmig_conn_phase(ours->conn);
 
     if (action->kind == RDMIG_ACTION_REGISTER)
         do_register(ours, action, &event);
@@ -132,10 +131,6 @@ static void end_operation(struct ours *ours, struct ours_operation *operation)
     if (event.status == RDMIG_STATUS_ERROR)
         ours_watch_error(ours, event.os_code);
     ours_tell(ours, &event);
-    if (event.status == RDMIG_STATUS_ERROR && phase == RDMIG_PHASE_RUNNING &&
-        !rdmig_conn_failure(ours->conn))
-        world_break(ours->party.world, "error_ignored", "%s: goes on after a %s that failed",
-                    role_name(ours->party.role), rdmig_action_name(action->kind));
 }
 
 static void operation_due(struct world *world, void *subject, uint64_t index);

@@ -89,6 +89,10 @@ static bool is_message_bad(const struct ours *ours, const uint8_t *message, uint
                                1u << RDMIG_MESSAGE_RAM_BLOCKS_RESULT |
                                1u << RDMIG_MESSAGE_REGISTER_RESULT |
                                1u << RDMIG_MESSAGE_UNREGISTER_FINISHED;
+    const uint32_t without_data = 1u << RDMIG_MESSAGE_ERROR | 1u << RDMIG_MESSAGE_READY |
+                                  1u << RDMIG_MESSAGE_RAM_BLOCKS_REQUEST |
+                                  1u << RDMIG_MESSAGE_REGISTER_FINISHED |
+                                  1u << RDMIG_MESSAGE_UNREGISTER_FINISHED;
     const bool is_source = ours->party.role == RDMIG_ROLE_SOURCE;
     const uint32_t type = type_of(message, length_bytes);
 
@@ -96,6 +100,8 @@ static bool is_message_bad(const struct ours *ours, const uint8_t *message, uint
         load32(message + 8) > 4096)
         return true;
     if (type == RDMIG_MESSAGE_NONE || type >= RDMIG_MESSAGE_TYPE_COUNT)
+        return true;
+    if ((without_data >> type & 1) != 0 && length_bytes != RDMIG_HEADER_BYTES)
         return true;
     if (type != RDMIG_MESSAGE_ERROR && (to_source >> type & 1) != (is_source ? 1 : 0))
         return true;
@@ -108,7 +114,7 @@ void ours_watch_received(struct ours *ours, const uint8_t *message, uint32_t len
     const uint32_t type = type_of(message, length_bytes);
 
     watch->must_fail = is_up(ours) && is_message_bad(ours, message, length_bytes);
-    if (type == RDMIG_MESSAGE_ERROR)
+    if (type == RDMIG_MESSAGE_ERROR && !is_message_bad(ours, message, length_bytes))
         watch->is_error_received = true;
     if (type == RDMIG_MESSAGE_READY && length_bytes == RDMIG_HEADER_BYTES)
         watch->credit_count++;
@@ -172,6 +178,7 @@ static bool must_say_error(const struct ours *ours)
         watch->is_error_received || ours->stepped_ns - watch->failed_ns >= timeout_ns)
         return false;
     switch (watch->first.reason) {
+    case RDMIG_REASON_PEER_ERROR:
     case RDMIG_REASON_PEER_DISCONNECTED:
     case RDMIG_REASON_CONNECTION_LOST:
     case RDMIG_REASON_SEND_FAILED:
@@ -197,8 +204,8 @@ static void watch_send(struct ours *ours, const struct rdmig_action *action)
         break_rule(ours, "leaving", "a failed connection sends something else than ERROR");
     else if (watch->credit_count > 0)
         watch->credit_count--;
-    if (watch->has_failed && watch->first.reason == RDMIG_REASON_PEER_ERROR)
-        break_rule(ours, "leaving", "ERROR is answered");
+    if (watch->is_error_received)
+        break_rule(ours, "leaving", "something is sent after ERROR has come");
 }
 
 void ours_watch_action(struct ours *ours, const struct rdmig_action *action)
@@ -237,7 +244,8 @@ void ours_watch_drained(struct ours *ours)
 {
     const uint64_t interval_ns = ours->config.probe_interval_ns;
 
-    if (interval_ns == 0 || rdmig_conn_phase(ours->conn) != RDMIG_PHASE_RUNNING || ours->has_left ||
+    if (!ours->is_drained || !ours->watch.is_time_told || interval_ns == 0 ||
+        rdmig_conn_phase(ours->conn) != RDMIG_PHASE_RUNNING || ours->has_left ||
         ours->watch.is_suspect || ours->sends.first != ours->sends.end)
         return;
     if (ours->stepped_ns - ours->watch.heard_ns > interval_ns)

@@ -71,15 +71,15 @@ static void ask(struct ours *ours, struct wrong_call *call)
 
 /* ---- questions, which may be asked at any time */
 
-static void check_answers(struct ours *ours, bool is_drained)
+static void check_answers(struct ours *ours)
 {
     const struct rdmig_conn *conn = ours->conn;
     const bool is_running = rdmig_conn_phase(conn) == RDMIG_PHASE_RUNNING;
     const bool is_source = ours->party.role == RDMIG_ROLE_SOURCE;
-    const bool may_push =
-        !is_drained || (ours->is_exchanged && !ours->is_round_closing && !ours->is_flush_asked);
-    const bool may_write =
-        !is_drained || (!ours->is_round_open && !ours->is_round_closing && !ours->is_flush_asked);
+    const bool may_push = !ours->is_drained ||
+                          (ours->is_exchanged && !ours->is_round_closing && !ours->is_flush_asked);
+    const bool may_write = !ours->is_drained || (!ours->is_round_open && !ours->is_round_closing &&
+                                                 !ours->is_flush_asked);
 
     if (rdmig_conn_range_room_count(conn) > 0 && (!is_running || !is_source || !may_push))
         world_break(ours->party.world, "answer", "%s: room for ranges now",
@@ -95,7 +95,7 @@ static void check_answers(struct ours *ours, bool is_drained)
                     role_name(ours->party.role), rdmig_phase_name(rdmig_conn_phase(conn)));
 }
 
-void ours_call_wrongly(struct ours *ours, bool is_drained)
+void ours_call_wrongly(struct ours *ours)
 {
     struct world *world = ours->party.world;
     const struct ratio ratio = {world->options->wrong_call_permille, 1000};
@@ -104,11 +104,11 @@ void ours_call_wrongly(struct ours *ours, bool is_drained)
 
     if (ratio.numerator == 0 || !choice_chance(world->choice, ratio))
         return;
-    check_answers(ours, is_drained);
+    check_answers(ours);
     which = choice_below(world->choice, wrong_call_row_count + 1);
     if (which == wrong_call_row_count)
         end_too_early(ours);
-    else if ((is_drained || !wrong_call_rows[which].needs_drained) &&
+    else if ((ours->is_drained || !wrong_call_rows[which].needs_drained) &&
              wrong_call_rows[which].make(ours, &call))
         ask(ours, &call);
 }

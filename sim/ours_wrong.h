@@ -20,7 +20,7 @@ typedef bool wrong_call_maker(struct ours *ours, struct wrong_call *call);
 
 struct wrong_call_row {
     wrong_call_maker *make;
-    bool needs_drained; /* asks what the application knows, which must be all then */
+    bool needs_drained; /* asks what the application knows: it must have heard everything then */
 };
 extern const struct wrong_call_row wrong_call_rows[];
 extern const uint32_t wrong_call_row_count;
