@@ -71,10 +71,12 @@ bool closing_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
     }
 }
 
-/* The ERROR may be all that the driver has in hand to wait for. */
+/* The ERROR, or the last of the stream, may be all that the driver has in hand to wait for. */
 void closing_advance(struct rdmig_conn *conn)
 {
     if (conn->closing == CLOSING_ERROR_SENT && conn->send_slots[SEND_SLOT_ERROR].state == SLOT_FREE)
+        enter(conn, CLOSING_DISCONNECT_DUE);
+    if (conn->closing == CLOSING_DELIVERY_AWAITED && !source_awaits_delivery(conn))
         enter(conn, CLOSING_DISCONNECT_DUE);
 }
 

@@ -116,7 +116,9 @@ void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
         closing_begin(conn, conn->config.role == RDMIG_ROLE_SOURCE ? CLOSING_DISCONNECT_DUE
                                                                    : CLOSING_REJECT_DUE);
     else
-        closing_begin(conn, CLOSING_DISCONNECT_DUE);
+        closing_begin(conn, reason == RDMIG_REASON_PEER_DISCONNECTED && source_awaits_delivery(conn)
+                                ? CLOSING_DELIVERY_AWAITED
+                                : CLOSING_DISCONNECT_DUE);
 }
 
 void conn_fail_message(struct rdmig_conn *conn, enum rdmig_reason reason, uint32_t type,

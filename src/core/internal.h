@@ -114,6 +114,8 @@ enum closing {
     CLOSING_ERROR_DUE, /* source: perhaps still without a credit for it */
     CLOSING_ERROR_SENT,
     CLOSING_PEER_AWAITED, /* destination, finished: the source disconnects first */
+    /* Source, the peer has left: what it has acknowledged by then may be on its way to us. */
+    CLOSING_DELIVERY_AWAITED,
     CLOSING_DISCONNECT_DUE,
     CLOSING_DRAINING,
     CLOSING_ABANDON_DUE,
@@ -324,6 +326,7 @@ void source_sent(struct rdmig_conn *conn, const struct work *work, bool is_done)
 void source_operation_done(struct rdmig_conn *conn, const struct operation *operation);
 bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 bool source_can_finish(const struct rdmig_conn *conn);
+bool source_awaits_delivery(const struct rdmig_conn *conn);
 bool source_has_credit(const struct rdmig_conn *conn);
 void source_take_credit(struct rdmig_conn *conn);
 void source_send_command(struct rdmig_conn *conn, uint32_t slot, struct wire_header header,

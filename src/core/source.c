@@ -292,6 +292,18 @@ bool source_can_finish(const struct rdmig_conn *conn)
            source->stream_sends_out == 0 && !flight_has_writes(conn) && !conn_is_suspected(conn);
 }
 
+/*
+ * Is somebody waiting to hear that the stream has arrived, and it may have? To disconnect would
+ * take the acknowledgement away, and with it the knowledge of who owns the guest (clause E7).
+ */
+bool source_awaits_delivery(const struct rdmig_conn *conn)
+{
+    const struct source *source = &conn->u.source;
+
+    return conn->config.role == RDMIG_ROLE_SOURCE && source->flush == STEP_WANTED &&
+           source->flush_goal == RDMIG_FLUSH_DELIVERED && source->stream_sends_out > 0;
+}
+
 uint64_t rdmig_conn_bytes_pending(const struct rdmig_conn *conn)
 {
     return conn->config.role == RDMIG_ROLE_SOURCE ? conn->u.source.bytes_pending : 0;

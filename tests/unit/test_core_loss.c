@@ -492,9 +492,78 @@ static void test_core_loss__delivered_and_lost_at_once__is_told_as_delivered(voi
     bench_expect_failure(bench, RDMIG_REASON_PEER_DISCONNECTED);
     bench_close(bench);
 }
+
+/* Clause: E7, S2 */
+static void test_core_loss__left_before_its_acknowledgement_came__is_waited_for(void **state)
+{
+    struct bench *bench = source_at(SOURCE_IS_CREDITED, NULL);
+
+    (void)state;
+    bench->automatic = 0;
+    source_write_stream(bench, "end");
+    FEED(bench, FLUSH_REQUESTED, .flush = RDMIG_FLUSH_DELIVERED);
+    bench_begin(bench);
+    FEED(bench, DISCONNECTED);
+    bench_expect_failure(bench, RDMIG_REASON_PEER_DISCONNECTED);
+    EXPECT(bench, "> DISCONNECTED\n");
+    COMPLETE(bench, "s1", OK);
+    EXPECT(bench, "> COMPLETED s1 OK\n"
+                  "< NOTIFY_FLUSHED\n"
+                  "< DISCONNECT\n");
+    bench_close(bench);
+}
+
+/* Clause: E7, E3 */
+static void test_core_loss__left_and_no_acknowledgement_comes__ends_all_the_same(void **state)
+{
+    struct bench *undone = source_at(SOURCE_IS_CREDITED, NULL);
+    struct bench *silent = source_at(SOURCE_IS_CREDITED, NULL);
+
+    (void)state;
+    undone->automatic = 0;
+    source_write_stream(undone, "end");
+    FEED(undone, FLUSH_REQUESTED, .flush = RDMIG_FLUSH_DELIVERED);
+    FEED(undone, DISCONNECTED);
+    bench_begin(undone);
+    COMPLETE(undone, "s1", ERROR, .os_code = 12);
+    EXPECT(undone, "> COMPLETED s1 ERROR os_code=12\n"
+                   "< DISCONNECT\n");
+    bench_expect_failure(undone, RDMIG_REASON_PEER_DISCONNECTED);
+    silent->automatic = 0;
+    source_write_stream(silent, "end");
+    FEED(silent, FLUSH_REQUESTED, .flush = RDMIG_FLUSH_DELIVERED);
+    FEED(silent, DISCONNECTED);
+    bench_begin(silent);
+    silent->now_ns = rdmig_conn_deadline_ns(silent->conn);
+    FEED(silent, TIME_PASSED);
+    EXPECT(silent, "> TIME_PASSED\n"
+                   "< DISCONNECT\n");
+    bench_close(undone);
+    bench_close(silent);
+}
+
+/* Clause: E7 */
+static void test_core_loss__left_while_consumption_is_awaited__is_left_at_once(void **state)
+{
+    struct bench *bench = source_at(SOURCE_IS_CREDITED, NULL);
+
+    (void)state;
+    bench->automatic = 0;
+    source_write_stream(bench, "prepare");
+    FEED(bench, FLUSH_REQUESTED, .flush = RDMIG_FLUSH_CONSUMED);
+    bench_begin(bench);
+    FEED(bench, DISCONNECTED);
+    EXPECT(bench, "> DISCONNECTED\n"
+                  "< DISCONNECT\n");
+    bench_close(bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_core_loss__left_before_its_acknowledgement_came__is_waited_for),
+        cmocka_unit_test(test_core_loss__left_and_no_acknowledgement_comes__ends_all_the_same),
+        cmocka_unit_test(test_core_loss__left_while_consumption_is_awaited__is_left_at_once),
         cmocka_unit_test(test_core_loss__source__disconnected_before_it_finished__is_a_failure),
         cmocka_unit_test(test_core_loss__source__disconnected_after_it_finished__is_none),
         cmocka_unit_test(test_core_loss__destination__between_commands__lets_the_application_judge),
