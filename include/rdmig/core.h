@@ -200,7 +200,8 @@ struct rdmig_block {
 };
 
 enum rdmig_event_kind {
-    RDMIG_EVENT_TIME_PASSED, /* nothing but the time: harmless at any moment */
+    RDMIG_EVENT_TIME_PASSED, /* nothing but the time: harmless at any moment. Only it lets a limit
+                                expire: feed what has arrived first. */
     /* From the driver. */
     RDMIG_EVENT_STARTED,           /* a queue pair is there; source connects now */
     RDMIG_EVENT_CONNECT_REQUESTED, /* destination: bytes, length: the private data as it came */
