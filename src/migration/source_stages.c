@@ -104,7 +104,7 @@ static void flushed(struct rdmig_source *source)
     source->is_flush_asked = false;
     if (source->stage == STAGE_HANDING_OVER) {
         complete(source);
-    } else if (source->stage == STAGE_PREPARING) {
+    } else if (source->stage == STAGE_PREPARING && !rdmig_conn_failure(link_conn(source->link))) {
         /* The destination has confirmed. From here on it may own the guest (clause S8). */
         source->stage = STAGE_HANDING_OVER;
         source->outbox_end = native_write_end(source->outbox, source->outbox_capacity);
@@ -144,9 +144,11 @@ void source_fail(struct rdmig_source *source, int os_code)
 static void notice_failure(struct rdmig_source *source)
 {
     const struct rdmig_conn *conn = link_conn(source->link);
-    /* Before the connection is up a failed attempt only turns the link to the next address. */
+    /* Before the connection is up a failed attempt only turns the link to the next address. While
+     * the guest is handed over, word that it has arrived may come until the end (clause E7). */
     const bool has_failed = link_is_closed(source->link) ||
-                            (link_is_connected(source->link) && rdmig_conn_failure(conn));
+                            (link_is_connected(source->link) && rdmig_conn_failure(conn) &&
+                             source->stage != STAGE_HANDING_OVER);
 
     if (!has_failed || source->stage >= STAGE_COMPLETED)
         return;
@@ -228,9 +230,15 @@ static bool open_exchange(struct rdmig_source *source)
 static bool walk(struct rdmig_source *source, uint64_t *resume_ns)
 {
     const bool is_ending = source->stage != STAGE_PUSHING;
+    const bool had_room = rdmig_conn_range_room_count(link_conn(source->link)) > 0;
+    enum ram_walk result;
 
-    if (!is_outbox_empty(source) ||
-        ram_walker_walk(&source->walker, is_ending, resume_ns) != RAM_WALK_DONE)
+    if (!is_outbox_empty(source))
+        return false;
+    result = ram_walker_walk(&source->walker, is_ending, resume_ns);
+    if (result == RAM_WALK_BLOCKED)
+        return had_room; /* the queue has just been filled: nothing moves before it is looked at */
+    if (result != RAM_WALK_DONE)
         return false;
     if (!is_ending || !ask(source, RDMIG_EVENT_ROUND_CLOSED))
         return false;

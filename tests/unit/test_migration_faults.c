@@ -87,7 +87,7 @@ static void kill_everywhere(enum rdmig_role victim)
         ends_create(&ends, NULL, NULL);
         pair_kill_after_messages(victim, n);
         migrate_as_far_as_possible(&ends);
-        source_owns = rdmig_source_state(ends.source) != RDMIG_SOURCE_COMPLETED &&
+        source_owns = rdmig_source_state(ends.source) == RDMIG_SOURCE_FAILED &&
                       source_reason(&ends) != RDMIG_REASON_HANDOVER_UNKNOWN;
         destination_owns = rdmig_destination_state(ends.destination) == RDMIG_DESTINATION_COMPLETED;
         assert_false(source_owns && destination_owns);

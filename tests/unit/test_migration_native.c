@@ -239,6 +239,32 @@ static void test_migration__marks_during_a_round__are_not_lost(void **state)
     ends_free(&ends);
 }
 
+/* More ranges than the core's queue takes, and nothing under way whose end would call us back: the
+ * first call has to set the first writes going. Clause: C14 */
+static void test_migration__many_small_ranges__go_out_in_the_first_call(void **state)
+{
+    struct two_ends ends;
+    uint64_t write_count;
+
+    (void)state;
+    ends_init(&ends);
+    ends_create(&ends, NULL, NULL);
+    ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+    assert_int_equal(rdmig_source_start_round(ends.source), 0);
+    ends_run_source(&ends, RDMIG_SOURCE_SENDING);
+    ends_turn(&ends, 50);
+    for (uint64_t page = 0; page < 640; page += 2)
+        assert_int_equal(rdmig_source_mark_range(ends.source, 0, page * 4096, 4096), 0);
+    write_count = pair_counts()->write_count;
+    assert_int_equal(rdmig_source_start_round(ends.source), 0);
+    assert_true(pair_counts()->write_count > write_count);
+    ends_run_source(&ends, RDMIG_SOURCE_SENDING);
+    ends_turn(&ends, 50);
+    assert_int_equal(pair_counts()->write_count, write_count + 320);
+    ends_assert_ram_equal(&ends);
+    ends_free(&ends);
+}
+
 static uint64_t timed_round_ns(uint64_t bandwidth_bytes_per_s)
 {
     const struct rdmig_options options = {.struct_bytes = sizeof(options),
@@ -400,6 +426,7 @@ int main(void)
         cmocka_unit_test(test_migration__stream_byte_by_byte__arrives_whole),
         cmocka_unit_test(test_migration__zeros__cost_a_handful_of_messages),
         cmocka_unit_test(test_migration__pages_pushed_one_by_one__are_joined),
+        cmocka_unit_test(test_migration__many_small_ranges__go_out_in_the_first_call),
         cmocka_unit_test(test_migration__marks_during_a_round__are_not_lost),
         cmocka_unit_test(test_migration__bandwidth_cap__is_kept),
         cmocka_unit_test(test_migration__blocks_announced__are_provided_later),
