@@ -261,11 +261,102 @@ static int calibrate(void)
     return failed_count == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
+/* ---- what the engine must be able to do: of the model, so it is the same on every machine */
+
+static bool claim(bool is_true, const char *text, double figure, double bound)
+{
+    printf("%s  %s: %.2f (%.2f)\n", is_true ? "ok  " : "FAIL", text, figure, bound);
+    return is_true;
+}
+
+/* Gb/s of the first round; 0: it did not come through. */
+static double rate_of(enum party_kind source, enum party_kind destination, bool is_pin_all,
+                      uint64_t gigabits)
+{
+    const struct cell cell = {"claim",    source,       destination,
+                              is_pin_all, COSTS_MODERN, gigabits * GIGABIT,
+                              8 * GIB,    "idle"};
+    struct run_result result;
+
+    return run(&cell, &result) ? first_round_bits_per_ns(&result) : 0;
+}
+
+/* Up to 100 Gb/s registering is faster than the link. */
+static bool claim_rates(void)
+{
+    static const uint64_t rates[] = {10, 40, 100};
+    bool is_good = true;
+
+    for (uint32_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+        const double payload = (double)rates[i] * costs_of(COSTS_MODERN)->payload_permille / 1000;
+        const double dynamic = rate_of(PARTY_OURS, PARTY_OURS, false, rates[i]);
+        const double pinned = rate_of(PARTY_OURS, PARTY_OURS, true, rates[i]);
+
+        is_good &= claim(dynamic >= 0.95 * payload, "ours to ours, dynamic, Gb/s", dynamic,
+                         0.95 * payload);
+        is_good &=
+            claim(pinned >= 0.95 * payload, "ours to ours, pin-all, Gb/s", pinned, 0.95 * payload);
+        is_good &= claim(dynamic >= 0.95 * pinned, "dynamic within 5 % of pin-all, Gb/s", dynamic,
+                         0.95 * pinned);
+    }
+    return is_good;
+}
+
+static bool claim_stock(void)
+{
+    const double stock = rate_of(PARTY_STOCK, PARTY_STOCK, false, 100);
+    const double ours = rate_of(PARTY_OURS, PARTY_STOCK, false, 100);
+
+    return claim(stock > 0 && ours >= 3 * stock, "ours to stock, dynamic, times stock to stock",
+                 stock > 0 ? ours / stock : 0, 3);
+}
+
+static bool claim_zeros(void)
+{
+    const struct cell cell = {"claim",
+                              PARTY_OURS,
+                              PARTY_OURS,
+                              true,
+                              COSTS_MODERN,
+                              100 * GIGABIT,
+                              UINT64_C(100000000000) / 4096 * 4096,
+                              "zero"};
+    struct run_result result;
+    double wire_bytes = 1e12;
+
+    if (run(&cell, &result))
+        wire_bytes = (double)(result.traffic[0].message_bytes + result.traffic[0].write_bytes +
+                              result.traffic[1].message_bytes);
+    return claim(wire_bytes < 1e6, "100 GB of zeros, pin-all, bytes on the wire", wire_bytes, 1e6);
+}
+
+static bool claim_memory(void)
+{
+    const struct cell cell = {"claim",      PARTY_OURS,    PARTY_OURS, false,
+                              COSTS_MODERN, 100 * GIGABIT, 4096 * GIB, "idle"};
+    struct run_result result;
+    double mib_per_tib = 1e9;
+
+    if (run(&cell, &result))
+        mib_per_tib = (double)result.numbers[RDMIG_ROLE_SOURCE].engine_bytes / (double)(4 << 20);
+    return claim(mib_per_tib <= 8, "engine of a 4 TiB guest, MiB a TiB", mib_per_tib, 8);
+}
+
+static int check_claims(void)
+{
+    const bool rates = claim_rates();
+    const bool stock = claim_stock();
+    const bool zeros = claim_zeros();
+    const bool memory = claim_memory();
+
+    return rates && stock && zeros && memory ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
 /* ---- the command */
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: rdmig-sim-report --calibrate\n"
+    fprintf(stderr, "usage: rdmig-sim-report --calibrate | --claims\n"
                     "       rdmig-sim-report --count | --header | --cell NUMBER\n");
     return 2;
 }
@@ -292,6 +383,8 @@ int main(int argc, char **argv)
     list_cells();
     if (argc == 2 && strcmp(argv[1], "--calibrate") == 0)
         return calibrate();
+    if (argc == 2 && strcmp(argv[1], "--claims") == 0)
+        return check_claims();
     if (argc == 2 && strcmp(argv[1], "--count") == 0)
         return printf("%" PRIu32 "\n", cell_count) > 0 ? EXIT_SUCCESS : EXIT_FAILURE;
     if (argc == 2 && strcmp(argv[1], "--header") == 0) {

@@ -31,5 +31,6 @@ sim-run: $(BUILD)/rdmig-sim $(BUILD)/rdmig-sim-report
 	cd $(BUILD) && ./rdmig-sim --seeds $(SIM_SEEDS) --coverage-of-faults
 	cd $(BUILD) && ./rdmig-sim --exhaustive $(SIM_DEPTH)
 	$(BUILD)/rdmig-sim-report --calibrate
+	$(BUILD)/rdmig-sim-report --claims
 
 -include $(sim_objects:.o=.d) $(BUILD)/obj/sim/main.d $(BUILD)/obj/sim/report.d
