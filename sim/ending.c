@@ -97,14 +97,15 @@ static bool may_fail(const struct world *world, const struct ending *ending)
            fatal != 0 || has_lost_request(world, taken) || has_short_limit(world, ending);
 }
 
-/* A stock destination leaves as soon as it has the guest; its leaving may overtake what would have
- * told the source so. */
-static bool is_left_in_doubt(const struct world *world, uint32_t role)
+/* A stock destination leaves as soon as it has the guest: with the link down just then, the
+ * acknowledgement that would have told the source is lost with it. */
+static bool is_left_in_doubt(const struct world *world, const struct ending *ending, uint32_t role)
 {
     return role == RDMIG_ROLE_SOURCE &&
            world->options->kind[RDMIG_ROLE_DESTINATION] == PARTY_STOCK &&
            world->party[RDMIG_ROLE_SOURCE]->outcome == OUTCOME_UNKNOWN &&
-           world->party[RDMIG_ROLE_DESTINATION]->outcome == OUTCOME_COMPLETED;
+           world->party[RDMIG_ROLE_DESTINATION]->outcome == OUTCOME_COMPLETED &&
+           (ending->faults_taken[0] | ending->faults_taken[1]) != 0;
 }
 
 static void check_completed(struct world *world, const struct ending *ending)
@@ -114,7 +115,7 @@ static void check_completed(struct world *world, const struct ending *ending)
     if (may_fail(world, ending))
         return;
     for (uint32_t i = 0; i < 2; i++) {
-        if (world->party[i]->outcome != OUTCOME_COMPLETED && !is_left_in_doubt(world, i))
+        if (world->party[i]->outcome != OUTCOME_COMPLETED && !is_left_in_doubt(world, ending, i))
             world_break(world, oracle, "the %s (%s) is %s though nothing was in its way",
                         role_name((enum rdmig_role)i), world->party[i]->class->name,
                         outcome_name(world->party[i]->outcome));

@@ -88,7 +88,7 @@ static void bend_run(struct hostile *hostile, const struct hostile_region *run, 
 {
     const struct hostile_block *named = &hostile->blocks[*block];
 
-    switch (hostile_pick(hostile, 8)) {
+    switch (hostile_pick(hostile, 10)) {
     case 0:
         *key = hostile_bend(hostile, *key);
         break;

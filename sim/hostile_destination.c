@@ -189,7 +189,8 @@ static void bend_results(struct hostile *hostile, uint32_t asked_count, uint32_t
         *count = 64;
         *repeat = 64;
         break;
-    default:
+    default: /* without a number: of one that is as good as with it */
+        *count = asked_count > 0 ? 1 : 0;
         *repeat = 0;
         break;
     }

@@ -78,6 +78,7 @@ static const struct option_row rows[] = {
     {"private_data_bytes", OPTION_COUNT32, AT(private_data_bytes), 8, 196},
     {"unregister_permille", OPTION_COUNT32, AT(unregister_permille), 0, 1000},
     {"wrong_call_permille", OPTION_COUNT32, AT(wrong_call_permille), 0, 1000},
+    {"pause_permille", OPTION_COUNT32, AT(pause_permille), 0, 1000},
     {"fault", OPTION_FAULT, AT(faults), 0, 0},
     {"time_limit", OPTION_TIME, AT(time_limit_ns), 0, 0},
     {"step_limit", OPTION_COUNT64, AT(step_limit), 0, 0},
@@ -225,7 +226,7 @@ static const char *set_blocks(struct options *options, const char *value)
         const char *wrong = NULL;
 
         if (count == OPTION_BLOCKS_MAX)
-            return "a guest has 16 blocks at the most";
+            return "a guest has 96 blocks at the most";
         wrong = read_number(word, byte_suffixes, &block_bytes[count]);
         if (wrong)
             return wrong;

@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum { OPTION_BLOCKS_MAX = 16, OPTION_FAULTS_MAX = 3 };
+enum { OPTION_BLOCKS_MAX = 96, OPTION_FAULTS_MAX = 3 };
 
 enum party_kind { PARTY_OURS, PARTY_STOCK, PARTY_HOSTILE, PARTY_KIND_COUNT };
 
@@ -108,6 +108,7 @@ struct options {
     uint32_t private_data_bytes;  /* what the connection manager hands up: 8, or padded to this */
     uint32_t unregister_permille; /* of its regions that our source lets go of between rounds */
     uint32_t wrong_call_permille; /* of steps that are followed by a call that must be refused */
+    uint32_t pause_permille;      /* of our actions behind which events come before the next one */
     uint32_t fault_count;
     struct fault faults[OPTION_FAULTS_MAX];
     uint64_t time_limit_ns; /* virtual: a world that is not over by then is stuck */

@@ -13,9 +13,14 @@
 
 enum { PAGES_PER_CHUNK = 256, BIG_GUEST_BYTES = 12 << 20, BIG_GUEST_WRITE_BYTES = 65536 };
 
+/* More blocks than the core has registrations under way; a piece of zeros over more chunks than it
+ * looks at one by one. */
+enum { MANY_BLOCKS_MIN = 65, MANY_BLOCKS_MORE = OPTION_BLOCKS_MAX - MANY_BLOCKS_MIN };
+enum { LONG_ZERO_PAGES = 260 * PAGES_PER_CHUNK, LONG_ZERO_PAGES_MORE = 40 * PAGES_PER_CHUNK };
+
 /* What a calm peer may take besides, for each byte of the guest, within one round: ours may pin all
  * of it, or write it in small pieces; a stock source may write it page by page, one at a time. */
-enum { PATIENCE_NS = 64, STOCK_PATIENCE_NS = 256 };
+enum { PATIENCE_NS = 64, STOCK_PATIENCE_NS = 256, PROBES_MAX = 50000 };
 
 #define COUNT_OF(table) ((uint32_t)(sizeof(table) / sizeof((table)[0])))
 
@@ -68,6 +73,24 @@ static uint64_t draw_page_count(struct choice *choice)
     }
 }
 
+/* What a real guest may have, and most worlds do without. */
+static void draw_rare_guest(struct guest_options *guest, struct choice *choice)
+{
+    const uint32_t rarity = choice_below(choice, 256);
+
+    if (rarity >= 252) {
+        guest->block_count = MANY_BLOCKS_MIN + choice_below(choice, MANY_BLOCKS_MORE + 1);
+        for (uint32_t i = 0; i < guest->block_count; i++)
+            guest->block_bytes[i] = (1 + choice_below(choice, 4)) * PAGE_BYTES;
+    } else if (rarity >= 250) {
+        guest->block_bytes[0] =
+            (LONG_ZERO_PAGES + choice_below(choice, LONG_ZERO_PAGES_MORE)) * PAGE_BYTES;
+        guest->zero_percent = 100;
+        guest->zero_run_pages = 300;
+        guest->workload = guest->workload % 2 == 0 ? WORKLOAD_IDLE : WORKLOAD_HOT_SET;
+    }
+}
+
 static void draw_guest(struct guest_options *guest, struct choice *choice)
 {
     guest->block_count = 1 + choice_below(choice, 4);
@@ -80,6 +103,7 @@ static void draw_guest(struct guest_options *guest, struct choice *choice)
     guest->zero_percent = PICK32(choice, 0, 50, 95, 100);
     guest->zero_run_pages = PICK32(choice, 16, 1, 3, 300);
     guest->rezero_permille = PICK32(choice, 0, 0, 100, 900);
+    draw_rare_guest(guest, choice);
 }
 
 static void draw_engine(struct engine_options *engine, uint64_t guest_bytes, struct choice *choice)
@@ -97,8 +121,9 @@ static void draw_engine(struct engine_options *engine, uint64_t guest_bytes, str
 }
 
 /*
- * Time limits: none, generous (nothing calm comes near them) or tight, so that they also run out in
- * the middle of work. Where a peer may fall silent, all of them are limited.
+ * Time limits: none (or one that no clock will reach), generous (nothing calm comes near them) or
+ * tight, so that they also run out in the middle of work. Where a peer may fall silent, all of them
+ * are limited.
  */
 static void draw_limits(struct engine_options *engine, uint64_t patience_ns, bool is_needed,
                         struct choice *choice)
@@ -110,15 +135,20 @@ static void draw_limits(struct engine_options *engine, uint64_t patience_ns, boo
     if (manner < 4 && !is_needed)
         return; /* the core's own limit for closing */
     engine->close_timeout_ns = generous_ns;
-    if (manner < 8 && !is_needed)
+    if (manner < 7 && !is_needed)
         return;
+    if (manner == 7 && !is_needed)
+        limit_ns = UINT64_MAX;
     if (manner == 15)
         limit_ns = PICK(choice, 5 * MS, MS, 200 * US, 40 * US, 5 * US);
     engine->connect_timeout_ns = limit_ns;
     engine->reply_timeout_ns = limit_ns;
     engine->idle_timeout_ns = limit_ns;
-    engine->close_timeout_ns = limit_ns;
+    engine->close_timeout_ns = limit_ns == UINT64_MAX ? generous_ns : limit_ns;
     engine->probe_interval_ns = PICK(choice, 0, 10 * MS, MS, 50 * US);
+    /* One that is silent for so many of them shows nothing new. */
+    if (engine->probe_interval_ns != 0 && limit_ns / engine->probe_interval_ns > PROBES_MAX)
+        engine->probe_interval_ns = 10 * MS;
 }
 
 /* Where it can happen at all: connecting is done by the source, at once; only a destination fills.
@@ -218,6 +248,7 @@ void options_draw(struct options *options, struct choice *choice)
     options->private_data_bytes = PICK32(choice, 8, 56, 196);
     options->unregister_permille = PICK32(choice, 0, 0, 100, 700);
     options->wrong_call_permille = PICK32(choice, 0, 0, 10, 100);
+    options->pause_permille = PICK32(choice, 0, 0, 0, 20, 300);
     draw_faults(options, choice);
     for (uint32_t i = 0; i < 2; i++) {
         const bool is_needed = options->fault_count > 0 || options->kind[0] == PARTY_HOSTILE ||

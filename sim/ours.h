@@ -41,6 +41,7 @@ struct ours_regions {
 struct ours_send {
     uint64_t tag;
     bool is_signalled;
+    bool is_stream; /* a QEMU_FILE message */
 };
 struct ours_sends {
     struct ours_send *entries; /* ring of depth */
@@ -202,6 +203,16 @@ struct ours_region *ours_regions_find(struct ours_regions *regions, uint32_t reg
 /* False: there is one of that number. */
 bool ours_regions_add(struct ours_regions *regions, const struct ours_region *region);
 void ours_regions_remove(struct ours_regions *regions, struct ours_region *region);
+
+/* ---- ours_questions.c */
+
+/* Now and then what may be asked at any time: the answers must make sense. */
+void ours_ask_questions(struct ours *ours);
+
+/* ---- ours_damage.c */
+
+/* Now and then a copy of the core is damaged: its invariants must notice. */
+void ours_check_invariants_notice(struct ours *ours);
 
 /* ---- ours_wrong.c */
 

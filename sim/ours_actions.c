@@ -134,7 +134,8 @@ static bool place_send(struct ours *ours, const struct rdmig_action *action)
         break_overrun(ours, "send");
         return false;
     }
-    *send_at(ours, ours->sends.end) = (struct ours_send){action->tag, action->is_signalled};
+    *send_at(ours, ours->sends.end) =
+        (struct ours_send){.tag = action->tag, .is_signalled = action->is_signalled};
     ours->sends.end++;
     port_spend(ours->party.port, ours->party.world->costs.post_ns);
     return true;
@@ -146,8 +147,11 @@ static void post_send(struct ours *ours, const struct rdmig_action *action)
 
     if (!action->is_signalled)
         break_tag(ours, action->tag, "is a SEND that nobody would hear of");
-    if (bytes && place_send(ours, action) &&
-        !port_post_send(ours->party.port, action->tag, bytes, (uint32_t)action->length, true))
+    if (!bytes || !place_send(ours, action))
+        return;
+    /* The type is in bytes 4 to 7. */
+    send_at(ours, ours->sends.end - 1)->is_stream = bytes[7] == RDMIG_MESSAGE_QEMU_FILE;
+    if (!port_post_send(ours->party.port, action->tag, bytes, (uint32_t)action->length, true))
         break_overrun(ours, "send");
 }
 

@@ -69,8 +69,13 @@ static void give_up(struct destination *destination)
 
 static void failed(struct ours *ours)
 {
-    if (destination_of(ours)->stage < TAKING_COMPLETED)
-        leave(destination_of(ours));
+    struct destination *destination = destination_of(ours);
+
+    /* Having confirmed, it owns the guest if the end mark arrives, until the very end. */
+    if (destination->stage == TAKING_CONFIRMING && !ours->is_closed)
+        return;
+    if (destination->stage < TAKING_COMPLETED)
+        leave(destination);
 }
 
 static void linger_over(struct world *world, void *subject, uint64_t argument)
@@ -111,6 +116,31 @@ static void peer_ended(struct destination *destination)
         (void)ours_ask(&destination->ours, RDMIG_EVENT_FINISH_REQUESTED);
     else
         give_up(destination);
+}
+
+static void peer_ended_due(struct world *world, void *subject, uint64_t argument)
+{
+    struct ours *ours = subject;
+
+    (void)world;
+    (void)argument;
+    if (rdmig_conn_phase(ours->conn) != RDMIG_PHASE_RUNNING)
+        return;
+    peer_ended(destination_of(ours));
+    ours_go_on(ours);
+}
+
+/* A VMM may take its time to say what is to follow. */
+static void take_peer_ended(struct destination *destination)
+{
+    struct ours *ours = &destination->ours;
+    uint64_t jitter_ns;
+
+    jitter_ns = world_jitter_ns(ours->party.world);
+    if (jitter_ns > 0)
+        port_at(ours->party.port, ours_now_ns(ours) + jitter_ns, peer_ended_due, ours, 0);
+    else
+        peer_ended(destination);
 }
 
 /* ---- the stream, when it is delivered */
@@ -330,7 +360,7 @@ static void notified(struct ours *ours, const struct rdmig_action *action)
         deliver(destination, action);
         break;
     case RDMIG_ACTION_NOTIFY_PEER_ENDED:
-        peer_ended(destination);
+        take_peer_ended(destination);
         break;
     case RDMIG_ACTION_NOTIFY_CLOSED:
         break;

@@ -327,6 +327,28 @@ static bool take_action(struct ours *ours)
     return true;
 }
 
+static void drain_late(struct world *world, void *subject, uint64_t argument);
+
+static void plan_drain(struct ours *ours)
+{
+    const uint64_t jitter_ns = world_jitter_ns(ours->party.world);
+
+    ours->is_drain_planned = true;
+    port_at(ours->party.port, ours_now_ns(ours) + jitter_ns, drain_late, ours, 0);
+}
+
+/* Actions are carried out in their order, but events may come in between. */
+static bool pauses(struct ours *ours)
+{
+    struct world *world = ours->party.world;
+    const struct ratio ratio = {world->options->pause_permille, 1000};
+
+    if (ours->is_closed || ratio.numerator == 0 || !choice_chance(world->choice, ratio))
+        return false;
+    plan_drain(ours);
+    return true;
+}
+
 static void advance(struct ours *ours)
 {
     struct world *world = ours->party.world;
@@ -342,6 +364,8 @@ static void advance(struct ours *ours)
         if (i == ACTIONS_MAX)
             world_break(world, "livelock", "the %s does not come to an end of its actions",
                         role_name(ours->party.role));
+        if (has_moved && pauses(ours))
+            break;
     }
     ours_watch_drained(ours);
 }
@@ -366,10 +390,7 @@ void ours_go_on(struct ours *ours)
     if (ours_chance(ours, SLOW_ONE_IN) && rdmig_conn_deadline_ns(ours->conn) > ours_now_ns(ours))
         (void)ours_ask(ours, RDMIG_EVENT_TIME_PASSED);
     if (ours_chance(ours, SLOW_ONE_IN)) {
-        const uint64_t jitter_ns = world_jitter_ns(ours->party.world);
-
-        ours->is_drain_planned = true;
-        port_at(ours->party.port, ours_now_ns(ours) + jitter_ns, drain_late, ours, 0);
+        plan_drain(ours);
     } else {
         advance(ours);
         ours_call_wrongly(ours);
@@ -437,6 +458,8 @@ void ours_managed(struct party *party, const struct cm_event *event)
     if (ours->is_closed) {
         if (event->kind == CM_CONNECT_REQUESTED)
             port_reject(party->port, NULL, 0);
+        else if (event->kind == CM_DISCONNECTED && ours_chance(ours, 2))
+            ours_tell(ours, &disconnected); /* a driver need not keep it to itself */
         return;
     }
     switch (event->kind) {

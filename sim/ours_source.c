@@ -145,7 +145,7 @@ static void flushed(struct source *source)
     source->ours.is_flush_asked = false;
     if (source->stage == STAGE_HANDING_OVER)
         complete(source);
-    else if (source->stage == STAGE_PREPARING)
+    else if (source->stage == STAGE_PREPARING && !rdmig_conn_failure(source->ours.conn))
         hand_over(source);
 }
 
@@ -208,9 +208,10 @@ static void failed(struct ours *ours)
 {
     struct source *source = source_of(ours);
 
-    if (source->stage == STAGE_HANDING_OVER)
+    /* While the guest is handed over, word that it has arrived may come until the end. */
+    if (source->stage == STAGE_HANDING_OVER && ours->is_closed)
         leave(source, OUTCOME_UNKNOWN);
-    else if (source->stage < STAGE_COMPLETED)
+    else if (source->stage < STAGE_HANDING_OVER)
         leave(source, OUTCOME_FAILED);
 }
 

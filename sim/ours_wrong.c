@@ -69,31 +69,7 @@ static void ask(struct ours *ours, struct wrong_call *call)
     judge(ours, text, rdmig_conn_step(ours->conn, &call->event), call->says);
 }
 
-/* ---- questions, which may be asked at any time */
-
-static void check_answers(struct ours *ours)
-{
-    const struct rdmig_conn *conn = ours->conn;
-    const bool is_running = rdmig_conn_phase(conn) == RDMIG_PHASE_RUNNING;
-    const bool is_source = ours->party.role == RDMIG_ROLE_SOURCE;
-    const bool may_push = !ours->is_drained ||
-                          (ours->is_exchanged && !ours->is_round_closing && !ours->is_flush_asked);
-    const bool may_write = !ours->is_drained || (!ours->is_round_open && !ours->is_round_closing &&
-                                                 !ours->is_flush_asked);
-
-    if (rdmig_conn_range_room_count(conn) > 0 && (!is_running || !is_source || !may_push))
-        world_break(ours->party.world, "answer", "%s: room for ranges now",
-                    role_name(ours->party.role));
-    if (rdmig_conn_stream_room_bytes(conn) > 0 && (!is_running || !is_source || !may_write))
-        world_break(ours->party.world, "answer", "%s: room for the stream now",
-                    role_name(ours->party.role));
-    if (rdmig_conn_bytes_pending(conn) > 0 && !is_source)
-        world_break(ours->party.world, "answer", "a destination has bytes to write");
-    if ((rdmig_conn_failure(conn) != NULL) &&
-        (is_running || rdmig_conn_phase(conn) < RDMIG_PHASE_RUNNING))
-        world_break(ours->party.world, "answer", "%s: failed, and in phase %s",
-                    role_name(ours->party.role), rdmig_phase_name(rdmig_conn_phase(conn)));
-}
+/* ---- making one now */
 
 void ours_call_wrongly(struct ours *ours)
 {
@@ -104,7 +80,8 @@ void ours_call_wrongly(struct ours *ours)
 
     if (ratio.numerator == 0 || !choice_chance(world->choice, ratio))
         return;
-    check_answers(ours);
+    ours_ask_questions(ours);
+    ours_check_invariants_notice(ours);
     which = choice_below(world->choice, wrong_call_row_count + 1);
     if (which == wrong_call_row_count)
         end_too_early(ours);

@@ -242,7 +242,7 @@ static bool blocks_again(struct ours *ours, struct wrong_call *call)
 static bool blocks_spoiled(struct ours *ours, struct wrong_call *call)
 {
     static struct rdmig_block spoiled[RAM_BLOCKS_MAX];
-    const uint32_t which = choice_below(ours->party.world->choice, 9);
+    const uint32_t which = choice_below(ours->party.world->choice, 10);
 
     if (!make_blocks(ours, call))
         return false;
@@ -261,6 +261,11 @@ static bool blocks_spoiled(struct ours *ours, struct wrong_call *call)
         call->event.blocks = NULL;
     else
         call->event.blocks = spoiled;
+    if (which == 9) { /* each has numbers for its chunks, both together have not */
+        call->event.block_count = 2;
+        spoiled[0] = (struct rdmig_block){.length_bytes = UINT64_C(1) << 51};
+        spoiled[1] = spoiled[0];
+    }
     if (which == 6)
         spoiled[0].length_bytes = 0;
     else if (which == 7)
@@ -325,6 +330,24 @@ static bool finished_too_early(struct ours *ours, struct wrong_call *call)
     if (rdmig_conn_failure(ours->conn))
         call->says = SAYS(FAILED);
     return is_busy || !is_running(ours);
+}
+
+/* Something of it is on its way. */
+static bool has_stream_out(const struct ours *ours)
+{
+    for (uint64_t i = ours->sends.first; i != ours->sends.end; i++) {
+        if (ours->sends.entries[i % ours->sends.depth].is_stream)
+            return true;
+    }
+    return false;
+}
+
+/* Something has come back undone, and nobody has said why; or the stream has not arrived yet. */
+static bool finished_in_doubt(struct ours *ours, struct wrong_call *call)
+{
+    return is_source(ours) && is_running(ours) &&
+           (ours->watch.is_suspect || has_stream_out(ours)) &&
+           make_plain(call, RDMIG_EVENT_FINISH_REQUESTED, SAYS(STATE));
 }
 
 static bool cancelled_too_late(struct ours *ours, struct wrong_call *call)
@@ -459,7 +482,7 @@ const struct wrong_call_row wrong_call_rows[] = {
     {range_registered_beyond, true},
     {range_without_room, true},
     {round_closed_out_of_turn, true},
-    {exchange_out_of_turn, true},
+    {exchange_out_of_turn, false},
     {drop_of_no_block, true},
     {drop_beyond, true},
     {drop_of_no_region, true},
@@ -470,6 +493,7 @@ const struct wrong_call_row wrong_call_rows[] = {
     {requested_out_of_turn, false},
     {established_out_of_turn, false},
     {finished_too_early, true},
+    {finished_in_doubt, false},
     {cancelled_too_late, false},
     {event_of_no_kind, false},
     {answered_again, false},

@@ -146,6 +146,10 @@ void queue_pair_fail(struct port *port)
         return;
     for (; port->acked < port->head; port->acked++)
         complete_work(port, work_at(port, port->acked), COMPLETION_FLUSHED, 0);
+    /* An adapter may find a cause of its own for the one it was working on. */
+    if (port->receive_count > 0 &&
+        fabric_take_fault(port->fabric->world, FAULT_RECV_ERROR, port->role))
+        complete_receive(port, COMPLETION_ERROR, FABRIC_ERROR_LOCAL, 0);
     while (port->receive_count > 0)
         complete_receive(port, COMPLETION_FLUSHED, 0, 0);
 }

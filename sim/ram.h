@@ -17,7 +17,7 @@
 #define RAM_TOKEN_ZERO          0u
 #define RAM_TOKEN_MISPLACED     UINT32_MAX
 #define RAM_TOKEN_FILLED(value) (0xfffffe00u + (value)) /* filled with a byte that is not 0 */
-enum { RAM_PAGES_PER_CHUNK = 256, RAM_BLOCKS_MAX = 16 };
+enum { RAM_PAGES_PER_CHUNK = 256, RAM_BLOCKS_MAX = 96 };
 
 struct ram_chunk {
     uint32_t *tokens; /* of each page; NULL: all have the one below */

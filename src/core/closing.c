@@ -97,9 +97,9 @@ void closing_disconnected(struct rdmig_conn *conn)
 
 /* While ERROR waits for a credit, a READY is still of use; an ERROR from there makes ours needless.
  * The slot stays ours. */
-void closing_received(struct rdmig_conn *conn, const struct wire_header *header)
+void closing_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header)
 {
-    if (conn->closing != CLOSING_ERROR_DUE)
+    if (destination_received_late(conn, slot, header) || conn->closing != CLOSING_ERROR_DUE)
         return;
     if (header->type == RDMIG_MESSAGE_ERROR)
         enter(conn, CLOSING_DISCONNECT_DUE);

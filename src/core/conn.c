@@ -199,7 +199,7 @@ static void take_message(struct rdmig_conn *conn, uint32_t slot)
     if (reason != RDMIG_REASON_NONE)
         conn_fail_message(conn, reason, header.type, expected, actual);
     else if (!is_up)
-        closing_received(conn, &header);
+        closing_received(conn, slot, &header);
     else if (conn->config.role == RDMIG_ROLE_SOURCE)
         source_received(conn, slot, &header);
     else
@@ -377,7 +377,8 @@ bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action
         return conn->phase == RDMIG_PHASE_FAILING && closing_next_action(conn, action);
     case RDMIG_PHASE_FINISHING:
     case RDMIG_PHASE_FAILING:
-        return next_notice(conn, action) || closing_next_action(conn, action);
+        return next_notice(conn, action) || destination_next_late(conn, action) ||
+               closing_next_action(conn, action);
     default:
         return false;
     }

@@ -215,6 +215,30 @@ static bool deliver(struct rdmig_conn *conn, struct rdmig_action *action)
     return true;
 }
 
+/*
+ * A stream message for which credit was given, and which arrives while the connection fails: its
+ * sender hears from the hardware that it has arrived, and may have given the guest up with it. So
+ * it counts as long as it can arrive at all (clause E12). Its bytes stay as they are: the slot is
+ * not posted again.
+ */
+bool destination_received_late(struct rdmig_conn *conn, uint32_t slot,
+                               const struct wire_header *header)
+{
+    if (conn->config.role != RDMIG_ROLE_DESTINATION || conn->phase != RDMIG_PHASE_FAILING ||
+        conn->u.destination.state != DESTINATION_AWAITING ||
+        header->type != RDMIG_MESSAGE_QEMU_FILE || header->length_bytes == 0)
+        return false;
+    take_stream(conn, conn_message(conn, slot), header);
+    conn->u.destination.slot = slot;
+    return true;
+}
+
+bool destination_next_late(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    return conn->config.role == RDMIG_ROLE_DESTINATION && conn->phase == RDMIG_PHASE_FAILING &&
+           conn->u.destination.state == DESTINATION_STREAMING && deliver(conn, action);
+}
+
 static bool end_round(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct destination *destination = &conn->u.destination;

@@ -91,11 +91,13 @@ void conn_check_timers(struct rdmig_conn *conn)
 void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
                const struct rdmig_failure *details)
 {
-    const bool is_sayable =
-        conn->phase == RDMIG_PHASE_RUNNING && reason != RDMIG_REASON_PEER_ERROR &&
-        reason != RDMIG_REASON_PEER_DISCONNECTED && reason != RDMIG_REASON_CONNECTION_LOST &&
-        reason != RDMIG_REASON_SEND_FAILED && reason != RDMIG_REASON_WRITE_FAILED &&
-        reason != RDMIG_REASON_RECV_FAILED && !conn_is_peer_gone(conn);
+    const bool is_peer_leaving =
+        reason == RDMIG_REASON_PEER_DISCONNECTED || reason == RDMIG_REASON_PEER_ERROR;
+    const bool is_sayable = conn->phase == RDMIG_PHASE_RUNNING && !is_peer_leaving &&
+                            reason != RDMIG_REASON_CONNECTION_LOST &&
+                            reason != RDMIG_REASON_SEND_FAILED &&
+                            reason != RDMIG_REASON_WRITE_FAILED &&
+                            reason != RDMIG_REASON_RECV_FAILED && !conn_is_peer_gone(conn);
 
     if (conn->phase == RDMIG_PHASE_FAILING || conn->phase == RDMIG_PHASE_CLOSED ||
         conn->phase == RDMIG_PHASE_FINISHING)
@@ -116,7 +118,7 @@ void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
         closing_begin(conn, conn->config.role == RDMIG_ROLE_SOURCE ? CLOSING_DISCONNECT_DUE
                                                                    : CLOSING_REJECT_DUE);
     else
-        closing_begin(conn, reason == RDMIG_REASON_PEER_DISCONNECTED && source_awaits_delivery(conn)
+        closing_begin(conn, is_peer_leaving && source_awaits_delivery(conn)
                                 ? CLOSING_DELIVERY_AWAITED
                                 : CLOSING_DISCONNECT_DUE);
 }

@@ -312,7 +312,7 @@ bool span_overlaps(const struct span *a, const struct span *b);
 /* ---- closing.c */
 bool closing_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 void closing_begin(struct rdmig_conn *conn, enum closing stage);
-void closing_received(struct rdmig_conn *conn, const struct wire_header *header);
+void closing_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header);
 void closing_timeout(struct rdmig_conn *conn);
 void closing_disconnected(struct rdmig_conn *conn);
 void closing_advance(struct rdmig_conn *conn);
@@ -356,6 +356,9 @@ void destination_operation_done(struct rdmig_conn *conn, const struct operation 
                                 uint32_t rkey);
 void destination_disconnected(struct rdmig_conn *conn);
 void destination_release(struct rdmig_conn *conn);
+bool destination_received_late(struct rdmig_conn *conn, uint32_t slot,
+                               const struct wire_header *header);
+bool destination_next_late(struct rdmig_conn *conn, struct rdmig_action *action);
 bool destination_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 
 enum rdmig_reason obey_check(const struct rdmig_conn *conn, const struct wire_header *header,

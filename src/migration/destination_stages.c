@@ -41,7 +41,10 @@ void destination_fail(struct rdmig_destination *destination)
 static void notice_failure(struct rdmig_destination *destination)
 {
     const struct rdmig_conn *conn = link_conn(destination->link);
-    const bool has_failed = link_is_closed(destination->link) || rdmig_conn_failure(conn);
+    /* Having confirmed, this end owns the guest if the end mark arrives, and it may arrive until
+     * the connection is closed (clause E12). */
+    const bool has_failed = link_is_closed(destination->link) ||
+                            (rdmig_conn_failure(conn) && destination->stage != TAKING_CONFIRMING);
 
     if (!has_failed || destination->stage >= TAKING_COMPLETED)
         return;
@@ -149,7 +152,8 @@ static void take_action(struct rdmig_destination *destination, const struct rdmi
         refuse_blocks(destination);
         break;
     case RDMIG_ACTION_DELIVER_STREAM:
-        inbox_deliver(destination, action->bytes, action->length);
+        if (destination->stage < TAKING_COMPLETED)
+            inbox_deliver(destination, action->bytes, action->length);
         break;
     case RDMIG_ACTION_FILL_RANGE:
         start_fill(destination, action);

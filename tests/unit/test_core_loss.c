@@ -542,6 +542,77 @@ static void test_core_loss__left_and_no_acknowledgement_comes__ends_all_the_same
     bench_close(silent);
 }
 
+/* Clause: E12, E4 */
+static void
+test_core_loss__peer_gives_up_before_its_acknowledgement_came__is_waited_for(void **state)
+{
+    struct bench *bench = source_at(SOURCE_IS_CREDITED, NULL);
+
+    (void)state;
+    bench->automatic = 0;
+    source_write_stream(bench, "end");
+    FEED(bench, FLUSH_REQUESTED, .flush = RDMIG_FLUSH_DELIVERED);
+    bench_begin(bench);
+    message_begin(bench->message, RDMIG_MESSAGE_ERROR, 1);
+    bench_receive(bench, bench->message);
+    bench_expect_failure(bench, RDMIG_REASON_PEER_ERROR);
+    COMPLETE(bench, "s1", OK);
+    EXPECT(bench, "> RECEIVED r1 ERROR x1\n"
+                  "> COMPLETED s1 OK\n"
+                  "< NOTIFY_FLUSHED\n"
+                  "< DISCONNECT\n");
+    bench_close(bench);
+}
+
+/* Clause: E12 */
+static void test_core_loss__destination__arrived_while_it_fails__is_delivered(void **state)
+{
+    const struct rdmig_conn_config config = {.idle_timeout_ns = UINT64_C(1000000000)};
+    struct bench *bench = destination_at(DESTINATION_IS_AWAITING, &config);
+
+    (void)state;
+    bench->automatic = 0;
+    bench_begin(bench);
+    bench->now_ns = rdmig_conn_deadline_ns(bench->conn);
+    FEED(bench, TIME_PASSED);
+    bench_expect_failure(bench, RDMIG_REASON_PEER_SILENT);
+    message_begin(bench->message, RDMIG_MESSAGE_QEMU_FILE, 0);
+    message_data(bench->message, "end", 3);
+    bench_receive(bench, bench->message);
+    EXPECT(bench, "> TIME_PASSED\n"
+                  "< POST_SEND s1 ERROR x1\n"
+                  "> RECEIVED r0 QEMU_FILE x0 3 bytes 'end'\n"
+                  "< DELIVER_STREAM length=3\n");
+    /* Only what there was credit for, and only once. */
+    message_begin(bench->message, RDMIG_MESSAGE_QEMU_FILE, 0);
+    message_data(bench->message, "more", 4);
+    bench_receive(bench, bench->message);
+    COMPLETE(bench, "s1", OK);
+    EXPECT(bench, "> RECEIVED r1 QEMU_FILE x0 4 bytes 'more'\n"
+                  "> COMPLETED s1 OK\n"
+                  "< DISCONNECT\n");
+    bench_close(bench);
+}
+
+/* Clause: E12 */
+static void test_core_loss__destination__a_command_while_it_fails__is_not_obeyed(void **state)
+{
+    const struct rdmig_conn_config config = {.idle_timeout_ns = UINT64_C(1000000000)};
+    struct bench *bench = destination_at(DESTINATION_IS_LISTED, &config);
+
+    (void)state;
+    bench->automatic = 0;
+    bench_begin(bench);
+    bench->now_ns = rdmig_conn_deadline_ns(bench->conn);
+    FEED(bench, TIME_PASSED);
+    message_begin(bench->message, RDMIG_MESSAGE_REGISTER_FINISHED, 1);
+    bench_receive(bench, bench->message);
+    EXPECT(bench, "> TIME_PASSED\n"
+                  "< POST_SEND s1 ERROR x1\n"
+                  "> RECEIVED r1 REGISTER_FINISHED x1\n");
+    bench_close(bench);
+}
+
 /* Clause: E7 */
 static void test_core_loss__left_while_consumption_is_awaited__is_left_at_once(void **state)
 {
@@ -564,6 +635,10 @@ int main(void)
         cmocka_unit_test(test_core_loss__left_before_its_acknowledgement_came__is_waited_for),
         cmocka_unit_test(test_core_loss__left_and_no_acknowledgement_comes__ends_all_the_same),
         cmocka_unit_test(test_core_loss__left_while_consumption_is_awaited__is_left_at_once),
+        cmocka_unit_test(
+            test_core_loss__peer_gives_up_before_its_acknowledgement_came__is_waited_for),
+        cmocka_unit_test(test_core_loss__destination__arrived_while_it_fails__is_delivered),
+        cmocka_unit_test(test_core_loss__destination__a_command_while_it_fails__is_not_obeyed),
         cmocka_unit_test(test_core_loss__source__disconnected_before_it_finished__is_a_failure),
         cmocka_unit_test(test_core_loss__source__disconnected_after_it_finished__is_none),
         cmocka_unit_test(test_core_loss__destination__between_commands__lets_the_application_judge),

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Is anybody looking? rdmig_conn_check() is asked after every step, and in a core that is right it
+ * never has anything to say. So that its silence means something, a copy of the connection is
+ * damaged now and then, each time in one way that breaks one invariant: that one must be named.
+ * This is the only place of the simulator that knows what a connection looks like from inside.
+ */
+#include "ours.h"
+
+#include "core/internal.h"
+
+#include <string.h>
+
+/* Breaks the invariant of the copy; false: it cannot be broken in this state. */
+typedef bool damager(struct rdmig_conn *conn);
+
+/* ---- both roles */
+
+static bool overfill_queue(struct rdmig_conn *conn)
+{
+    conn->work_head = conn->work_tail + conn->config.send_queue_depth + 1;
+    return true;
+}
+
+static bool miscount_sends(struct rdmig_conn *conn)
+{
+    struct slot *slot = &conn->send_slots[SEND_SLOT_READY];
+
+    slot->state = slot->state == SLOT_HARDWARE ? SLOT_FREE : SLOT_HARDWARE;
+    return true;
+}
+
+static bool fail_for_nothing(struct rdmig_conn *conn)
+{
+    conn->phase = RDMIG_PHASE_FAILING;
+    conn->failure.reason = RDMIG_REASON_NONE;
+    return true;
+}
+
+static bool close_too_early(struct rdmig_conn *conn)
+{
+    conn->phase = RDMIG_PHASE_CLOSED;
+    conn->recv_slots[0].state = SLOT_HARDWARE;
+    return true;
+}
+
+/* ---- source */
+
+static bool overfill_ranges(struct rdmig_conn *conn)
+{
+    conn->u.source.range_count = RDMIG_RANGE_QUEUE_COUNT + 1;
+    return true;
+}
+
+static bool miscount_pending(struct rdmig_conn *conn)
+{
+    conn->u.source.bytes_pending++;
+    return true;
+}
+
+static bool miscount_flight(struct rdmig_conn *conn)
+{
+    conn->u.source.flight_bytes++;
+    return true;
+}
+
+static bool overfill_stream(struct rdmig_conn *conn)
+{
+    conn->u.source.stream_bytes = conn->config.stream_message_bytes + 1;
+    return true;
+}
+
+static bool hold_slot_for_nothing(struct rdmig_conn *conn)
+{
+    struct source *source = &conn->u.source;
+
+    source->stream_slot = source->stream_slot == NO_SLOT ? SEND_SLOT_ANSWER : NO_SLOT;
+    return true;
+}
+
+static bool overfill_runs(struct rdmig_conn *conn)
+{
+    conn->u.source.run_count = RDMIG_REGISTER_BATCH_MAX + 1;
+    return true;
+}
+
+static bool overfill_asked(struct rdmig_conn *conn)
+{
+    conn->u.source.asked_count = RDMIG_REGISTER_BATCH_MAX + 1;
+    return true;
+}
+
+static bool keep_range(struct rdmig_conn *conn)
+{
+    struct source *source = &conn->u.source;
+
+    if (source->range_count != 0)
+        return false;
+    source->round = ROUND_NONE;
+    source->ranges[source->range_head % RDMIG_RANGE_QUEUE_COUNT].state = STEP_DONE;
+    source->range_count = 1;
+    return true;
+}
+
+/* ---- destination */
+
+static bool lose_slot(struct rdmig_conn *conn)
+{
+    struct destination *destination = &conn->u.destination;
+
+    destination->slot = destination->slot == NO_SLOT ? 0 : NO_SLOT;
+    return conn->phase == RDMIG_PHASE_RUNNING;
+}
+
+static bool give_slot_away(struct rdmig_conn *conn)
+{
+    struct destination *destination = &conn->u.destination;
+
+    if (destination->slot == NO_SLOT)
+        return false;
+    conn->recv_slots[destination->slot].state = SLOT_FREE;
+    return true;
+}
+
+static bool obey_twice(struct rdmig_conn *conn)
+{
+    conn->u.destination.entry_index = conn->u.destination.entry_count + 1;
+    return true;
+}
+
+/* ---- all of them */
+
+struct damage {
+    damager *damage;
+    const char *name; /* as the core calls what does not hold */
+};
+
+enum { DAMAGES_COMMON = 4, DAMAGES_SOURCE = 8, DAMAGES_DESTINATION = 3 };
+
+static const struct damage common[DAMAGES_COMMON] = {
+    {overfill_queue, "no more work than the send queue holds"},
+    {miscount_sends, "send slots in hardware are the SENDs that are out"},
+    {fail_for_nothing, "what fails has a reason"},
+    {close_too_early, "nothing is out when closed"},
+};
+
+static const struct damage of_source[DAMAGES_SOURCE] = {
+    {overfill_ranges, "no more ranges than the queue holds"},
+    {miscount_pending, "pending bytes are those queued and those in flight"},
+    {miscount_flight, "bytes in flight are those of the writes that are out"},
+    {overfill_stream, "stream bytes fit their message"},
+    {hold_slot_for_nothing, "a stream slot is held exactly while it has bytes"},
+    {overfill_runs, "no more runs than a batch holds"},
+    {overfill_asked, "no more runs than a batch holds"},
+    {keep_range, "ranges belong to a round"},
+};
+
+static const struct damage of_destination[DAMAGES_DESTINATION] = {
+    {lose_slot, "a receive slot is held exactly while its message is obeyed"},
+    {give_slot_away, "the slot of the command is ours"},
+    {obey_twice, "entries are obeyed once"},
+};
+
+static const struct damage *pick_damage(struct ours *ours)
+{
+    const bool is_source = ours->party.role == RDMIG_ROLE_SOURCE;
+    const uint32_t own_count = is_source ? DAMAGES_SOURCE : DAMAGES_DESTINATION;
+    const uint32_t which = choice_below(ours->party.world->choice, DAMAGES_COMMON + own_count);
+
+    if (which < DAMAGES_COMMON)
+        return &common[which];
+    return is_source ? &of_source[which - DAMAGES_COMMON] : &of_destination[which - DAMAGES_COMMON];
+}
+
+void ours_check_invariants_notice(struct ours *ours)
+{
+    const struct damage *damage = pick_damage(ours);
+    struct rdmig_conn copy = *ours->conn; /* what it points to stays the connection's own */
+    const char *wrong;
+
+    if (!damage->damage(&copy))
+        return;
+    wrong = rdmig_conn_check(&copy);
+    if (!wrong || strcmp(wrong, damage->name) != 0)
+        world_break(ours->party.world, "invariant unnoticed", "%s: %s, says the core, where \"%s\"",
+                    role_name(ours->party.role), wrong ? wrong : "all is well", damage->name);
+}
