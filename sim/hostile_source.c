@@ -47,8 +47,8 @@ static uint32_t draw_stream_bytes(struct hostile_source *source)
     uint32_t pick;
 
     if (hostile->is_odd[ODD_SMALL_STREAM]) {
-        pick = hostile_pick(hostile, 9);
-        return 1 + pick;
+        pick = hostile_pick(hostile, 12);
+        return pick < 9 ? 1 + pick : 0; /* a message of no bytes is one as well */
     }
     if (hostile->is_odd[ODD_LARGE_STREAM]) {
         pick = hostile_pick(hostile, 16);

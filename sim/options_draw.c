@@ -191,7 +191,7 @@ static void draw_faults(struct options *options, struct choice *choice)
         fault->kind = (enum fault_kind)kinds[i == 0 ? 0 : 1];
         fault->role = choice_below(choice, 2);
         fault->moment = choice_below(choice, moment_bound);
-        if (choice_below(choice, 6) == 5)
+        if (choice_below(choice, 3) == 2)
             fault->moment = FAULT_MOMENT_HANDOVER + choice_below(choice, 12);
         fault->argument = choice_below(choice, 16);
         place_fault(fault);
@@ -219,6 +219,16 @@ static void draw_probing(struct options *options, struct choice *choice)
     }
     if (choice_below(choice, 2) == 1)
         engine->idle_timeout_ns = 0;
+}
+
+/* A destination that loses patience by itself, while all other limits are wide: perhaps just when
+ * the end mark is on its way. */
+static void draw_impatience(struct options *options, struct choice *choice)
+{
+    struct engine_options *engine = &options->engine[RDMIG_ROLE_DESTINATION];
+
+    if (options->kind[RDMIG_ROLE_DESTINATION] == PARTY_OURS && choice_below(choice, 8) == 7)
+        engine->idle_timeout_ns = PICK(choice, MS, 300 * US, 100 * US, 30 * US);
 }
 
 void options_draw(struct options *options, struct choice *choice)
@@ -257,4 +267,5 @@ void options_draw(struct options *options, struct choice *choice)
         draw_limits(&options->engine[i], patience_ns(options, guest_bytes), is_needed, choice);
     }
     draw_probing(options, choice);
+    draw_impatience(options, choice);
 }
