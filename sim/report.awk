@@ -9,7 +9,7 @@ BEGIN {
     title["zeros"] = "100 GB of zeros at 100 Gb/s"
     print "# Speed in the simulated world\n"
     print "Made by `make sim-report`. No clock of any machine is in it: the same tree gives the same figures everywhere. Costs and their sources:"
-    print "`sim/costs.c`. *stock* is the model of an unmodified QEMU; *ours* is this library's own core and walker. Gb/s are of payload, in the first round; total from"
+    print "`sim/world/costs.c`. *stock* is the model of an unmodified QEMU; *ours* is this library's own core and walker. Gb/s are of payload, in the first round; total from"
     print "the first packet to completion; downtime from the guest's stop to its start; CPU in seconds a GiB of guest; round trips a GiB of guest.\n"
     print "## Calibration of the stock model\n\n```"
     while ((getline line < calibration) > 0)

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # rdmig-sim: the core of the library in a made-up world. It links src/core and src/ram, nothing else of src.
 sim_mains   := sim/main.c sim/report.c
-sim_src     := $(filter-out $(sim_mains),$(wildcard sim/*.c))
+sim_dirs    := sim sim/world sim/fabric sim/ours sim/stock sim/hostile sim/oracle sim/run
+sim_include := $(sim_dirs:%=-I%)
+sim_src     := $(filter-out $(sim_mains),$(wildcard $(sim_dirs:%=%/*.c)))
 sim_objects := $(sim_src:sim/%.c=$(BUILD)/obj/sim/%.o)
 sim_ram     := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(wildcard src/ram/*.c))
 
 $(BUILD)/obj/sim/%.o: sim/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS_ALL) -Isim -Isrc -c $< -o $@
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS_ALL) $(sim_include) -Isrc -c $< -o $@
 
 # The world without a command line, for whoever drives it: the command, the report, a fuzzer.
 $(BUILD)/librdmig-sim.a: $(sim_objects) $(core_parts) $(sim_ram)

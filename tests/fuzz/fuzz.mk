@@ -5,7 +5,7 @@ fuzz_build   := $(BUILD)/fuzz
 fuzz_targets := world wire
 $(BUILD)/obj/fuzz/%.o: tests/fuzz/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS_ALL) -Isim -Isrc -c $< -o $@
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS_ALL) $(sim_include) -Isrc -c $< -o $@
 $(BUILD)/fuzz_%: $(BUILD)/obj/fuzz/fuzz_%.o $(BUILD)/librdmig-sim.a
 	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer $^ -o $@
 .SECONDARY: $(fuzz_targets:%=$(BUILD)/obj/fuzz/fuzz_%.o)

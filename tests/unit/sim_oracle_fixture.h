@@ -7,9 +7,9 @@
 #ifndef SIM_ORACLE_FIXTURE_H
 #define SIM_ORACLE_FIXTURE_H
 
-#include "../../sim/guest.h"
-#include "../../sim/oracle.h"
-#include "../../sim/party.h"
+#include "guest.h"
+#include "oracle.h"
+#include "party.h"
 
 #include <stdio.h>
 #include <stdlib.h>

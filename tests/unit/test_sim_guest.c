@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "../../sim/guest.h"
+#include "guest.h"
 
 #define SECOND_NS UINT64_C(1000000000)
 #define TIB       (UINT64_C(1) << 40)

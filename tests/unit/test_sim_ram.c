@@ -13,8 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../sim/choice.h"
-#include "../../sim/ram.h"
+#include "choice.h"
+#include "ram.h"
 
 enum { MODEL_BLOCKS = 3, MODEL_PAGES = 1000 };
 

@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../../sim/stream.h"
-#include "../../sim/world.h"
+#include "stream.h"
+#include "world.h"
 
 /* ---- choice */
 

@@ -14,7 +14,7 @@ tool_test_objects := $(filter-out $(BUILD)/obj/tool/main.o,$(tool_objects))
 
 $(BUILD)/unit/obj/%.o: tests/unit/%.c
 	@mkdir -p $(@D)
-	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS_ALL) -Isrc -Isim -Itests/unit -c $< -o $@
+	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS_ALL) -Isrc $(sim_include) -Itests/unit -c $< -o $@
 
 $(BUILD)/unit/test_link% $(BUILD)/unit/test_device%: UNIT_OBJECTS = $(mock_objects)
 $(BUILD)/unit/test_core% $(BUILD)/unit/test_wir%: UNIT_OBJECTS = $(support_objects)
