@@ -293,7 +293,8 @@ enum rdmig_action_kind {
     RDMIG_ACTION_NOTIFY_UNREGISTERED, /* source: region */
     RDMIG_ACTION_REQUEST_BLOCKS,      /* destination: answer with BLOCKS_PROVIDED */
     RDMIG_ACTION_DELIVER_STREAM, /* destination: bytes, length; answer with STREAM_CONSUMED, in any
-                                    portions */
+                                    portions. Also while failing (clause E12): without answer then,
+                                    the bytes stay until deinit */
     RDMIG_ACTION_FILL_RANGE, /* destination: (tag) block_index, offset_bytes, length, fill_value */
     RDMIG_ACTION_END_ROUND,  /* destination: (tag) REGISTER_FINISHED has come; READY goes out after
                                 the answer */
