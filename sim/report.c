@@ -169,6 +169,11 @@ static double ratio(uint64_t a, uint64_t b)
     return b == 0 ? 0 : (double)a / (double)b;
 }
 
+static double percent(uint64_t part, uint64_t whole)
+{
+    return 100 * ratio(part, whole);
+}
+
 static uint64_t ram_phase_ns(const struct run_result *result)
 {
     const struct party_numbers *source = &result->numbers[RDMIG_ROLE_SOURCE];
@@ -191,7 +196,8 @@ static void print_header(void)
            "percent\t"
            "ram_phase_s\ttotal_s\tdowntime_ms\trounds\tround_trips_per_gib\tcpu_source_s_per_gib\t"
            "cpu_destination_s_per_gib\tpinned_source_bytes\tpinned_destination_bytes\twire_bytes\t"
-           "control_bytes\tengine_bytes\n");
+           "control_bytes\tengine_bytes\tlink_busy_percent\tcpu_source_percent\t"
+           "cpu_destination_percent\n");
 }
 
 static void print_cell(const struct cell *cell, const struct run_result *result)
@@ -205,8 +211,10 @@ static void print_cell(const struct cell *cell, const struct run_result *result)
     const double payload_gbit_s =
         (double)cell->link_bits_per_s / 1e9 * costs->payload_permille / 1000;
     const double gbit_s = first_round_bits_per_ns(result);
+
     printf("%s\t%s\t%s\t%s\t%.0f\t%" PRIu64 "\t%s\t%.2f\t%.1f\t%.3f\t%.3f\t%.2f\t%" PRIu64
-           "\t%.2f\t%.4f\t%.4f\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\n",
+           "\t%.2f\t%.4f\t%.4f\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
+           "\t%.1f\t%.1f\t%.1f\n",
            cell->table, party_kind_name(cell->source), party_kind_name(cell->destination),
            cell->is_pin_all ? "pin-all" : "dynamic", (double)cell->link_bits_per_s / 1e9,
            cell->guest_bytes, cell->guest, gbit_s, 100 * gbit_s / payload_gbit_s,
@@ -215,7 +223,10 @@ static void print_cell(const struct cell *cell, const struct run_result *result)
            (double)source->round_trips / gib, (double)result->cpu_ns[0] / 1e9 / gib,
            (double)result->cpu_ns[1] / 1e9 / gib, result->pinned_bytes_max[0],
            result->pinned_bytes_max[1], out->message_bytes + out->write_bytes + in->message_bytes,
-           out->message_bytes + in->message_bytes, source->engine_bytes);
+           out->message_bytes + in->message_bytes, source->engine_bytes,
+           percent(out->busy_ns, source->completed_ns),
+           percent(result->cpu_ns[0], source->completed_ns),
+           percent(result->cpu_ns[1], source->completed_ns));
 }
 
 /* ---- calibration */
