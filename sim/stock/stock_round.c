@@ -133,12 +133,23 @@ static bool look_for_data(struct stock_source *source, uint64_t *time_ns)
     return true;
 }
 
+/* It waits for a write of its own in a loop that looks at the completion queue: that costs a
+ * wake-up, not the way round its main loop that a message costs. */
+static void wait_for_write(struct stock_source *source, bool is_waiting)
+{
+    const struct costs *costs = &source->party.world->costs;
+
+    port_set_wait(source->party.port, is_waiting ? costs->wakeup_ns : costs->stock_wait_ns,
+                  costs->wakeup_cpu_ns);
+}
+
 bool stock_run_piece(struct stock_source *source)
 {
     const struct stock_chunk *chunk = chunk_of(source);
     uint64_t time_ns;
     bool has_data;
 
+    wait_for_write(source, chunk->is_in_flight);
     if (chunk->is_in_flight)
         return false;
     if (source->is_pin_all || chunk->local_key != 0) {
@@ -215,8 +226,10 @@ bool stock_run_write(struct stock_source *source)
     if (!port_post_write(port, &request)) {
         if (source->writes_in_flight == 0)
             stock_source_fail(source, "an RDMA Write cannot be posted");
+        wait_for_write(source, true);
         return false; /* the queue is full: a completion makes room */
     }
+    wait_for_write(source, false);
     chunk->is_in_flight = true;
     source->writes_in_flight++;
     source->stage = STOCK_STAGE_PIECE_END;
