@@ -2,7 +2,7 @@
 # Plots of a report: gnuplot -e "tsv='...'; work='...'; out='...'" sim/report.gp
 set datafile separator "\t"
 set grid ytics lc rgb "#dddddd"
-set offsets graph 0.03, 0.03, 0, 0
+set offsets graph 0.03, graph 0.03, graph 0, graph 0
 set key outside right top
 set style line 1 lc rgb "#999999" lw 2 pt 4
 set style line 2 lc rgb "#555555" lw 2 pt 5
