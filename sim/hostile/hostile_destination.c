@@ -96,7 +96,7 @@ static void answer_blocks(struct hostile *hostile)
     for (uint32_t i = 0; i < hostile->block_count; i++) {
         hostile->blocks[i].rkey = pin_block(hostile, i);
         if (hostile->is_odd[ODD_OFFSETS]) /* no two blocks need be near each other */
-            hostile->blocks[i].offset_bytes += UINT64_C(1) << (40 + i);
+            hostile->blocks[i].offset_bytes += UINT64_C(1) << (40 + i % 20);
     }
     if (hostile_does(hostile, HOSTILE_ANSWERS)) {
         pick = hostile_pick(hostile, 8);
