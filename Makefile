@@ -100,6 +100,7 @@ headers-present:
 include sim/sim.mk
 include tests/unit/unit.mk
 include tests/fuzz/fuzz.mk
+include tests/bench/bench.mk
 
 .PHONY: check check-unit check-san check-sim check-sim-hash check-fuzz check-mutants check-valgrind check-rxe check-all sim-report demo coverage lint format install install-headers uninstall clean
 check:
@@ -187,6 +188,6 @@ uninstall:
 # What the test machine downloaded is kept: `rm -rf build` takes that too.
 clean:
 	rm -rf $(BUILD)/obj $(BUILD)/core $(BUILD)/unit $(BUILD)/san $(BUILD)/coverage $(BUILD)/rdmig $(BUILD)/minivmm $(BUILD)/librdmig* \
-		$(BUILD)/rdmig-sim* $(BUILD)/mutants $(BUILD)/fuzz $(BUILD)/sim-report
+		$(BUILD)/rdmig-sim* $(BUILD)/bench $(BUILD)/rdmig-bench $(BUILD)/mutants $(BUILD)/fuzz $(BUILD)/sim-report
 
 -include $(core_parts:.o=.d) $(lib_objects:.o=.d) $(tool_objects:.o=.d)
