@@ -151,6 +151,47 @@ size_t percent_encode(const char *name, char *text, size_t capacity_bytes)
     return length;
 }
 
+/* -1: not one of the digits that percent_encode() writes. */
+static int encoded_digit(char digit)
+{
+    if (digit >= '0' && digit <= '9') {
+        return digit - '0';
+    }
+    return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
+}
+
+bool percent_decode(const char *text, char *name, size_t capacity_bytes)
+{
+    size_t length = 0;
+    const char *at = text;
+
+    while (*at != '\0') {
+        char byte = *at++;
+
+        if (byte == '%') {
+            int high = encoded_digit(at[0]);
+            int low = high < 0 ? -1 : encoded_digit(at[1]);
+
+            if (low < 0 || (high == 0 && low == 0)) {
+                return false;
+            }
+            byte = (char)(high << 4 | low);
+            at += 2;
+            if (is_kept(byte) && !(length == 0 && byte == '.')) {
+                return false;
+            }
+        } else if (!is_kept(byte) || (length == 0 && byte == '.')) {
+            return false;
+        }
+        if (length + 1 >= capacity_bytes) {
+            return false;
+        }
+        name[length++] = byte;
+    }
+    name[length] = '\0';
+    return length > 0;
+}
+
 void block_file_name(const char *name, uint32_t index, char text[TOOL_FILE_NAME_BYTES_MAX + 1])
 {
     char ending[16];

@@ -38,6 +38,11 @@ const char *parse_address(const char *text, bool may_listen, struct tool_address
  * Returns the length of the whole text like snprintf; terminated when capacity_bytes > 0.
  */
 size_t percent_encode(const char *name, char *text, size_t capacity_bytes);
+/*
+ * The way back, into at most capacity_bytes with the terminator. False: the text is not what
+ * percent_encode() makes of any name of 1 byte or more, or the name is too long.
+ */
+bool percent_decode(const char *text, char *name, size_t capacity_bytes);
 
 /*
  * The file name of a block: its name percent-encoded. One that does not fit a file name is cut
