@@ -15,8 +15,9 @@ enum command_bit {
     SEND = 1 << TOOL_COMMAND_SEND,
     RECV = 1 << TOOL_COMMAND_RECV,
     CAPTURE = 1 << TOOL_COMMAND_CAPTURE,
+    RESTORE = 1 << TOOL_COMMAND_RESTORE,
     DEVICES = 1 << TOOL_COMMAND_DEVICES,
-    ALL = SEND | RECV | CAPTURE | DEVICES
+    ALL = SEND | RECV | CAPTURE | RESTORE | DEVICES
 };
 
 /* Returns NULL, or what is wrong with the value. */
@@ -53,6 +54,11 @@ static const struct command_row commands[TOOL_COMMAND_COUNT] = {
                               "Waits for one QEMU (migrate rdma:HOST:PORT) and makes DIR/ram/NAME, "
                               "DIR/stream and\nDIR/manifest.json. DIR is complete or does not "
                               "appear."},
+    [TOOL_COMMAND_RESTORE] = {"restore", "--to HOST:PORT --from DIR [options]",
+                              "play a captured guest into an unmodified QEMU",
+                              "Sends a guest that rdmig capture has written to DIR to a QEMU that "
+                              "was started with\n-incoming rdma:HOST:PORT and the source's machine "
+                              "and devices. DIR stays as it is."},
     [TOOL_COMMAND_DEVICES] = {"devices", "[--json]",
                               "list the RDMA devices and whether a migration can use them",
                               "Lists RDMA devices, ports, limits and the locked-memory limit, and "
@@ -130,6 +136,12 @@ static const char *take_into(struct tool_args *args, const char *value)
     return value[0] == '\0' ? "the directory's name is empty" : NULL;
 }
 
+static const char *take_from(struct tool_args *args, const char *value)
+{
+    args->from_path = value;
+    return value[0] == '\0' ? "the directory's name is empty" : NULL;
+}
+
 static const char *take_pin_all(struct tool_args *args, const char *value)
 {
     (void)value;
@@ -201,6 +213,7 @@ static const char *take_bandwidth(struct tool_args *args, const char *value)
 
 static const struct option_row options[] = {
     {"to", "HOST:PORT", SEND, take_to, "where rdmig recv listens; IPv6: [ADDRESS]:PORT"},
+    {"to", "HOST:PORT", RESTORE, take_to, "where the QEMU listens; IPv6: [ADDRESS]:PORT"},
     {"listen", "HOST:PORT", RECV | CAPTURE, take_listen,
      "wait there; empty HOST: every address; PORT 0: any"},
     {"ram", "NAME=FILE", SEND | RECV, take_ram,
@@ -208,14 +221,16 @@ static const struct option_row options[] = {
     {"stream", "FILE", SEND, take_stream, "byte stream to send after the memory; - is stdin"},
     {"stream", "FILE", RECV, take_stream, "where to put the byte stream that comes"},
     {"into", "DIR", CAPTURE, take_into, "directory to make; must not exist"},
-    {"pin-all", NULL, SEND, take_pin_all, "register all memory at the start, on both ends"},
+    {"from", "DIR", RESTORE, take_from, "directory of a captured guest"},
+    {"pin-all", NULL, SEND | RESTORE, take_pin_all,
+     "register all memory at the start, on both ends"},
     {"refuse-pin-all", NULL, RECV | CAPTURE, take_refuse_pin_all,
      "answer a request for that with dynamic registration"},
-    {"run-chunks", "N", SEND, take_run_chunks,
+    {"run-chunks", "N", SEND | RESTORE, take_run_chunks,
      "MiB in one registration at the most, 1 to 4096 [64]"},
     {"downtime-ms", "N", SEND, take_downtime, "downtime target in milliseconds [300]"},
-    {"bandwidth", "BYTES_PER_S", SEND, take_bandwidth, "cap; suffixes K, M, G, T [none]"},
-    {"time-limit", "SECONDS", SEND | RECV | CAPTURE, take_time_limit,
+    {"bandwidth", "BYTES_PER_S", SEND | RESTORE, take_bandwidth, "cap; suffixes K, M, G, T [none]"},
+    {"time-limit", "SECONDS", SEND | RECV | CAPTURE | RESTORE, take_time_limit,
      "for the whole migration, from the connection on [none]"},
     {"json", NULL, ALL, take_json, "print one JSON object on standard output"},
     {"help", NULL, ALL, take_help, "print this"},
@@ -287,6 +302,9 @@ static bool check_required(const struct tool_args *args, struct tool_error *erro
     }
     if (args->command == TOOL_COMMAND_CAPTURE) {
         return args->into_path != NULL || refuse(error, args->command, "--into DIR is missing");
+    }
+    if (args->command == TOOL_COMMAND_RESTORE) {
+        return args->from_path != NULL || refuse(error, args->command, "--from DIR is missing");
     }
     return args->ram_count != 0 || refuse(error, args->command, "--ram NAME=FILE is missing");
 }

@@ -13,6 +13,7 @@ enum tool_command {
     TOOL_COMMAND_SEND,
     TOOL_COMMAND_RECV,
     TOOL_COMMAND_CAPTURE,
+    TOOL_COMMAND_RESTORE,
     TOOL_COMMAND_DEVICES,
     TOOL_COMMAND_COUNT
 };
@@ -35,6 +36,7 @@ struct tool_args {
     uint32_t ram_count;
     const char *stream_path; /* NULL: none. send: "-" is standard input */
     const char *into_path;
+    const char *from_path;
     uint32_t run_chunk_count;
     uint32_t downtime_target_ms;
     uint32_t time_limit_ms;

@@ -13,10 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define RAM_NAME      "ram"
-#define STREAM_NAME   "stream"
-#define MANIFEST_NAME "manifest.json"
-#define FILE_MODE     0666
+#define FILE_MODE 0666
 /* The end mark and the description behind it, some 100 KiB with QEMU, have to be found in these. */
 #define TAIL_BYTES_MAX (UINT64_C(16) << 20)
 
@@ -90,12 +87,12 @@ bool image_create(struct image *image, const char *path, struct tool_error *erro
         return false;
     }
     image->directory_fd = open(image->part_path, directory_flags);
-    if (image->directory_fd < 0 || mkdirat(image->directory_fd, RAM_NAME, 0777) != 0) {
+    if (image->directory_fd < 0 || mkdirat(image->directory_fd, IMAGE_RAM_NAME, 0777) != 0) {
         return fail(error, "make directories in", image->part_path);
     }
-    image->ram_fd = openat(image->directory_fd, RAM_NAME, directory_flags);
-    image->stream_fd =
-        openat(image->directory_fd, STREAM_NAME, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    image->ram_fd = openat(image->directory_fd, IMAGE_RAM_NAME, directory_flags);
+    image->stream_fd = openat(image->directory_fd, IMAGE_STREAM_NAME,
+                              O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
     if (image->ram_fd < 0 || image->stream_fd < 0) {
         return fail(error, "make files in", image->part_path);
     }
@@ -113,37 +110,37 @@ bool image_write_stream(struct image *image, const void *bytes, size_t length_by
 }
 
 /* Reads the stream's last bytes. NULL with *error set. */
-static uint8_t *read_tail(const struct image *image, size_t tail_bytes, struct tool_error *error)
+static uint8_t *read_tail(int stream_fd, uint64_t stream_bytes, size_t tail_bytes, const char *path,
+                          struct tool_error *error)
 {
     uint8_t *tail = malloc(tail_bytes + 1); /* malloc(0) may be NULL */
-    uint64_t start_bytes = image->stream_bytes - tail_bytes;
+    uint64_t start_bytes = stream_bytes - tail_bytes;
     size_t done = 0;
 
     while (tail != NULL && done < tail_bytes) {
-        ssize_t got =
-            pread(image->stream_fd, tail + done, tail_bytes - done, (off_t)(start_bytes + done));
+        ssize_t got = pread(stream_fd, tail + done, tail_bytes - done, (off_t)(start_bytes + done));
 
         if (got > 0) {
             done += (size_t)got;
         } else if (got == 0 || errno != EINTR) {
             errno = got == 0 ? EIO : errno;
-            fail(error, "read the stream in", image->part_path);
+            fail(error, "read the stream in", path);
             free(tail);
             return NULL;
         }
     }
     if (tail == NULL) {
-        fail(error, "read the stream in", image->part_path);
+        fail(error, "read the stream in", path);
     }
     return tail;
 }
 
-bool image_check_stream(const struct image *image, uint64_t *end_mark_position_bytes,
-                        struct tool_error *error)
+bool image_find_stream_end(int stream_fd, uint64_t stream_bytes, const char *path,
+                           const char *remedy, uint64_t *end_mark_position_bytes,
+                           struct tool_error *error)
 {
-    size_t tail_bytes =
-        (size_t)(image->stream_bytes < TAIL_BYTES_MAX ? image->stream_bytes : TAIL_BYTES_MAX);
-    uint8_t *tail = read_tail(image, tail_bytes, error);
+    size_t tail_bytes = (size_t)(stream_bytes < TAIL_BYTES_MAX ? stream_bytes : TAIL_BYTES_MAX);
+    uint8_t *tail = read_tail(stream_fd, stream_bytes, tail_bytes, path, error);
     size_t end_mark_offset;
     bool is_complete;
 
@@ -153,14 +150,21 @@ bool image_check_stream(const struct image *image, uint64_t *end_mark_position_b
     is_complete = qemu_stream_find_end(tail, tail_bytes, &end_mark_offset);
     free(tail);
     if (!is_complete) {
-        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_STREAM_TRUNCATED),
-                       "see the source's log, and migrate again",
+        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_STREAM_TRUNCATED), remedy,
                        "the source left after %" PRIu64 " bytes of its stream, before the end mark",
-                       image->stream_bytes);
+                       stream_bytes);
         return false;
     }
-    *end_mark_position_bytes = image->stream_bytes - tail_bytes + end_mark_offset;
+    *end_mark_position_bytes = stream_bytes - tail_bytes + end_mark_offset;
     return true;
+}
+
+bool image_check_stream(const struct image *image, uint64_t *end_mark_position_bytes,
+                        struct tool_error *error)
+{
+    return image_find_stream_end(image->stream_fd, image->stream_bytes, image->part_path,
+                                 "see the source's log, and migrate again", end_mark_position_bytes,
+                                 error);
 }
 
 bool image_store_block(const struct image *image, const struct ramfile *block, uint32_t index,
@@ -194,13 +198,13 @@ bool image_store_block(const struct image *image, const struct ramfile *block, u
 bool image_write_manifest(const struct image *image, const struct manifest *manifest,
                           struct tool_error *error)
 {
-    int fd = openat(image->directory_fd, MANIFEST_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
-                    FILE_MODE);
+    int fd = openat(image->directory_fd, IMAGE_MANIFEST_NAME,
+                    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
     FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
     bool is_done;
 
     if (out == NULL) {
-        fail(error, "make", MANIFEST_NAME);
+        fail(error, "make", IMAGE_MANIFEST_NAME);
         if (fd >= 0) {
             close(fd);
         }
@@ -208,7 +212,7 @@ bool image_write_manifest(const struct image *image, const struct manifest *mani
     }
     manifest_write(manifest, out);
     is_done = fflush(out) == 0 && !ferror(out) && fsync(fd) == 0;
-    is_done = is_done || fail(error, "write", MANIFEST_NAME);
+    is_done = is_done || fail(error, "write", IMAGE_MANIFEST_NAME);
     fclose(out);
     return is_done;
 }
@@ -294,7 +298,7 @@ static void remove_part(const struct image *image)
         remove_files(image->ram_fd);
     }
     if (image->directory_fd >= 0) {
-        unlinkat(image->directory_fd, RAM_NAME, AT_REMOVEDIR);
+        unlinkat(image->directory_fd, IMAGE_RAM_NAME, AT_REMOVEDIR);
         remove_files(image->directory_fd);
     }
     if (rmdir(image->part_path) != 0) {

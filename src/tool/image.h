@@ -18,6 +18,11 @@ struct image {
     uint64_t stream_bytes; /* written so far */
 };
 
+/* What is in the directory. */
+#define IMAGE_RAM_NAME      "ram"
+#define IMAGE_STREAM_NAME   "stream"
+#define IMAGE_MANIFEST_NAME "manifest.json"
+
 void image_init(struct image *image);
 
 /* All of these: false with *error set. */
@@ -27,6 +32,13 @@ bool image_write_stream(struct image *image, const void *bytes, size_t length_by
 /* Whether the stream is complete; *end_mark_position_bytes is where its end mark stands. */
 bool image_check_stream(const struct image *image, uint64_t *end_mark_position_bytes,
                         struct tool_error *error);
+/*
+ * The same for any file that holds a stream; path is for the error, remedy for a stream that is
+ * not complete.
+ */
+bool image_find_stream_end(int stream_fd, uint64_t stream_bytes, const char *path,
+                           const char *remedy, uint64_t *end_mark_position_bytes,
+                           struct tool_error *error);
 /* Makes the file of one block; its memory is given back piece by piece. */
 bool image_store_block(const struct image *image, const struct ramfile *block, uint32_t index,
                        sparse_proceed *proceed, void *context, struct tool_error *error);

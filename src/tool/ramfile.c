@@ -192,17 +192,17 @@ static void list_block(struct ramfile_set *set, uint32_t index)
     set->blocks[index].length_bytes = set->files[index].length_bytes;
 }
 
-bool ramfile_set_open(struct ramfile_set *set, const struct tool_args *args, enum ramfile_use use,
-                      struct tool_error *error)
+bool ramfile_set_open(struct ramfile_set *set, const struct tool_ram *rams, uint32_t count,
+                      enum ramfile_use use, struct tool_error *error)
 {
     uint32_t i;
 
-    if (!set_create(set, args->ram_count, error)) {
+    if (!set_create(set, count, error)) {
         return false;
     }
     for (i = 0; i < set->count; i++) {
-        set->files[i].name = args->rams[i].name;
-        set->files[i].path = args->rams[i].path;
+        set->files[i].name = rams[i].name;
+        set->files[i].path = rams[i].path;
         if (!open_block(set, i, use, error)) {
             return false;
         }

@@ -34,9 +34,9 @@ struct ramfile_set {
 
 /* All functions: false with *error set. ramfile_set_close() is due after a failure as well. */
 
-/* Opens and maps. Nothing is copied yet, no file is changed. */
-bool ramfile_set_open(struct ramfile_set *set, const struct tool_args *args, enum ramfile_use use,
-                      struct tool_error *error);
+/* Opens and maps. Nothing is copied yet, no file is changed. Names and paths stay the caller's. */
+bool ramfile_set_open(struct ramfile_set *set, const struct tool_ram *rams, uint32_t count,
+                      enum ramfile_use use, struct tool_error *error);
 /* The same for blocks that have no file: fresh memory that reads as zeros. Names are copied. */
 bool ramfile_set_allocate(struct ramfile_set *set, const struct rdmig_ram_block *wanted,
                           uint32_t count, struct tool_error *error);

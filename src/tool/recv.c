@@ -35,7 +35,8 @@ static bool prepare(struct recv *recv)
                        "free memory", "no memory to receive the byte stream with");
         return false;
     }
-    if (!ramfile_set_open(&session->rams, args, RAMFILE_RECV, session_error(session)) ||
+    if (!ramfile_set_open(&session->rams, args->rams, args->ram_count, RAMFILE_RECV,
+                          session_error(session)) ||
         (args->stream_path != NULL &&
          !outfile_open(&recv->stream, args->stream_path, session_error(session))) ||
         session_must_stop(session)) {

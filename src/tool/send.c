@@ -69,8 +69,8 @@ static bool prepare(struct send *send)
     struct rdmig_error error;
     int result;
 
-    if (!open_stream(send) ||
-        !ramfile_set_open(&session->rams, args, RAMFILE_SEND, session_error(session))) {
+    if (!open_stream(send) || !ramfile_set_open(&session->rams, args->rams, args->ram_count,
+                                                RAMFILE_SEND, session_error(session))) {
         return false;
     }
     session->report.block_count = session->rams.count;
@@ -174,37 +174,8 @@ static int advance(struct send *send, bool *must_wait)
     return other_fd;
 }
 
-static void show(struct send *send, enum rdmig_source_state state)
-{
-    static const char *const names[] = {
-        [RDMIG_SOURCE_CONNECTING] = "connecting", [RDMIG_SOURCE_IDLE] = "sending the stream",
-        [RDMIG_SOURCE_SENDING] = "sending",       [RDMIG_SOURCE_FINISHING] = "handing over",
-        [RDMIG_SOURCE_CANCELLING] = "cancelling", [RDMIG_SOURCE_COMPLETED] = "completed",
-        [RDMIG_SOURCE_FAILED] = "failed",         [RDMIG_SOURCE_CANCELLED] = "cancelled",
-    };
-    const struct rdmig_progress *progress = &send->session.report.progress;
-    uint64_t done_bytes = progress->bytes_total < progress->bytes_dirty
-                              ? 0
-                              : progress->bytes_total - progress->bytes_dirty;
-    char done[32];
-    char total[32];
-    char rate[32];
-
-    format_bytes(done_bytes, done);
-    format_bytes(progress->bytes_total, total);
-    format_bytes(progress->throughput_bytes_per_s, rate);
-    progress_show(&send->session.line, "%s: %s of %s, %s/s, %.0f s", names[state], done, total,
-                  rate, (double)progress->total_ns / 1e9);
-}
-
-static bool has_ended(enum rdmig_source_state state)
-{
-    return state == RDMIG_SOURCE_COMPLETED || state == RDMIG_SOURCE_FAILED ||
-           state == RDMIG_SOURCE_CANCELLED;
-}
-
 /* Bounded by the library: each of its states has a deadline, but for waiting for our own input. */
-static enum rdmig_source_state drive(struct send *send)
+static void drive(struct send *send)
 {
     struct session *session = &send->session;
     bool is_stopped_told = false;
@@ -217,9 +188,9 @@ static enum rdmig_source_state drive(struct send *send)
         rdmig_source_process(send->source);
         rdmig_source_progress(send->source, &session->report.progress);
         state = rdmig_source_state(send->source);
-        show(send, state);
-        if (has_ended(state)) {
-            return state;
+        session_show_source(session, state);
+        if (session_source_has_ended(state)) {
+            return;
         }
         if (session_must_stop(session)) {
             /* Refused once the hand-over is on its way: the outcome comes by itself. */
@@ -238,21 +209,13 @@ static enum rdmig_source_state drive(struct send *send)
     }
 }
 
-static void settle(struct send *send, enum rdmig_source_state state)
-{
-    enum session_end_state end = state == RDMIG_SOURCE_COMPLETED   ? SESSION_COMPLETED
-                                 : state == RDMIG_SOURCE_CANCELLED ? SESSION_CANCELLED
-                                                                   : SESSION_FAILED;
-
-    session_settle(&send->session, end, rdmig_source_error(send->source));
-}
-
 int send_command(const struct tool_args *args)
 {
     struct send send = {.stream_fd = -1};
 
     if (session_begin(&send.session, args) && prepare(&send)) {
-        settle(&send, drive(&send));
+        drive(&send);
+        session_settle_source(&send.session, send.source);
     }
     rdmig_source_destroy(send.source);
     if (send.stream_fd > STDERR_FILENO) {

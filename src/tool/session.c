@@ -77,6 +77,18 @@ void session_refused(struct session *session, const char *call, int64_t result)
                    rdmig_result_text((int)result));
 }
 
+static const char *cancel_remedy(enum tool_command command)
+{
+    switch (command) {
+    case TOOL_COMMAND_SEND:
+        return "the source keeps its memory; start again when ready";
+    case TOOL_COMMAND_RESTORE:
+        return "the directory is as it was; start a new QEMU, then this again";
+    default:
+        return "the source keeps its guest; start again when ready";
+    }
+}
+
 bool session_must_stop(struct session *session)
 {
     int number = signals_caught();
@@ -99,10 +111,8 @@ bool session_must_stop(struct session *session)
     if (number != 0) {
         session->report.outcome = TOOL_CANCELLED;
         tool_error_set(session_error(session), TOOL_REASON_SIGNALLED,
-                       session->args->command == TOOL_COMMAND_SEND
-                           ? "the source keeps its memory; start again when ready"
-                           : "the source keeps its guest; start again when ready",
-                       "cancelled by SIG%s", sigabbrev_np(number));
+                       cancel_remedy(session->args->command), "cancelled by SIG%s",
+                       sigabbrev_np(number));
         return true;
     }
     return false;
@@ -169,6 +179,45 @@ void session_settle(struct session *session, enum session_end_state state,
         }
         return;
     }
+}
+
+void session_show_source(struct session *session, enum rdmig_source_state state)
+{
+    static const char *const names[] = {
+        [RDMIG_SOURCE_CONNECTING] = "connecting", [RDMIG_SOURCE_IDLE] = "sending the stream",
+        [RDMIG_SOURCE_SENDING] = "sending",       [RDMIG_SOURCE_FINISHING] = "handing over",
+        [RDMIG_SOURCE_CANCELLING] = "cancelling", [RDMIG_SOURCE_COMPLETED] = "completed",
+        [RDMIG_SOURCE_FAILED] = "failed",         [RDMIG_SOURCE_CANCELLED] = "cancelled",
+    };
+    const struct rdmig_progress *progress = &session->report.progress;
+    uint64_t done_bytes = progress->bytes_total < progress->bytes_dirty
+                              ? 0
+                              : progress->bytes_total - progress->bytes_dirty;
+    char done[32];
+    char total[32];
+    char rate[32];
+
+    format_bytes(done_bytes, done);
+    format_bytes(progress->bytes_total, total);
+    format_bytes(progress->throughput_bytes_per_s, rate);
+    progress_show(&session->line, "%s: %s of %s, %s/s, %.0f s", names[state], done, total, rate,
+                  (double)progress->total_ns / 1e9);
+}
+
+bool session_source_has_ended(enum rdmig_source_state state)
+{
+    return state == RDMIG_SOURCE_COMPLETED || state == RDMIG_SOURCE_FAILED ||
+           state == RDMIG_SOURCE_CANCELLED;
+}
+
+void session_settle_source(struct session *session, const struct rdmig_source *source)
+{
+    enum rdmig_source_state state = rdmig_source_state(source);
+    enum session_end_state end = state == RDMIG_SOURCE_COMPLETED   ? SESSION_COMPLETED
+                                 : state == RDMIG_SOURCE_CANCELLED ? SESSION_CANCELLED
+                                                                   : SESSION_FAILED;
+
+    session_settle(session, end, rdmig_source_error(source));
 }
 
 void session_print_listening(struct session *session, const struct rdmig_destination *destination)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What send, recv and capture have in common: memory, first cause, outcome, waiting, reporting. */
+/* What the sub-commands that migrate have in common: memory, first cause, outcome, waiting,
+ * reporting. */
 #ifndef RDMIG_TOOL_SESSION_H
 #define RDMIG_TOOL_SESSION_H
 
@@ -50,6 +51,10 @@ bool session_copy_proceed(void *context, uint64_t done_bytes);
 /* Makes ready for a copy. */
 void session_copy_begin(struct session *session, const char *text, bool is_cancellable);
 
+/* What send and restore show. */
+void session_show_source(struct session *session, enum rdmig_source_state state);
+bool session_source_has_ended(enum rdmig_source_state state);
+
 /* What recv and capture show: a line on standard error that says the port is open, and how it goes.
  */
 void session_print_listening(struct session *session, const struct rdmig_destination *destination);
@@ -60,6 +65,7 @@ bool session_has_ended(enum rdmig_destination_state state);
 enum session_end_state { SESSION_COMPLETED, SESSION_FAILED, SESSION_CANCELLED };
 void session_settle(struct session *session, enum session_end_state state,
                     const struct rdmig_error *from);
+void session_settle_source(struct session *session, const struct rdmig_source *source);
 void session_settle_destination(struct session *session,
                                 const struct rdmig_destination *destination);
 

@@ -256,7 +256,7 @@ static void test_shared_memory_is_mapped_as_it_is(void **state)
     uint8_t byte = 0;
 
     (void)state;
-    assert_true(ramfile_set_open(&set, &args, RAMFILE_RECV, &error));
+    assert_true(ramfile_set_open(&set, args.rams, args.ram_count, RAMFILE_RECV, &error));
     assert_int_equal(set.files[0].memory_fd, -1);
     assert_int_equal(set.blocks[0].length_bytes, 2 * PAGE);
     assert_string_equal(set.blocks[0].name, "ram");
@@ -285,7 +285,7 @@ static void test_memfd_by_its_proc_path(void **state)
     assert_true(fd >= 0);
     assert_int_equal(ftruncate(fd, (off_t)MIB), 0);
     snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
-    assert_true(ramfile_set_open(&set, &args, RAMFILE_SEND, &error));
+    assert_true(ramfile_set_open(&set, args.rams, args.ram_count, RAMFILE_SEND, &error));
     assert_int_equal(set.files[0].memory_fd, -1);
     fill(fd, 0, PAGE, 5);
     assert_int_equal(*(uint8_t *)set.blocks[0].host_addr, 5);
@@ -308,12 +308,12 @@ static void test_sealed_memfd_is_sent_from_a_copy(void **state)
     fill(fd, 0, PAGE, 5);
     assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), 0);
     snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
-    assert_true(ramfile_set_open(&set, &args, RAMFILE_SEND, &error));
+    assert_true(ramfile_set_open(&set, args.rams, args.ram_count, RAMFILE_SEND, &error));
     assert_true(set.files[0].memory_fd >= 0);
     assert_true(ramfile_set_load(&set, NULL, NULL, &error));
     assert_int_equal(*(uint8_t *)set.blocks[0].host_addr, 5);
     ramfile_set_close(&set);
-    assert_false(ramfile_set_open(&set, &args, RAMFILE_RECV, &error));
+    assert_false(ramfile_set_open(&set, args.rams, args.ram_count, RAMFILE_RECV, &error));
     assert_non_null(strstr(error.detail, "cannot map"));
     ramfile_set_close(&set);
     close(fd);
@@ -336,7 +336,7 @@ static void test_ordinary_files_go_through_memory(void **state)
 
     (void)state;
     fill(second_fd, 0, 3 * PAGE, 8);
-    assert_true(ramfile_set_open(&set, &args, RAMFILE_SEND, &error));
+    assert_true(ramfile_set_open(&set, args.rams, args.ram_count, RAMFILE_SEND, &error));
     assert_true(ramfile_set_load(&set, NULL, NULL, &error));
     bytes = set.blocks[0].host_addr;
     assert_int_equal(bytes[0], 1);
@@ -345,7 +345,7 @@ static void test_ordinary_files_go_through_memory(void **state)
     assert_int_equal(((uint8_t *)set.blocks[1].host_addr)[3 * PAGE - 1], 8);
     ramfile_set_close(&set);
 
-    assert_true(ramfile_set_open(&set, &args, RAMFILE_RECV, &error));
+    assert_true(ramfile_set_open(&set, args.rams, args.ram_count, RAMFILE_RECV, &error));
     bytes = set.blocks[1].host_addr;
     assert_int_equal(bytes[0], 0);
     memset(bytes + PAGE, 4, PAGE);
@@ -373,7 +373,7 @@ static void assert_refused(const char *path, enum ramfile_use use, const char *s
     struct ramfile_set set;
     struct tool_error error = {{0}, {0}, {0}};
 
-    assert_false(ramfile_set_open(&set, &args, use, &error));
+    assert_false(ramfile_set_open(&set, args.rams, args.ram_count, use, &error));
     assert_string_equal(error.reason, TOOL_REASON_FILE);
     assert_non_null(strstr(error.detail, says));
     assert_true(error.remedy[0] != '\0');
@@ -402,9 +402,9 @@ static void test_unusable_files(void **state)
     assert_refused(fifo, RAMFILE_SEND, "no regular file");
     assert_refused("/dev/zero", RAMFILE_SEND, "no regular file");
     close(make_file(path, PAGE));
-    assert_true(ramfile_set_open(&set, &args, RAMFILE_SEND, &error));
+    assert_true(ramfile_set_open(&set, args.rams, args.ram_count, RAMFILE_SEND, &error));
     ramfile_set_close(&set);
-    assert_false(ramfile_set_open(&set, &args, RAMFILE_RECV, &error));
+    assert_false(ramfile_set_open(&set, args.rams, args.ram_count, RAMFILE_RECV, &error));
     assert_non_null(strstr(error.detail, "name the same file"));
     ramfile_set_close(&set);
     free(path);
@@ -425,7 +425,7 @@ static void test_cut_short_under_the_mapping(void **state)
 
     (void)state;
     fill(fd, 0, 4 * PAGE, 6);
-    assert_true(ramfile_set_open(&set, &args, RAMFILE_SEND, &error));
+    assert_true(ramfile_set_open(&set, args.rams, args.ram_count, RAMFILE_SEND, &error));
     assert_true(ramfile_set_check_lengths(&set, &error));
     assert_true(signals_install(&error));
     signals_watch(&set);

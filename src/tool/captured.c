@@ -1,0 +1,362 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "captured.h"
+
+#include "../qemu/stream.h"
+#include "image.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Of the longest lists of blocks and rounds, with room to spare. */
+#define MANIFEST_BYTES_MAX (UINT64_C(256) << 20)
+#define PIECE_BYTES        ((size_t)64 << 10)
+#define HOOK_BYTES         8u
+#define CAPTURE_AGAIN      "capture the guest again: this is not what rdmig capture has written"
+#define LEFT_ALONE         "leave the directory alone while it is in use"
+
+static bool fail(struct tool_error *error, const char *what, const char *directory,
+                 const char *name)
+{
+    int os_code = errno;
+
+    tool_error_set(error, TOOL_REASON_FILE, tool_error_remedy_of(os_code), "cannot %s %s/%s: %s",
+                   what, directory, name, strerror(os_code));
+    return false;
+}
+
+void captured_init(struct captured *captured)
+{
+    memset(captured, 0, sizeof(*captured));
+    captured->directory_fd = -1;
+    captured->stream_fd = -1;
+}
+
+/* O_NONBLOCK: a FIFO in a file's place is refused instead of waited for. */
+static int open_file(const struct captured *captured, const char *name, uint64_t *length_bytes,
+                     struct tool_error *error)
+{
+    int fd = openat(captured->directory_fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    struct stat about;
+
+    if (fd < 0 || fstat(fd, &about) != 0) {
+        fail(error, "open", captured->path, name);
+    } else if (!S_ISREG(about.st_mode)) {
+        tool_error_set(error, TOOL_REASON_FILE, CAPTURE_AGAIN, "%s/%s is no regular file",
+                       captured->path, name);
+    } else {
+        *length_bytes = (uint64_t)about.st_size;
+        return fd;
+    }
+    if (fd >= 0) {
+        close(fd);
+    }
+    return -1;
+}
+
+/* From one place of a file, all of it; a file that ends before that is cut short. */
+static bool read_fully(const struct captured *captured, int fd, const char *name,
+                       uint64_t position_bytes, void *bytes, size_t length_bytes,
+                       struct tool_error *error)
+{
+    char *at = bytes;
+    size_t done = 0;
+
+    while (done < length_bytes) {
+        ssize_t got = pread(fd, at + done, length_bytes - done, (off_t)(position_bytes + done));
+
+        if (got == 0) {
+            tool_error_set(error, TOOL_REASON_FILE, LEFT_ALONE,
+                           "%s/%s was cut short while it was read", captured->path, name);
+            return false;
+        }
+        if (got < 0 && errno != EINTR) {
+            return fail(error, "read", captured->path, name);
+        }
+        done += got < 0 ? 0 : (size_t)got;
+    }
+    return true;
+}
+
+bool captured_read_stream(const struct captured *captured, uint64_t position_bytes, void *bytes,
+                          size_t length_bytes, struct tool_error *error)
+{
+    return read_fully(captured, captured->stream_fd, IMAGE_STREAM_NAME, position_bytes, bytes,
+                      length_bytes, error);
+}
+
+/* ---------------------------------------------------------------------------------------- manifest
+ */
+
+static bool parse_manifest(struct captured *captured, int fd, uint64_t length_bytes,
+                           struct tool_error *error)
+{
+    size_t path_bytes = strlen(captured->path) + sizeof("/" IMAGE_MANIFEST_NAME);
+    char *text = malloc((size_t)length_bytes + 1);
+    char *path = malloc(path_bytes);
+    bool is_good = false;
+
+    if (text == NULL || path == NULL) {
+        fail(error, "read", captured->path, IMAGE_MANIFEST_NAME);
+    } else {
+        snprintf(path, path_bytes, "%s/%s", captured->path, IMAGE_MANIFEST_NAME);
+        is_good =
+            read_fully(captured, fd, IMAGE_MANIFEST_NAME, 0, text, (size_t)length_bytes, error) &&
+            manifest_parse(&captured->manifest, text, (size_t)length_bytes, path, error);
+    }
+    free(path);
+    free(text);
+    return is_good;
+}
+
+static bool read_manifest(struct captured *captured, struct tool_error *error)
+{
+    uint64_t length_bytes = 0;
+    int fd = open_file(captured, IMAGE_MANIFEST_NAME, &length_bytes, error);
+    bool is_good = false;
+
+    if (fd < 0) {
+        return false;
+    }
+    if (length_bytes > MANIFEST_BYTES_MAX) {
+        tool_error_set(error, TOOL_REASON_FILE, CAPTURE_AGAIN,
+                       "%s/%s has %" PRIu64 " bytes: it is no manifest", captured->path,
+                       IMAGE_MANIFEST_NAME, length_bytes);
+    } else {
+        is_good = parse_manifest(captured, fd, length_bytes, error);
+    }
+    close(fd);
+    return is_good;
+}
+
+/* ------------------------------------------------------------------------------------------ stream
+ */
+
+__attribute__((format(printf, 3, 4))) static bool
+refuse_stream(const struct captured *captured, struct tool_error *error, const char *format, ...)
+{
+    char cause[600];
+    va_list arguments;
+
+    va_start(arguments, format);
+    vsnprintf(cause, sizeof(cause), format, arguments);
+    va_end(arguments);
+    tool_error_set(error, TOOL_REASON_FILE, CAPTURE_AGAIN, "%s/%s: %s", captured->path,
+                   IMAGE_STREAM_NAME, cause);
+    return false;
+}
+
+/* Reads the stream up to the first hook. */
+static bool feed_setup(const struct captured *captured, struct qemu_stream *stream,
+                       struct tool_error *error)
+{
+    const uint64_t hook_bytes = captured->manifest.rounds[0].hook_position_bytes;
+    enum qemu_stream_event event = QEMU_STREAM_NEED_MORE;
+    uint8_t piece[PIECE_BYTES];
+    uint64_t done_bytes = 0;
+
+    while (event == QEMU_STREAM_NEED_MORE && done_bytes < hook_bytes) {
+        uint64_t left_bytes = hook_bytes - done_bytes;
+        size_t piece_bytes = left_bytes < sizeof(piece) ? (size_t)left_bytes : sizeof(piece);
+        struct qemu_stream_state state;
+        size_t consumed_bytes = 0;
+
+        if (!captured_read_stream(captured, done_bytes, piece, piece_bytes, error)) {
+            return false;
+        }
+        event = qemu_stream_feed(stream, piece, piece_bytes, &consumed_bytes, &state);
+        done_bytes += consumed_bytes;
+    }
+    if (event == QEMU_STREAM_BROKEN) {
+        return refuse_stream(captured, error, "%s", qemu_stream_error(stream));
+    }
+    if (qemu_stream_format(stream) != QEMU_STREAM_FORMAT_QEMU) {
+        return refuse_stream(captured, error, "it is no stream of a QEMU");
+    }
+    return (event == QEMU_STREAM_BLOCKS_LISTED && done_bytes == hook_bytes) ||
+           refuse_stream(captured, error,
+                         "its list of blocks does not end at %" PRIu64
+                         " bytes, where the manifest has the first hook",
+                         hook_bytes);
+}
+
+/* The destination answers in the stream's order, and the source goes by that. */
+static bool compare_blocks(const struct captured *captured, const struct qemu_stream *stream,
+                           struct tool_error *error)
+{
+    const struct manifest_read *manifest = &captured->manifest;
+    uint32_t i;
+
+    if (qemu_stream_block_count(stream) != manifest->block_count) {
+        return refuse_stream(captured, error, "it names %u blocks, and the manifest %u",
+                             qemu_stream_block_count(stream), manifest->block_count);
+    }
+    for (i = 0; i < manifest->block_count; i++) {
+        const struct qemu_stream_block *block = qemu_stream_block(stream, i);
+
+        if (strcmp(block->name, manifest->blocks[i].name) != 0 ||
+            block->length_bytes != manifest->blocks[i].length_bytes) {
+            return refuse_stream(captured, error,
+                                 "its block %u is %s of %" PRIu64
+                                 " bytes, and the manifest's %s of %" PRIu64,
+                                 i, block->name, block->length_bytes, manifest->blocks[i].name,
+                                 manifest->blocks[i].length_bytes);
+        }
+    }
+    return true;
+}
+
+static bool check_setup(const struct captured *captured, struct tool_error *error)
+{
+    struct qemu_stream *stream = qemu_stream_create();
+    bool is_good;
+
+    if (stream == NULL) {
+        return fail(error, "read", captured->path, IMAGE_STREAM_NAME);
+    }
+    is_good = feed_setup(captured, stream, error) && compare_blocks(captured, stream, error);
+    qemu_stream_destroy(stream);
+    return is_good;
+}
+
+/* Commands anywhere but behind a hook would be taken for stream bytes, and the other way round. */
+static bool check_hooks(const struct captured *captured, struct tool_error *error)
+{
+    static const uint8_t hook[HOOK_BYTES] = {0, 0, 0, 0, 0, 0, 0, QEMU_STREAM_RAM_FLAG_HOOK};
+    const struct manifest_read *manifest = &captured->manifest;
+    uint8_t found[HOOK_BYTES];
+    size_t i;
+
+    for (i = 0; i < manifest->round_count; i++) {
+        uint64_t end_bytes = manifest->rounds[i].hook_position_bytes;
+
+        if (!captured_read_stream(captured, end_bytes - HOOK_BYTES, found, sizeof(found), error)) {
+            return false;
+        }
+        if (memcmp(found, hook, sizeof(hook)) != 0) {
+            return refuse_stream(captured, error,
+                                 "no hook ends at %" PRIu64
+                                 " bytes, where the manifest has that of round %zu",
+                                 end_bytes, i);
+        }
+    }
+    return true;
+}
+
+static bool check_end(const struct captured *captured, struct tool_error *error)
+{
+    const struct manifest_read *manifest = &captured->manifest;
+    uint64_t end_mark_position_bytes = 0;
+
+    if (!image_find_stream_end(captured->stream_fd, manifest->stream_bytes, captured->path,
+                               CAPTURE_AGAIN, &end_mark_position_bytes, error)) {
+        return false;
+    }
+    return end_mark_position_bytes == manifest->end_mark_position_bytes ||
+           refuse_stream(captured, error,
+                         "its end mark is at %" PRIu64 " bytes, and at %" PRIu64 " in the manifest",
+                         end_mark_position_bytes, manifest->end_mark_position_bytes);
+}
+
+static bool open_stream(struct captured *captured, struct tool_error *error)
+{
+    uint64_t length_bytes = 0;
+
+    captured->stream_fd = open_file(captured, IMAGE_STREAM_NAME, &length_bytes, error);
+    if (captured->stream_fd < 0) {
+        return false;
+    }
+    if (length_bytes != captured->manifest.stream_bytes) {
+        return refuse_stream(captured, error,
+                             "it has %" PRIu64 " bytes, and %" PRIu64 " in the manifest",
+                             length_bytes, captured->manifest.stream_bytes);
+    }
+    return check_setup(captured, error) && check_hooks(captured, error) &&
+           check_end(captured, error);
+}
+
+bool captured_open(struct captured *captured, const char *path, struct tool_error *error)
+{
+    captured->path = path;
+    captured->directory_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (captured->directory_fd < 0) {
+        int os_code = errno;
+
+        tool_error_set(error, TOOL_REASON_FILE, tool_error_remedy_of(os_code),
+                       "cannot open the directory %s: %s", path, strerror(os_code));
+        return false;
+    }
+    return read_manifest(captured, error) && open_stream(captured, error);
+}
+
+/* ------------------------------------------------------------------------------------------ blocks
+ */
+
+static bool list_files(struct captured *captured, struct tool_error *error)
+{
+    struct manifest_read *manifest = &captured->manifest;
+    uint32_t i;
+
+    captured->rams = calloc(manifest->block_count, sizeof(*captured->rams));
+    for (i = 0; captured->rams != NULL && i < manifest->block_count; i++) {
+        char *path = NULL;
+
+        if (asprintf(&path, "%s/%s", captured->path, manifest->blocks[i].file) < 0) {
+            break;
+        }
+        captured->rams[i].name = manifest->blocks[i].name;
+        captured->rams[i].path = path;
+    }
+    if (i < manifest->block_count) {
+        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), "free memory",
+                       "no memory for the list of %u blocks", manifest->block_count);
+        return false;
+    }
+    return true;
+}
+
+bool captured_open_blocks(struct captured *captured, struct ramfile_set *set,
+                          struct tool_error *error)
+{
+    const struct manifest_read *manifest = &captured->manifest;
+    uint32_t i;
+
+    if (!list_files(captured, error) ||
+        !ramfile_set_open(set, captured->rams, manifest->block_count, RAMFILE_SEND, error)) {
+        return false;
+    }
+    for (i = 0; i < set->count; i++) {
+        if (set->files[i].length_bytes != manifest->blocks[i].length_bytes) {
+            tool_error_set(error, TOOL_REASON_FILE, CAPTURE_AGAIN,
+                           "%s has %" PRIu64 " bytes, and block %s has %" PRIu64 " in the manifest",
+                           set->files[i].path, set->files[i].length_bytes, set->files[i].name,
+                           manifest->blocks[i].length_bytes);
+            return false;
+        }
+    }
+    return true;
+}
+
+void captured_close(struct captured *captured)
+{
+    uint32_t i;
+
+    for (i = 0; captured->rams != NULL && i < captured->manifest.block_count; i++) {
+        free((char *)captured->rams[i].path);
+    }
+    free(captured->rams);
+    manifest_read_free(&captured->manifest);
+    if (captured->stream_fd >= 0) {
+        close(captured->stream_fd);
+    }
+    if (captured->directory_fd >= 0) {
+        close(captured->directory_fd);
+    }
+    captured_init(captured);
+}

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The directory of a captured guest, read back: all that is in it is checked before it is used. */
+#include "../../src/tool/captured.h"
+#include "../../src/tool/image.h"
+#include "tool_scratch.h"
+
+#include <endian.h>
+
+#define STREAM_BYTES_MAX 4096u
+
+/* A QEMU's stream of two blocks, in as few bytes as will do. */
+struct stream {
+    uint8_t bytes[STREAM_BYTES_MAX];
+    size_t length_bytes;
+    struct manifest_round rounds[2];
+    uint64_t end_mark_position_bytes;
+};
+
+static const struct rdmig_ram_block wanted[] = {{"pc.ram", NULL, 4 * MIB},
+                                                {"/rom@x", NULL, 2 * PAGE}};
+
+static void put(struct stream *stream, const void *bytes, size_t length_bytes)
+{
+    assert_true(stream->length_bytes + length_bytes <= sizeof(stream->bytes));
+    memcpy(stream->bytes + stream->length_bytes, bytes, length_bytes);
+    stream->length_bytes += length_bytes;
+}
+
+static void put8(struct stream *stream, unsigned int value)
+{
+    uint8_t byte = (uint8_t)value;
+
+    put(stream, &byte, 1);
+}
+
+static void put32(struct stream *stream, uint32_t value)
+{
+    uint32_t swapped = htobe32(value);
+
+    put(stream, &swapped, sizeof(swapped));
+}
+
+static void put64(struct stream *stream, uint64_t value)
+{
+    uint64_t swapped = htobe64(value);
+
+    put(stream, &swapped, sizeof(swapped));
+}
+
+static void put_text(struct stream *stream, const char *text)
+{
+    put8(stream, (unsigned int)strlen(text));
+    put(stream, text, strlen(text));
+}
+
+/* The hook of a round, and what closes the section behind it. */
+static void put_round(struct stream *stream, unsigned int index)
+{
+    put64(stream, 0x80);
+    stream->rounds[index].hook_position_bytes = stream->length_bytes;
+    stream->rounds[index].finished_position_bytes = stream->length_bytes;
+    put64(stream, 0x10);
+    put8(stream, 0x7e);
+    put32(stream, 2);
+}
+
+static void make_stream(struct stream *stream)
+{
+    uint32_t i;
+
+    memset(stream, 0, sizeof(*stream));
+    put(stream, "QEVM", 4);
+    put32(stream, 3);
+    put8(stream, 0x07);
+    put32(stream, 6);
+    put(stream, "pc-q35", 6);
+    put8(stream, 0x01);
+    put32(stream, 2);
+    put_text(stream, "ram");
+    put32(stream, 0);
+    put32(stream, 4);
+    put64(stream, (wanted[0].length_bytes + wanted[1].length_bytes) | 4);
+    for (i = 0; i < 2; i++) {
+        put_text(stream, wanted[i].name);
+        put64(stream, wanted[i].length_bytes);
+    }
+    put_round(stream, 0);
+    put8(stream, 0x03);
+    put32(stream, 2);
+    put_round(stream, 1);
+    stream->end_mark_position_bytes = stream->length_bytes;
+    put8(stream, 0x00);
+    put8(stream, 0x06);
+    put32(stream, 2);
+    put(stream, "{}", 2);
+}
+
+/* As capture makes it. */
+static void make_directory(const char *path, const struct stream *stream)
+{
+    struct manifest manifest = {.block_count = 2,
+                                .rounds = stream->rounds,
+                                .round_count = 2,
+                                .stream_bytes = stream->length_bytes,
+                                .end_mark_position_bytes = stream->end_mark_position_bytes};
+    struct tool_error error = {{0}, {0}, {0}};
+    struct ramfile_set set;
+    struct image image;
+    uint32_t i;
+
+    image_init(&image);
+    assert_true(image_create(&image, path, &error));
+    assert_true(image_write_stream(&image, stream->bytes, stream->length_bytes, &error));
+    assert_true(ramfile_set_allocate(&set, wanted, 2, &error));
+    memset((uint8_t *)set.blocks[0].host_addr + MIB, 3, PAGE);
+    memset(set.blocks[1].host_addr, 4, 2 * PAGE);
+    for (i = 0; i < 2; i++) {
+        assert_true(image_store_block(&image, &set.files[i], i, NULL, NULL, &error));
+    }
+    manifest.blocks = set.blocks;
+    assert_true(image_write_manifest(&image, &manifest, &error));
+    assert_true(image_commit(&image, &error));
+    image_close(&image);
+    ramfile_set_close(&set);
+}
+
+static void remove_directory(const char *path)
+{
+    nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+static bool open_all(struct captured *captured, struct ramfile_set *set, const char *path,
+                     struct tool_error *error)
+{
+    memset(set, 0, sizeof(*set));
+    captured_init(captured);
+    return captured_open(captured, path, error) && captured_open_blocks(captured, set, error) &&
+           ramfile_set_load(set, NULL, NULL, error);
+}
+
+static void test_a_captured_guest_is_read_back(void **state)
+{
+    char *path = in(disk, "guest");
+    struct stream stream;
+    struct captured captured;
+    struct ramfile_set set;
+    struct tool_error error = {{0}, {0}, {0}};
+    struct stat about;
+    uint8_t bytes[STREAM_BYTES_MAX];
+    const uint8_t *memory;
+
+    (void)state;
+    make_stream(&stream);
+    make_directory(path, &stream);
+    if (!open_all(&captured, &set, path, &error)) {
+        fail_msg("%s; %s", error.detail, error.remedy);
+    }
+    assert_int_equal(set.count, 2);
+    assert_string_equal(set.blocks[0].name, "pc.ram");
+    assert_string_equal(set.blocks[1].name, "/rom@x");
+    assert_int_equal(set.blocks[0].length_bytes, 4 * MIB);
+    memory = set.blocks[0].host_addr;
+    /* The holes of the file are holes of the memory: nothing was read in for them. */
+    assert_int_equal(fstat(set.files[0].memory_fd, &about), 0);
+    assert_true(about.st_blocks * 512 <= (off_t)MIB);
+    assert_int_equal(memory[0], 0);
+    assert_int_equal(memory[MIB], 3);
+    assert_int_equal(memory[MIB + PAGE - 1], 3);
+    assert_int_equal(memory[MIB + PAGE], 0);
+    memory = set.blocks[1].host_addr;
+    assert_int_equal(memory[2 * PAGE - 1], 4);
+    assert_true(captured_read_stream(&captured, 4, bytes, stream.length_bytes - 4, &error));
+    assert_memory_equal(bytes, stream.bytes + 4, stream.length_bytes - 4);
+    assert_false(captured_read_stream(&captured, 4, bytes, stream.length_bytes, &error));
+    assert_non_null(strstr(error.detail, "cut short"));
+    ramfile_set_close(&set);
+    captured_close(&captured);
+    remove_directory(path);
+    free(path);
+}
+
+static void assert_refused(const char *path, const char *says)
+{
+    struct captured captured;
+    struct ramfile_set set;
+    struct tool_error error = {{0}, {0}, {0}};
+
+    assert_false(open_all(&captured, &set, path, &error));
+    if (strstr(error.detail, says) == NULL) {
+        fail_msg("%s instead of %s", error.detail, says);
+    }
+    assert_true(error.remedy[0] != '\0');
+    ramfile_set_close(&set);
+    captured_close(&captured);
+}
+
+/* A file of the directory is gone, a directory, a FIFO, or of another length. */
+static void spoil_file(const char *name, const char *missing, const char *longer)
+{
+    char *path = in(disk, "guest");
+    char *file = in(path, name);
+    struct stream stream;
+    struct stat about;
+
+    make_stream(&stream);
+    make_directory(path, &stream);
+    assert_int_equal(stat(file, &about), 0);
+    assert_int_equal(truncate(file, about.st_size + (off_t)PAGE), 0);
+    assert_refused(path, longer);
+    assert_int_equal(truncate(file, about.st_size / 2 / PAGE * PAGE), 0);
+    assert_refused(path, about.st_size >= (off_t)(2 * PAGE) ? longer : "");
+    assert_int_equal(unlink(file), 0);
+    assert_refused(path, missing);
+    assert_int_equal(mkfifo(file, 0600), 0);
+    assert_refused(path, "no regular file");
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(mkdir(file, 0700), 0);
+    assert_refused(path, "");
+    remove_directory(path);
+    free(file);
+    free(path);
+}
+
+static void test_files_that_are_not_as_they_were(void **state)
+{
+    (void)state;
+    spoil_file("manifest.json", "cannot open", "behind the end");
+    spoil_file("stream", "cannot open", "in the manifest");
+    spoil_file("ram/pc.ram", "cannot open the file", "in the manifest");
+    assert_refused("/nonexistent/guest", "cannot open the directory");
+    assert_refused("/proc/self/exe", "cannot open the directory");
+}
+
+/* Whole, but not what the manifest says. */
+static void assert_stream_refused(const struct stream *stream, const char *says)
+{
+    char *path = in(disk, "guest");
+
+    make_directory(path, stream);
+    assert_refused(path, says);
+    remove_directory(path);
+    free(path);
+}
+
+static void test_streams_that_do_not_fit(void **state)
+{
+    struct stream stream;
+    uint8_t *name;
+
+    (void)state;
+    make_stream(&stream);
+    stream.bytes[0] = 'q';
+    assert_stream_refused(&stream, "/stream: ");
+
+    make_stream(&stream);
+    name = memmem(stream.bytes, stream.length_bytes, "pc.ram", 6);
+    name[0] = 'x';
+    assert_stream_refused(&stream,
+                          "its block 0 is xc.ram of 4194304 bytes, and the manifest's pc.ram");
+
+    make_stream(&stream);
+    stream.rounds[0].hook_position_bytes -= 1;
+    assert_stream_refused(&stream, "its list of blocks does not end");
+
+    make_stream(&stream);
+    stream.rounds[0].hook_position_bytes += 1;
+    stream.rounds[0].finished_position_bytes += 1;
+    assert_stream_refused(&stream, "its list of blocks does not end");
+
+    make_stream(&stream);
+    stream.rounds[1].hook_position_bytes -= 1;
+    assert_stream_refused(&stream, "where the manifest has that of round 1");
+
+    make_stream(&stream);
+    stream.end_mark_position_bytes += 1;
+    assert_stream_refused(&stream, "its end mark is at");
+
+    make_stream(&stream);
+    stream.length_bytes -= 1;
+    assert_stream_refused(&stream, "before the end mark");
+
+    make_stream(&stream);
+    stream.bytes[stream.end_mark_position_bytes] = 1;
+    assert_stream_refused(&stream, "before the end mark");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_captured_guest_is_read_back),
+        cmocka_unit_test(test_files_that_are_not_as_they_were),
+        cmocka_unit_test(test_streams_that_do_not_fit),
+    };
+
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}
