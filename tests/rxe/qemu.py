@@ -19,6 +19,12 @@ qemu.py check-instant DIR BLOCK         the capture of a dirty_guest.S is one in
 qemu.py check-capture QMP DIR LOG MODE BLOCK
     DIR is a whole capture of this QEMU, which stands still after a migration: every block but BLOCK
     equals what QEMU itself writes of it in an ordinary migration into a file. LOG holds the report.
+qemu.py incoming QMP                    waits until a QEMU with -incoming listens
+qemu.py check-restored QMP DIR LOG MODE BLOCK
+    DIR was restored into this QEMU (-S), which has not run since: each block but BLOCK, and all
+    device state, is what DIR holds. LOG holds the report of rdmig restore.
+qemu.py check-running QMP DIR BLOCK     the same for a dirty_guest.S, by memory and registers; then
+                                        lets it run: it goes on from there, in one piece
 """
 import argparse
 import base64
@@ -285,14 +291,23 @@ class Stream:
             total -= length
 
 
+def wait_for_status(qmp, status, limit_seconds=30):
+    deadline = time.monotonic() + limit_seconds
+    while (seen := qmp.do("query-status")["status"]) != status:
+        assert time.monotonic() < deadline, f"QEMU is {seen}, not {status}"
+        time.sleep(POLL_SECONDS)
+
+
 def own_blocks(qmp, work):
     """Each unshared block's bytes, from an ordinary migration of the same QEMU into a file."""
     # A guest that was migrated cannot be migrated again, but for a reset; it keeps all memory.
     qmp.do("system_reset")
-    deadline = time.monotonic() + 30
-    while qmp.do("query-status")["status"] != "prelaunch":
-        assert time.monotonic() < deadline, "QEMU does not reset"
-        time.sleep(POLL_SECONDS)
+    wait_for_status(qmp, "prelaunch")
+    return own_stream(qmp, work)[0]
+
+
+def own_stream(qmp, work):
+    """The same, and the device state behind the blocks."""
     capability(qmp, "rdma-pin-all", False)
     capability(qmp, "x-ignore-shared", True)
     path = os.path.join(work, "own-stream")
@@ -300,9 +315,9 @@ def own_blocks(qmp, work):
     qmp.do("migrate", uri=f"exec:cat >{path}")
     info = watch(qmp, 60, lambda info: None)
     assert info["status"] == "completed", info
-    blocks = Stream(path, True).blocks
+    stream = Stream(path, True)
     os.remove(path)
-    return blocks
+    return stream.blocks, stream.file.read()
 
 
 def ramblocks(qmp):
@@ -395,6 +410,69 @@ def check_capture(args):
           f"{stream_bytes} stream bytes")
 
 
+def incoming(args):
+    wait_for_status(Qmp(args.qmp), "inmigrate")
+
+
+# What follows the last hook in the RAM section: end of section, footer.
+BEHIND_HOOK_BYTES = 8 + 5
+
+
+def device_state(directory, manifest):
+    """The stream behind its RAM section."""
+    with open(os.path.join(directory, "stream"), "rb") as file:
+        file.seek(manifest["rounds"][-1]["hook_position_bytes"] + BEHIND_HOOK_BYTES)
+        return file.read()
+
+
+def check_restore_report(path, mode, manifest):
+    with open(path, encoding="utf-8") as file:
+        report = json.loads([line for line in file if line.startswith("{")][-1])
+    total = sum(block["length_bytes"] for block in manifest["blocks"])
+    assert report["status"] == "completed" and report["error"] is None, report
+    assert report["mode"] == mode and report["bytes_total"] == total, report
+    assert report["bytes_written"] + report["bytes_zero"] == total, report
+    assert report["rounds"] == len(manifest["rounds"]), report
+    return report
+
+
+def load_manifest(directory):
+    with open(os.path.join(directory, "manifest.json"), encoding="utf-8") as file:
+        return json.load(file)
+
+
+def wait_until_restored(qmp, status):
+    info = watch(qmp, 60, lambda info: None)
+    assert info["status"] == "completed", info
+    wait_for_status(qmp, status)
+
+
+def check_restored(args):
+    qmp = Qmp(args.qmp)
+    manifest = load_manifest(args.directory)
+    # As the source was, which had not run either.
+    wait_until_restored(qmp, "prelaunch")
+    report = check_restore_report(args.log, args.mode, manifest)
+    listed = [(block["name"], block["length_bytes"]) for block in manifest["blocks"]]
+    assert sorted(listed) == sorted(ramblocks(qmp)), f"manifest {listed}, QEMU {ramblocks(qmp)}"
+    own, state = own_stream(qmp, os.environ["RDMIG_TMP"])
+    assert len(own) == len(listed) > 3 and args.block in own, list(own)
+    for block in manifest["blocks"]:
+        name = block["name"]
+        path = os.path.join(args.directory, block["file"])
+        check_block(path, name, block["length_bytes"], None if name == args.block else own[name])
+    wanted = device_state(args.directory, manifest)
+    if state != wanted:
+        first = next((i for i, pair in enumerate(zip(state, wanted)) if pair[0] != pair[1]), -1)
+        sys.exit(f"device state: {len(state)} bytes, captured {len(wanted)}, differ from {first}: "
+                 f"{state[first - 64:first + 16]} / {wanted[first - 64:first + 16]}")
+    filled = sum(1 for name in own if name != args.block and any(own[name]))
+    assert filled > 0, "all the small blocks are zero: nothing was shown"
+    print(f"{len(listed)} blocks, {filled} of the small ones not zero; {len(state)} bytes of state; "
+          f"{report['rounds']} rounds, {report['round_trips']} round trips, "
+          f"{report['total_ms']:.0f} ms")
+
+
 # dirty_guest.S: see there.
 GUEST_REGION = 0x01000000
 GUEST_REGION_BYTES = 0x02000000
@@ -433,6 +511,45 @@ def registers(stream):
     start = stream.find(b"\3cpu" + struct.pack(">II", 0, 12))
     assert start >= 0, "no section cpu, version 12, in the stream"
     return struct.unpack_from(">16Q", stream, start + 12)
+
+
+def physical_memory(qmp, address, length):
+    path = os.path.join(os.environ["RDMIG_TMP"], "physical")
+    qmp.do("pmemsave", val=address, size=length, filename=path)
+    with open(path, "rb") as file:
+        data = file.read()
+    os.remove(path)
+    assert len(data) == length, len(data)
+    return data
+
+
+def current_registers(qmp):
+    """{name: value} of the 32-bit general registers."""
+    words = qmp.monitor("info registers").replace("=", " ").split()
+    return {name: int(words[words.index(name) + 1], 16) for name in ("EAX", "EDI", "EIP")}
+
+
+def check_running(args):
+    qmp = Qmp(args.qmp)
+    manifest = load_manifest(args.directory)
+    wait_until_restored(qmp, "paused")
+    path = next(block["file"] for block in manifest["blocks"] if block["name"] == args.block)
+    with open(os.path.join(args.directory, path), "rb") as file:
+        for address, length in ((GUEST_POSITION, PAGE_BYTES), (GUEST_REGION, GUEST_REGION_BYTES)):
+            file.seek(address)
+            assert physical_memory(qmp, address, length) == file.read(length), f"at {address:#x}"
+    with open(os.path.join(args.directory, "stream"), "rb") as file:
+        values = registers(file.read())
+    now = current_registers(qmp)
+    assert (now["EAX"], now["EDI"]) == (values[EAX], values[EDI]), (now, values)
+    begun = guest_pass(qmp)
+    qmp.do("cont")
+    wait_for_status(qmp, "running")
+    reached = wait_for_pass(qmp, begun + 2)
+    qmp.do("stop")
+    newest, count = find_step(physical_memory(qmp, GUEST_REGION, GUEST_REGION_BYTES))
+    assert newest >= reached, (newest, reached)
+    print(f"from pass {begun}, EDI {now['EDI']:#x}, to pass {newest}, word {count}")
 
 
 def check_instant(args):
@@ -478,6 +595,9 @@ def main():
     sub.add_argument("--limit", type=float, default=120)
     add("kept", kept, "qmp", "status").add_argument("--limit", type=float, default=30)
     add("cancel", cancel, "qmp")
+    add("incoming", incoming, "qmp")
+    add("check-restored", check_restored, "qmp", "directory", "log", "mode", "block")
+    add("check-running", check_running, "qmp", "directory", "block")
     add("check-instant", check_instant, "directory", "block")
     add("check-capture", check_capture, "qmp", "directory", "log", "mode", "block")
     args = parser.parse_args()
