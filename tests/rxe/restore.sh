@@ -119,7 +119,7 @@ refused() {
         ok "$what: $(grep '^rdmig: ' <<<"$output")"
     else
         fail "$what: exit $status"
-        sed 's/^/    /' <<<"$output"
+        tail -n 5 <<<"$output" | sed 's/^/    /'
     fi
     no_leaks rdmig
 }
