@@ -18,6 +18,7 @@ RAM_MIB=256
 INCOMING_PORT=4480
 QEMU_LIMIT_SECONDS=90
 LIMIT_SECONDS=60
+CANCEL_SECONDS=6
 
 captured=$RDMIG_TMP/captured
 source_ram=$RDMIG_TMP/source-ram
@@ -125,10 +126,33 @@ refused() {
     no_leaks rdmig
 }
 
+# ^C in the middle of the memory, which takes 16 s at this rate.
+cancelled() {
+    local status output
+    start_destination q35
+    start restore "$rdmig" restore --to "$RDMIG_ADDR:$INCOMING_PORT" --from "$captured" --json \
+        --bandwidth 8M
+    sleep "$CANCEL_SECONDS"
+    kill -INT "$(pid_of restore)"
+    join restore 10
+    status=$?
+    output=$(cat "$RDMIG_RESULTS/restore.log")
+    if ((status == 1)) && [[ $output == *'"status": "cancelled"'* && $output == *"by SIGINT"* &&
+        $output =~ \"bytes_written\":\ [1-9] ]]; then
+        ok "cancelled: $(grep '^rdmig: ' <<<"$output")"
+    else
+        fail "cancelled: exit $status"
+        tail -n 5 <<<"$output" | sed 's/^/    /'
+    fi
+    stop destination
+    no_leaks rdmig qemu-system-x86
+}
+
 make_backend
 capture q35
 restore q35 dynamic
 restore q35 pin-all
+cancelled
 
 # A QEMU of another size leaves when the stream has named the blocks: what it knows is in its log.
 RAM_MIB=128 start_destination q35
