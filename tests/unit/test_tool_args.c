@@ -111,8 +111,8 @@ static void test_good_lines(void **state)
         "capture --listen [::]:4444 --into dir",
         "capture --listen :1 --into dir --refuse-pin-all --time-limit 4294967",
         "restore --to h:1 --from dir",
-        "restore --to [::1]:1 --from d --pin-all --run-chunks 8 --bandwidth 1G --time-limit 9 "
-        "--json",
+        ("restore --to [::1]:1 --from d --pin-all --run-chunks 8 --bandwidth 1G --time-limit 9 "
+         "--json"),
         "devices",
         "devices --json",
         "send --help",
