@@ -3,7 +3,7 @@
 BEGIN {
     FS = "\t"
     title["rates"] = "64 GiB full of data, idle, at link rates from 10 to 400 Gb/s; host memory in 2 MiB pages"
-    title["rates-4k"] = "The same with host memory in 4 KiB pages: registration is the limit above some 100 Gb/s"
+    title["rates-4k"] = "The same with host memory in 4 KiB pages: registration is the limit above some 60 Gb/s"
     title["sizes"] = "8 GiB to 4 TiB full of data, idle, at 100 Gb/s"
     title["guests"] = "16 GiB at 100 Gb/s, guests that are busy or sparse"
     title["zeros"] = "100 GB of zeros at 100 Gb/s"
