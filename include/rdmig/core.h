@@ -40,8 +40,10 @@ extern "C" {
 #define RDMIG_REPEAT_MAX         4096u  /* clause W5 */
 #define RDMIG_BLOCK_COUNT_MAX    16383u /* what one RAM_BLOCKS_RESULT holds; clause B4 */
 #define RDMIG_PRIVATE_DATA_BYTES 8u     /* clause W1 */
-#define RDMIG_RECV_SLOT_COUNT    3u
-#define RDMIG_SEND_SLOT_COUNT    3u
+#define RDMIG_PRIVATE_DATA_BYTES_MAX 24u /* with PIPELINE: clause W11 */
+#define RDMIG_CREDIT_COUNT_MAX   4u     /* commands under way with PIPELINE: clause C16 */
+/* A source may have an answer and a READY coming for each command, and an ERROR. */
+#define RDMIG_RECV_SLOT_COUNT    (2u * RDMIG_CREDIT_COUNT_MAX + 1u)
 #define RDMIG_SEND_QUEUE_MIN     16u
 #define RDMIG_SEND_QUEUE_MAX     4096u
 #define RDMIG_RANGE_QUEUE_COUNT  64u
@@ -51,7 +53,8 @@ extern "C" {
 #define RDMIG_CONTROL_MEMORY_ALIGNMENT 64u
 
 /* Capability flags of the private data (clause W2). */
-#define RDMIG_CAPABILITY_PIN_ALL 0x1u
+#define RDMIG_CAPABILITY_PIN_ALL  0x1u
+#define RDMIG_CAPABILITY_PIPELINE 0x10000u /* between our own ends: clauses W11, C16 to C18, R12 */
 
 enum rdmig_role { RDMIG_ROLE_SOURCE, RDMIG_ROLE_DESTINATION };
 
@@ -121,6 +124,7 @@ enum rdmig_result {
     X(WRITE_FAILED)        /* an RDMA Write completed with an error; likewise */                   \
     X(RECV_FAILED)         /* a RECV completed with an error; likewise */                          \
     X(REGISTER_FAILED)     /* a memory region could not be made; os_code: errno */                 \
+    X(PINNED_LIMIT)        /* more memory registered than the limit allows, or no chunk fits it */ \
     X(FILL_FAILED)         /* the driver could not fill a range; os_code: errno */                 \
     X(ROUND_FAILED)        /* the application refused a finished round; os_code: its cause */      \
     X(INTERNAL)            /* a state that cannot be; report it with the event log */              \
@@ -182,6 +186,11 @@ struct rdmig_conn_config {
     /* Bytes of RDMA Writes posted and not completed, unless it is a single one: what a command has
      * to wait behind [32 MiB]. */
     uint64_t flight_bytes_max;
+    /* Bytes of guest RAM registered at a time at the most; 0: no limit. Clauses R13, R14. */
+    uint64_t pinned_bytes_max;
+    /* Source: sum of its blocks' lengths, for a destination that has to decide on PIN_ALL; 0: not
+     * known. */
+    uint64_t ram_bytes;
     uint64_t connect_timeout_ns;
     uint64_t reply_timeout_ns; /* for READY, an answer, a completion: the peer's work in between
                                   counts */
