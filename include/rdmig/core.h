@@ -32,21 +32,21 @@
 extern "C" {
 #endif
 
-#define RDMIG_PROTOCOL_VERSION   1u
-#define RDMIG_CHUNK_BYTES        (UINT64_C(1) << 20) /* clause R1 */
-#define RDMIG_MESSAGE_BYTES_MAX  524288u             /* header included; clause W4 */
-#define RDMIG_HEADER_BYTES       16u                 /* clause W3 */
-#define RDMIG_STREAM_BYTES_MAX   (RDMIG_MESSAGE_BYTES_MAX - RDMIG_HEADER_BYTES)
-#define RDMIG_REPEAT_MAX         4096u  /* clause W5 */
-#define RDMIG_BLOCK_COUNT_MAX    16383u /* what one RAM_BLOCKS_RESULT holds; clause B4 */
-#define RDMIG_PRIVATE_DATA_BYTES 8u     /* clause W1 */
-#define RDMIG_PRIVATE_DATA_BYTES_MAX 24u /* with PIPELINE: clause W11 */
-#define RDMIG_CREDIT_COUNT_MAX   4u     /* commands under way with PIPELINE: clause C16 */
+#define RDMIG_PROTOCOL_VERSION       1u
+#define RDMIG_CHUNK_BYTES            (UINT64_C(1) << 20) /* clause R1 */
+#define RDMIG_MESSAGE_BYTES_MAX      524288u             /* header included; clause W4 */
+#define RDMIG_HEADER_BYTES           16u                 /* clause W3 */
+#define RDMIG_STREAM_BYTES_MAX       (RDMIG_MESSAGE_BYTES_MAX - RDMIG_HEADER_BYTES)
+#define RDMIG_REPEAT_MAX             4096u  /* clause W5 */
+#define RDMIG_BLOCK_COUNT_MAX        16383u /* what one RAM_BLOCKS_RESULT holds; clause B4 */
+#define RDMIG_PRIVATE_DATA_BYTES     8u     /* clause W1 */
+#define RDMIG_PRIVATE_DATA_BYTES_MAX 24u    /* with PIPELINE: clause W11 */
+#define RDMIG_CREDIT_COUNT_MAX       4u     /* commands under way with PIPELINE: clause C16 */
 /* A source may have an answer and a READY coming for each command, and an ERROR. */
-#define RDMIG_RECV_SLOT_COUNT    (2u * RDMIG_CREDIT_COUNT_MAX + 1u)
-#define RDMIG_SEND_QUEUE_MIN     16u
-#define RDMIG_SEND_QUEUE_MAX     4096u
-#define RDMIG_RANGE_QUEUE_COUNT  64u
+#define RDMIG_RECV_SLOT_COUNT   (2u * RDMIG_CREDIT_COUNT_MAX + 1u)
+#define RDMIG_SEND_QUEUE_MIN    16u
+#define RDMIG_SEND_QUEUE_MAX    4096u
+#define RDMIG_RANGE_QUEUE_COUNT 64u
 #define RDMIG_REGISTER_BATCH_MAX                                                                   \
     64u /* runs our source puts into one REGISTER_REQUEST at the most */
 #define RDMIG_NO_DEADLINE              UINT64_MAX
@@ -54,7 +54,8 @@ extern "C" {
 
 /* Capability flags of the private data (clause W2). */
 #define RDMIG_CAPABILITY_PIN_ALL  0x1u
-#define RDMIG_CAPABILITY_PIPELINE 0x10000u /* between our own ends: clauses W11, C16 to C18, R12 */
+#define RDMIG_CAPABILITY_PIPELINE 0x10000u /* between our own ends: clauses W11, C16 to C18, R12   \
+                                            */
 
 enum rdmig_role { RDMIG_ROLE_SOURCE, RDMIG_ROLE_DESTINATION };
 
@@ -102,6 +103,7 @@ enum rdmig_result {
     X(CONNECT_TIMEOUT)     /* no connection within the time limit */                               \
     X(CONNECTION_LOST)     /* the queue pair failed without a completion that says why */          \
     X(PRIVATE_DATA_SHORT)  /* the peer gave fewer than 8 bytes of private data */                  \
+    X(PRIVATE_DATA)        /* the peer's private data makes no sense: credits (clause W11) */      \
     X(VERSION_UNSUPPORTED) /* expected: ours; actual: the peer's */                                \
     X(MESSAGE_SHORT)       /* shorter than a header */                                             \
     X(MESSAGE_LENGTH)      /* 16 + len differs from the bytes received */                          \
@@ -177,7 +179,7 @@ struct rdmig_conn_config {
     uint32_t capability_flags;     /* source: offered. destination: granted when asked for. */
     uint32_t run_chunk_count;      /* chunks in one registration at the most, up to 32768 [64] */
     uint32_t register_batch_count; /* runs in one REGISTER_REQUEST at the most [1], up to
-                                      RDMIG_REGISTER_BATCH_MAX */
+                                      RDMIG_REGISTER_BATCH_MAX; with PIPELINE always that */
     uint32_t send_queue_depth;     /* work requests that may be outstanding [256] */
     uint32_t signal_interval;      /* writes between two signalled ones at the most [64] */
     uint32_t
@@ -337,8 +339,8 @@ struct rdmig_conn_counters {
     uint64_t bytes_zero;       /* by COMPRESS */
     uint64_t bytes_stream;     /* in QEMU_FILE messages */
     uint64_t control_messages; /* sent and received */
-    uint64_t
-        round_trips; /* source: waits for an answer or a READY that stood between two commands */
+    uint64_t round_trips; /* source: commands that were sent with no other under way, or had to wait
+                             for a credit: all of them without PIPELINE */
     uint64_t registrations;
     uint64_t writes; /* RDMA Writes posted */
     uint64_t rounds;

@@ -24,7 +24,7 @@ static bool overfill_queue(struct rdmig_conn *conn)
 
 static bool miscount_sends(struct rdmig_conn *conn)
 {
-    struct slot *slot = &conn->send_slots[SEND_SLOT_READY];
+    struct slot *slot = &conn->send_slots[SEND_SLOT_LARGE_COUNT];
 
     slot->state = slot->state == SLOT_HARDWARE ? SLOT_FREE : SLOT_HARDWARE;
     return true;
@@ -74,7 +74,7 @@ static bool hold_slot_for_nothing(struct rdmig_conn *conn)
 {
     struct source *source = &conn->u.source;
 
-    source->stream_slot = source->stream_slot == NO_SLOT ? SEND_SLOT_ANSWER : NO_SLOT;
+    source->stream_slot = source->stream_slot == NO_SLOT ? 0 : NO_SLOT;
     return true;
 }
 
@@ -86,7 +86,7 @@ static bool overfill_runs(struct rdmig_conn *conn)
 
 static bool overfill_asked(struct rdmig_conn *conn)
 {
-    conn->u.source.asked_count = RDMIG_REGISTER_BATCH_MAX + 1;
+    conn->u.source.run_asked_count = RDMIG_REGISTER_BATCH_MAX + 1;
     return true;
 }
 

@@ -2,6 +2,7 @@
 /* The RAM block table and the table of chunks (docs/protocol.md sections B and R). */
 #include "internal.h"
 
+#define CHUNK_USED      0x80u                /* of a chunk's last byte */
 #define CHUNK_TOTAL_MAX UINT64_C(0xffff0000) /* chunk numbers have 32 bits */
 
 /* Number of chunks over all blocks; 0: the list cannot be used. */
@@ -81,10 +82,13 @@ struct chunk blocks_chunk(const struct rdmig_conn *conn, uint32_t block_index, u
     struct chunk chunk;
 
     memcpy(&chunk.value, state, sizeof(chunk.value));
-    chunk.count = (uint32_t)state[4] | (uint32_t)state[5] << 8 | (uint32_t)state[6] << 16;
+    chunk.count = (uint32_t)state[4] | (uint32_t)state[5] << 8 |
+                  (uint32_t)(state[6] & (CHUNK_USED - 1u)) << 16;
+    chunk.is_used = (state[6] & CHUNK_USED) != 0;
     return chunk;
 }
 
+/* A region counts as used when it is made. */
 void blocks_set_chunk(struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index,
                       uint32_t value, uint32_t count)
 {
@@ -93,7 +97,52 @@ void blocks_set_chunk(struct rdmig_conn *conn, uint32_t block_index, uint32_t ch
     memcpy(state, &value, sizeof(value));
     state[4] = (uint8_t)count;
     state[5] = (uint8_t)(count >> 8);
-    state[6] = (uint8_t)(count >> 16);
+    state[6] = (uint8_t)(count >> 16 | CHUNK_USED);
+}
+
+void blocks_set_used(struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index,
+                     bool is_used)
+{
+    uint8_t *state = chunk_state(conn, block_index, chunk_index);
+
+    state[6] = (uint8_t)(is_used ? state[6] | CHUNK_USED : state[6] & (CHUNK_USED - 1u));
+}
+
+uint64_t blocks_chunk_total(const struct rdmig_conn *conn)
+{
+    const struct block *last = &conn->blocks[conn->block_count - 1];
+
+    return (uint64_t)last->first_chunk + last->chunk_count;
+}
+
+/* The block and the place in it of a chunk counted over all blocks. */
+void blocks_find_chunk(const struct rdmig_conn *conn, uint64_t number, uint32_t *block_index,
+                       uint32_t *chunk_index)
+{
+    uint32_t low = 0;
+    uint32_t high = conn->block_count;
+
+    while (high - low > 1) {
+        const uint32_t middle = low + (high - low) / 2;
+
+        if (conn->blocks[middle].first_chunk <= number)
+            low = middle;
+        else
+            high = middle;
+    }
+    *block_index = low;
+    *chunk_index = (uint32_t)(number - conn->blocks[low].first_chunk);
+}
+
+/* Length of a run, cut at the block's end (clause R1). */
+uint64_t blocks_run_bytes(const struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index,
+                          uint32_t chunk_count)
+{
+    const uint64_t left_bytes =
+        blocks_at(conn, block_index)->length_bytes - chunk_index * RDMIG_CHUNK_BYTES;
+    const uint64_t run_bytes = chunk_count * RDMIG_CHUNK_BYTES;
+
+    return run_bytes < left_bytes ? run_bytes : left_bytes;
 }
 
 /* Fills in a REGISTER or DEREGISTER of a run, cut at the block's end (clause R1). */
@@ -102,14 +151,11 @@ void blocks_region_action(const struct rdmig_conn *conn, enum rdmig_action_kind 
                           struct rdmig_action *action)
 {
     const struct block *block = blocks_at(conn, block_index);
-    const uint64_t start_bytes = chunk_index * RDMIG_CHUNK_BYTES;
-    const uint64_t run_bytes = chunk_count * RDMIG_CHUNK_BYTES;
-    const uint64_t left_bytes = block->length_bytes - start_bytes;
 
     action->kind = kind;
     action->region = block->first_chunk + chunk_index;
     action->block_index = block_index;
-    action->offset_bytes = start_bytes;
-    action->length = run_bytes < left_bytes ? run_bytes : left_bytes;
+    action->offset_bytes = chunk_index * RDMIG_CHUNK_BYTES;
+    action->length = blocks_run_bytes(conn, block_index, chunk_index, chunk_count);
     action->is_remote_writable = conn->config.role == RDMIG_ROLE_DESTINATION;
 }

@@ -55,8 +55,16 @@ static const char *check_source(const struct rdmig_conn *conn)
     if ((source->stream_slot != NO_SLOT) != (source->stream_bytes > 0))
         return "a stream slot is held exactly while it has bytes";
     if (source->run_count > RDMIG_REGISTER_BATCH_MAX ||
-        source->asked_count > RDMIG_REGISTER_BATCH_MAX)
-        return "no more runs than a batch holds";
+        source->run_asked_count > source->run_count ||
+        source->run_answered_count > source->run_asked_count)
+        return "no more runs than a batch holds, no more asked for, no more answered";
+    if (conn->phase == RDMIG_PHASE_RUNNING &&
+        source->credit_count + source->command_count + source->grant_count != conn->credit_max)
+        return "credits are here, to come, or spent on what is under way";
+    if (source->pinned_limit_bytes != 0 && source->pinned_bytes > source->pinned_limit_bytes)
+        return "no more is pinned than the limit allows";
+    if (source->release_count > RELEASE_COUNT_MAX)
+        return "no more regions are let go of than the list holds";
     if (source->round == ROUND_NONE && source->range_count != 0)
         return "ranges belong to a round";
     return NULL;
@@ -74,6 +82,8 @@ static const char *check_destination(const struct rdmig_conn *conn)
         return "a receive slot is held exactly while its message is obeyed";
     if (destination->slot != NO_SLOT && conn->recv_slots[destination->slot].state != SLOT_READING)
         return "the slot of the command is ours";
+    if (destination->given_count + destination->queued_count > conn->credit_max)
+        return "no more credits are out than were agreed on";
     if (destination->entry_index > destination->entry_count)
         return "entries are obeyed once";
     return NULL;
@@ -83,8 +93,7 @@ const char *rdmig_conn_check(const struct rdmig_conn *conn)
 {
     if (conn->work_head - conn->work_tail > conn->config.send_queue_depth)
         return "no more work than the send queue holds";
-    if (count_slots(conn->send_slots, RDMIG_SEND_SLOT_COUNT, SLOT_HARDWARE) !=
-        count_sends_out(conn))
+    if (count_slots(conn->send_slots, SEND_SLOT_COUNT, SLOT_HARDWARE) != count_sends_out(conn))
         return "send slots in hardware are the SENDs that are out";
     if ((conn->phase == RDMIG_PHASE_FAILING) && conn->failure.reason == RDMIG_REASON_NONE)
         return "what fails has a reason";

@@ -51,7 +51,7 @@ bool closing_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
         enter(conn, CLOSING_DISCONNECT_DUE);
         action->kind = RDMIG_ACTION_REJECT;
         action->bytes = conn->private_data;
-        action->length = RDMIG_PRIVATE_DATA_BYTES;
+        action->length = conn->private_bytes;
         return true;
     case CLOSING_ERROR_DUE:
         return send_error(conn, action);

@@ -27,7 +27,8 @@ static bool complete_config(const struct rdmig_conn_config *given, struct rdmig_
         out->close_timeout_ns =
             CLOSE_TIMEOUT_NS; /* closing must end: there is no "no limit" for it */
     return (given->role == RDMIG_ROLE_SOURCE || given->role == RDMIG_ROLE_DESTINATION) &&
-           (given->capability_flags & ~RDMIG_CAPABILITY_PIN_ALL) == 0 &&
+           (given->capability_flags & ~(RDMIG_CAPABILITY_PIN_ALL | RDMIG_CAPABILITY_PIPELINE)) ==
+               0 &&
            out->run_chunk_count <= RUN_CHUNK_COUNT_MAX &&
            out->register_batch_count <= RDMIG_REGISTER_BATCH_MAX &&
            out->send_queue_depth >= RDMIG_SEND_QUEUE_MIN &&
@@ -68,6 +69,7 @@ int rdmig_conn_init(struct rdmig_conn **out, const struct rdmig_conn_config *con
     conn->works = (struct work *)(void *)(conn + 1);
     conn->control = control_memory;
     conn->now_ns = now_ns;
+    conn->credit_max = 1;
     for (uint32_t i = 0; i < TIMER_COUNT; i++)
         conn->timers_ns[i] = RDMIG_NO_DEADLINE;
     if (config->role == RDMIG_ROLE_SOURCE)
@@ -90,14 +92,15 @@ int rdmig_conn_deinit(struct rdmig_conn *conn)
 
 static int start(struct rdmig_conn *conn)
 {
-    const struct wire_private_data offer = {RDMIG_PROTOCOL_VERSION, conn->config.capability_flags};
+    const struct wire_private_data offer = {RDMIG_PROTOCOL_VERSION, conn->config.capability_flags,
+                                            RDMIG_CREDIT_COUNT_MAX, conn->config.ram_bytes};
 
     if (conn->phase != RDMIG_PHASE_IDLE)
         return -RDMIG_E_STATE;
     conn->phase = RDMIG_PHASE_CONNECTING;
     conn->is_started = true;
     if (conn->config.role == RDMIG_ROLE_SOURCE) {
-        wire_write_private_data(conn->private_data, &offer);
+        conn->private_bytes = wire_write_private_data(conn->private_data, &offer);
         conn->is_answer_due = true;
         conn->is_requested = true;
         conn_arm(conn, TIMER_CONNECT, conn->config.connect_timeout_ns);
@@ -105,52 +108,89 @@ static int start(struct rdmig_conn *conn)
     return RDMIG_OK;
 }
 
-/* Clauses W1, W2. False: the connection has failed. */
-static bool take_private_data(struct rdmig_conn *conn, const struct rdmig_event *event)
+/* Clauses W1, W2, W11. False: the connection has failed. */
+static bool take_private_data(struct rdmig_conn *conn, const struct rdmig_event *event,
+                              struct wire_private_data *data)
 {
-    struct wire_private_data data;
-
     if (!event->bytes || event->length < RDMIG_PRIVATE_DATA_BYTES) {
         conn_fail_message(conn, RDMIG_REASON_PRIVATE_DATA_SHORT, 0, RDMIG_PRIVATE_DATA_BYTES,
                           event->bytes ? event->length : 0);
         return false;
     }
-    wire_read_private_data(event->bytes, &data);
-    if (data.version == 0 || data.version > RDMIG_PROTOCOL_VERSION) {
+    wire_read_private_data(event->bytes, event->length, data);
+    if (data->version == 0 || data->version > RDMIG_PROTOCOL_VERSION) {
         conn_fail_message(conn, RDMIG_REASON_VERSION_UNSUPPORTED, 0, RDMIG_PROTOCOL_VERSION,
-                          data.version);
+                          data->version);
         return false;
     }
-    conn->capability_flags = data.flags & conn->config.capability_flags;
+    conn->capability_flags = data->flags & conn->config.capability_flags;
+    conn->credit_max = 1;
+    if (!conn_is_pipelined(conn))
+        return true;
+    if (event->length < RDMIG_PRIVATE_DATA_BYTES_MAX) {
+        conn_fail_message(conn, RDMIG_REASON_PRIVATE_DATA_SHORT, 0, RDMIG_PRIVATE_DATA_BYTES_MAX,
+                          event->length);
+        return false;
+    }
+    /* Offered: as many as it likes, we give no more than we have room for. Granted: no more than
+     * were offered. */
+    conn->credit_max =
+        data->credit_count < RDMIG_CREDIT_COUNT_MAX || conn->config.role == RDMIG_ROLE_SOURCE
+            ? data->credit_count
+            : RDMIG_CREDIT_COUNT_MAX;
+    if (conn->credit_max == 0 || conn->credit_max > RDMIG_CREDIT_COUNT_MAX) {
+        conn_fail_message(conn, RDMIG_REASON_PRIVATE_DATA, 0, RDMIG_CREDIT_COUNT_MAX,
+                          data->credit_count);
+        return false;
+    }
     return true;
+}
+
+/* Clauses W2, W11, R14. */
+static void answer_request(struct rdmig_conn *conn, const struct wire_private_data *request)
+{
+    const uint64_t limit_bytes = conn->config.pinned_bytes_max;
+    struct wire_private_data answer = {RDMIG_PROTOCOL_VERSION, 0, 0, limit_bytes};
+
+    if (conn_is_pipelined(conn) && limit_bytes != 0 && request->bytes > limit_bytes)
+        conn->capability_flags &= ~RDMIG_CAPABILITY_PIN_ALL;
+    answer.flags = conn->capability_flags;
+    answer.credit_count = conn->credit_max;
+    conn->private_bytes = wire_write_private_data(conn->private_data, &answer);
 }
 
 static int connect_requested(struct rdmig_conn *conn, const struct rdmig_event *event)
 {
-    struct wire_private_data answer = {RDMIG_PROTOCOL_VERSION, 0};
+    const struct wire_private_data refusal = {RDMIG_PROTOCOL_VERSION, 0, 0, 0};
+    struct wire_private_data request;
 
     if (conn->config.role != RDMIG_ROLE_DESTINATION || conn->phase != RDMIG_PHASE_CONNECTING ||
         conn->is_requested)
         return -RDMIG_E_STATE;
     conn->is_requested = true;
+    conn->private_bytes = wire_write_private_data(conn->private_data, &refusal);
     conn_arm(conn, TIMER_CONNECT, conn->config.connect_timeout_ns);
-    if (take_private_data(conn, event))
-        conn->is_answer_due = true;
-    answer.flags = conn->capability_flags;
-    wire_write_private_data(conn->private_data, &answer);
+    if (!take_private_data(conn, event, &request))
+        return RDMIG_OK;
+    answer_request(conn, &request);
+    destination_requested(conn);
+    conn->is_answer_due = true;
     return RDMIG_OK;
 }
 
 static int established(struct rdmig_conn *conn, const struct rdmig_event *event)
 {
     const bool is_source = conn->config.role == RDMIG_ROLE_SOURCE;
+    struct wire_private_data answer = {0};
 
     if (conn->phase == RDMIG_PHASE_FAILING)
         return RDMIG_OK; /* it crossed our giving up */
     if (conn->phase != RDMIG_PHASE_CONNECTING || conn->is_answer_due || !conn->is_requested)
         return -RDMIG_E_STATE;
-    if (is_source && !take_private_data(conn, event))
+    if (is_source && !take_private_data(conn, event, &answer))
         return RDMIG_OK;
+    if (is_source && conn_is_pipelined(conn))
+        conn->peer_pinned_limit_bytes = answer.bytes;
     conn->phase = RDMIG_PHASE_RUNNING;
     conn_disarm(conn, TIMER_CONNECT);
     conn_heard(conn);
@@ -338,7 +378,7 @@ static bool next_connecting(struct rdmig_conn *conn, struct rdmig_action *action
     action->kind =
         conn->config.role == RDMIG_ROLE_SOURCE ? RDMIG_ACTION_CONNECT : RDMIG_ACTION_ACCEPT;
     action->bytes = conn->private_data;
-    action->length = RDMIG_PRIVATE_DATA_BYTES;
+    action->length = conn->private_bytes;
     return true;
 }
 
@@ -349,7 +389,7 @@ static bool next_running(struct rdmig_conn *conn, struct rdmig_action *action)
     if (conn->config.role == RDMIG_ROLE_SOURCE ? source_next_action(conn, action)
                                                : destination_next_action(conn, action))
         return true;
-    if (!conn->is_probe_due || !flight_can_post(conn))
+    if (conn->phase != RDMIG_PHASE_RUNNING || !conn->is_probe_due || !flight_can_post(conn))
         return false;
     conn->is_probe_due = false;
     flight_probe(conn, action);
@@ -399,6 +439,11 @@ enum rdmig_phase rdmig_conn_phase(const struct rdmig_conn *conn)
 const struct rdmig_failure *rdmig_conn_failure(const struct rdmig_conn *conn)
 {
     return conn->failure.reason ? &conn->failure : NULL;
+}
+
+bool conn_is_pipelined(const struct rdmig_conn *conn)
+{
+    return (conn->capability_flags & RDMIG_CAPABILITY_PIPELINE) != 0;
 }
 
 uint32_t rdmig_conn_capability_flags(const struct rdmig_conn *conn)

@@ -1,11 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The destination: offers READY, takes one command, obeys it (obey.c), answers, offers again. */
+/* The destination: offers READY, takes one command, obeys it (obey.c), answers, offers again.
+ * Commands that come meanwhile, for which it had given credit, wait in their slots (clause C16). */
 #include "internal.h"
 
 void destination_init(struct rdmig_conn *conn)
 {
     conn->u.destination.state = DESTINATION_OFFERING;
+    conn->u.destination.offer_count = 1;
     conn->u.destination.slot = NO_SLOT;
+    conn->u.destination.answer_slot = NO_SLOT;
+}
+
+/* How many credits it will be is known now. */
+void destination_requested(struct rdmig_conn *conn)
+{
+    conn->u.destination.offer_count = conn->credit_max;
+}
+
+static void offer_again(struct destination *destination)
+{
+    destination->state = DESTINATION_OFFERING;
+    destination->offer_count++;
 }
 
 /* ---- messages: one cell for each pair of state and type (clause C6) */
@@ -21,13 +36,11 @@ static void begin(struct rdmig_conn *conn, enum destination_state state, uint32_
     destination->entry_index = 0;
     destination->entry_count = entry_count;
     destination->entry = STEP_NONE;
+    destination->answer_slot = NO_SLOT;
 }
 
-static void take_error(struct rdmig_conn *conn, const uint8_t *data,
-                       const struct wire_header *header)
+static void take_error(struct rdmig_conn *conn)
 {
-    (void)data;
-    (void)header;
     conn_fail_message(conn, RDMIG_REASON_PEER_ERROR, 0, 0, 0);
 }
 
@@ -42,7 +55,7 @@ static void take_stream(struct rdmig_conn *conn, const uint8_t *data,
     destination->delivery = STEP_WANTED;
     conn->counters.bytes_stream += header->length_bytes;
     if (header->length_bytes == 0) /* nothing to consume */
-        destination->state = DESTINATION_OFFERING;
+        offer_again(destination);
 }
 
 static void take_blocks_request(struct rdmig_conn *conn, const uint8_t *data,
@@ -88,25 +101,14 @@ static void take_round_end(struct rdmig_conn *conn, const uint8_t *data,
     begin(conn, DESTINATION_ENDING_ROUND, 1);
 }
 
-static handler *const handlers[DESTINATION_STATE_COUNT][RDMIG_MESSAGE_TYPE_COUNT] = {
-    [DESTINATION_OFFERING] = {[RDMIG_MESSAGE_ERROR] = take_error},
-    [DESTINATION_AWAITING] =
-        {
-            [RDMIG_MESSAGE_ERROR] = take_error,
-            [RDMIG_MESSAGE_QEMU_FILE] = take_stream,
-            [RDMIG_MESSAGE_RAM_BLOCKS_REQUEST] = take_blocks_request,
-            [RDMIG_MESSAGE_COMPRESS] = take_entries,
-            [RDMIG_MESSAGE_REGISTER_REQUEST] = take_entries,
-            [RDMIG_MESSAGE_REGISTER_FINISHED] = take_round_end,
-            [RDMIG_MESSAGE_UNREGISTER_REQUEST] = take_entries,
-        },
-    [DESTINATION_STREAMING] = {[RDMIG_MESSAGE_ERROR] = take_error},
-    [DESTINATION_LISTING] = {[RDMIG_MESSAGE_ERROR] = take_error},
-    [DESTINATION_REGISTERING] = {[RDMIG_MESSAGE_ERROR] = take_error},
-    [DESTINATION_UNREGISTERING] = {[RDMIG_MESSAGE_ERROR] = take_error},
-    [DESTINATION_FILLING] = {[RDMIG_MESSAGE_ERROR] = take_error},
-    [DESTINATION_ENDING_ROUND] = {[RDMIG_MESSAGE_ERROR] = take_error},
-    [DESTINATION_ANSWERING] = {[RDMIG_MESSAGE_ERROR] = take_error},
+/* What a command does when its turn comes; NULL: no command (clause C6). */
+static handler *const handlers[RDMIG_MESSAGE_TYPE_COUNT] = {
+    [RDMIG_MESSAGE_QEMU_FILE] = take_stream,
+    [RDMIG_MESSAGE_RAM_BLOCKS_REQUEST] = take_blocks_request,
+    [RDMIG_MESSAGE_COMPRESS] = take_entries,
+    [RDMIG_MESSAGE_REGISTER_REQUEST] = take_entries,
+    [RDMIG_MESSAGE_REGISTER_FINISHED] = take_round_end,
+    [RDMIG_MESSAGE_UNREGISTER_REQUEST] = take_entries,
 };
 
 static bool is_slot_needed(const struct destination *destination)
@@ -117,21 +119,61 @@ static bool is_slot_needed(const struct destination *destination)
            destination->state == DESTINATION_FILLING;
 }
 
+static void take_command(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header)
+{
+    handlers[header->type](conn, conn_message(conn, slot) + RDMIG_HEADER_BYTES, header);
+    if (conn->phase == RDMIG_PHASE_RUNNING && is_slot_needed(&conn->u.destination))
+        conn->u.destination.slot = slot;
+    else
+        flight_free_recv(conn, slot);
+}
+
+/* The oldest of those that wait. Its header was read when it came, and found to be one. */
+static void take_queued(struct rdmig_conn *conn)
+{
+    struct destination *destination = &conn->u.destination;
+    const uint32_t slot = destination->queued_slots[destination->queued_head];
+    struct wire_header header;
+    uint64_t expected;
+    uint64_t actual;
+
+    destination->queued_head = (destination->queued_head + 1) % RDMIG_CREDIT_COUNT_MAX;
+    destination->queued_count--;
+    (void)wire_read_header(conn_message(conn, slot), conn->recv_bytes[slot], &header, &expected,
+                           &actual);
+    take_command(conn, slot, &header);
+}
+
+static void queue_command(struct destination *destination, uint32_t slot)
+{
+    const uint32_t position =
+        (destination->queued_head + destination->queued_count) % RDMIG_CREDIT_COUNT_MAX;
+
+    destination->queued_slots[position] = slot;
+    destination->queued_count++;
+}
+
+/* Clauses C5, C6. */
 void destination_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header)
 {
     struct destination *destination = &conn->u.destination;
-    handler *const handle = handlers[destination->state][header->type];
 
-    if (!handle) {
+    if (header->type == RDMIG_MESSAGE_ERROR) {
+        conn_disarm(conn, TIMER_IDLE);
+        take_error(conn);
+        flight_free_recv(conn, slot);
+        return;
+    }
+    if (!handlers[header->type] || destination->given_count == 0) {
         conn_fail_message(conn, RDMIG_REASON_MESSAGE_UNEXPECTED, header->type, 0, header->type);
         return;
     }
     conn_disarm(conn, TIMER_IDLE);
-    handle(conn, conn_message(conn, slot) + RDMIG_HEADER_BYTES, header);
-    if (conn->phase == RDMIG_PHASE_RUNNING && is_slot_needed(destination))
-        destination->slot = slot;
+    destination->given_count--;
+    if (destination->state == DESTINATION_AWAITING && destination->queued_count == 0)
+        take_command(conn, slot, header);
     else
-        flight_free_recv(conn, slot);
+        queue_command(destination, slot);
 }
 
 /* ---- the application's events */
@@ -156,7 +198,7 @@ static int consume(struct rdmig_conn *conn, const struct rdmig_event *event)
     destination->stream_left_bytes -= event->length;
     if (destination->stream_left_bytes == 0) {
         destination_release(conn);
-        destination->state = DESTINATION_OFFERING;
+        offer_again(destination);
     }
     return RDMIG_OK;
 }
@@ -172,10 +214,12 @@ void destination_disconnected(struct rdmig_conn *conn)
 {
     struct destination *destination = &conn->u.destination;
     const struct rdmig_failure details = {.block_index = NO_BLOCK};
+    /* Who leaves in order has waited for all its commands but the last (clause C17). */
     const bool is_between =
-        destination->state == DESTINATION_OFFERING || destination->state == DESTINATION_AWAITING ||
-        destination->state == DESTINATION_STREAMING || destination->state == DESTINATION_FILLING ||
-        destination->state == DESTINATION_ENDING_ROUND;
+        destination->queued_count == 0 &&
+        (destination->state == DESTINATION_OFFERING || destination->state == DESTINATION_AWAITING ||
+         destination->state == DESTINATION_STREAMING || destination->state == DESTINATION_FILLING ||
+         destination->state == DESTINATION_ENDING_ROUND);
 
     if (!is_between) {
         conn_fail(conn, RDMIG_REASON_PEER_DISCONNECTED, &details);
@@ -193,12 +237,17 @@ static bool offer(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct destination *destination = &conn->u.destination;
     const struct wire_header header = {.type = RDMIG_MESSAGE_READY, .repeat = 1};
+    const uint32_t slot = flight_free_small(conn);
 
-    if (conn->send_slots[SEND_SLOT_READY].state != SLOT_FREE || !flight_can_post(conn))
+    if (slot == NO_SLOT || !flight_can_post(conn))
         return false;
-    destination->state = DESTINATION_AWAITING;
-    conn_arm(conn, TIMER_IDLE, conn->config.idle_timeout_ns);
-    flight_send(conn, SEND_SLOT_READY, &header, action);
+    destination->given_count++;
+    destination->offer_count--;
+    if (destination->offer_count == 0)
+        destination->state = DESTINATION_AWAITING;
+    if (destination->queued_count == 0)
+        conn_arm(conn, TIMER_IDLE, conn->config.idle_timeout_ns);
+    flight_send(conn, slot, &header, action);
     return true;
 }
 
@@ -255,7 +304,7 @@ void destination_operation_done(struct rdmig_conn *conn, const struct operation 
                                 uint32_t rkey)
 {
     if (operation->kind == OPERATION_END_ROUND)
-        conn->u.destination.state = DESTINATION_OFFERING;
+        offer_again(&conn->u.destination);
     else
         obey_operation_done(conn, rkey);
 }
@@ -266,8 +315,8 @@ static bool answer(struct rdmig_conn *conn, struct rdmig_action *action)
 
     if (!flight_can_post(conn))
         return false;
-    destination->state = DESTINATION_OFFERING;
-    flight_send(conn, SEND_SLOT_ANSWER, &destination->answer, action);
+    offer_again(destination);
+    flight_send(conn, destination->answer_slot, &destination->answer, action);
     return true;
 }
 
@@ -282,6 +331,15 @@ static bool peer_ended(struct rdmig_conn *conn, struct rdmig_action *action)
     return true;
 }
 
+/* The next command, when there is one. */
+static bool next_queued(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    if (conn->u.destination.queued_count == 0)
+        return false;
+    take_queued(conn);
+    return conn->phase == RDMIG_PHASE_RUNNING && destination_next_action(conn, action);
+}
+
 bool destination_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct destination *destination = &conn->u.destination;
@@ -294,7 +352,7 @@ bool destination_next_action(struct rdmig_conn *conn, struct rdmig_action *actio
     case DESTINATION_OFFERING:
         return destination->is_peer_gone ? peer_ended(conn, action) : offer(conn, action);
     case DESTINATION_AWAITING:
-        return destination->is_peer_gone && peer_ended(conn, action);
+        return destination->is_peer_gone ? peer_ended(conn, action) : next_queued(conn, action);
     case DESTINATION_ANSWERING:
         return answer(conn, action);
     default:

@@ -114,7 +114,7 @@ void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
     if (is_sayable)
         closing_begin(conn, CLOSING_ERROR_DUE);
     else if (reason == RDMIG_REASON_VERSION_UNSUPPORTED ||
-             reason == RDMIG_REASON_PRIVATE_DATA_SHORT)
+             reason == RDMIG_REASON_PRIVATE_DATA_SHORT || reason == RDMIG_REASON_PRIVATE_DATA)
         closing_begin(conn, conn->config.role == RDMIG_ROLE_SOURCE ? CLOSING_DISCONNECT_DUE
                                                                    : CLOSING_REJECT_DUE);
     else

@@ -22,7 +22,12 @@ static uint64_t make_indexed_tag(uint64_t kind, uint32_t index, uint32_t generat
 
 uint64_t slot_offset_bytes(bool is_send, uint32_t slot)
 {
-    return (uint64_t)((is_send ? RDMIG_RECV_SLOT_COUNT : 0) + slot) * RDMIG_MESSAGE_BYTES_MAX;
+    const uint32_t large_count =
+        slot < SEND_SLOT_LARGE_COUNT || !is_send ? slot : SEND_SLOT_LARGE_COUNT;
+
+    return (uint64_t)((is_send ? RDMIG_RECV_SLOT_COUNT : 0) + large_count) *
+               RDMIG_MESSAGE_BYTES_MAX +
+           (uint64_t)(slot - large_count) * SMALL_MESSAGE_BYTES;
 }
 
 uint8_t *flight_send_bytes(struct rdmig_conn *conn, uint32_t slot)
@@ -30,11 +35,43 @@ uint8_t *flight_send_bytes(struct rdmig_conn *conn, uint32_t slot)
     return conn->control + slot_offset_bytes(true, slot);
 }
 
+static uint32_t free_send_slot(const struct rdmig_conn *conn, uint32_t first, uint32_t count)
+{
+    for (uint32_t i = first; i < first + count; i++) {
+        if (conn->send_slots[i].state == SLOT_FREE)
+            return i;
+    }
+    return NO_SLOT;
+}
+
+uint32_t flight_free_large(const struct rdmig_conn *conn)
+{
+    return free_send_slot(conn, 0, SEND_SLOT_LARGE_COUNT);
+}
+
+/* One for each command that may be under way. */
+uint32_t flight_free_small(const struct rdmig_conn *conn)
+{
+    return free_send_slot(conn, SEND_SLOT_LARGE_COUNT, conn->credit_max);
+}
+
 /* ---- receive slots */
+
+/* What may come before one of ours is free again (clause C16): at the source an answer and a READY
+ * for each command, at the destination the commands; and an ERROR. */
+static uint32_t recv_slot_count(const struct rdmig_conn *conn)
+{
+    if ((conn->config.capability_flags & RDMIG_CAPABILITY_PIPELINE) == 0)
+        return RECV_SLOT_COUNT_STOCK;
+    return conn->config.role == RDMIG_ROLE_SOURCE ? RDMIG_RECV_SLOT_COUNT
+                                                  : RDMIG_CREDIT_COUNT_MAX + 1;
+}
 
 bool flight_next_recv(struct rdmig_conn *conn, struct rdmig_action *action)
 {
-    for (uint32_t i = 0; i < RDMIG_RECV_SLOT_COUNT; i++) {
+    const uint32_t count = recv_slot_count(conn);
+
+    for (uint32_t i = 0; i < count; i++) {
         struct slot *slot = &conn->recv_slots[i];
 
         if (slot->state != SLOT_FREE)
@@ -200,6 +237,7 @@ static void retire_oldest(struct rdmig_conn *conn, bool is_done)
 
         hash_span(conn, &work.span, UINT16_MAX); /* minus one */
         conn->u.source.flight_bytes -= length_bytes;
+        conn->u.source.is_room_hopeless = false;
         conn->u.source.bytes_pending -= length_bytes;
         if (is_done)
             conn->counters.bytes_written += length_bytes;

@@ -30,9 +30,24 @@ enum slot_state {
     SLOT_READING /* receive: its message is being obeyed */
 };
 
-/* Send slots by use. A source alternates between the two large ones; a destination answers from the
- * first. */
-enum { SEND_SLOT_ANSWER = 0, SEND_SLOT_READY = 1, SEND_SLOT_LARGE_COUNT = 2, SEND_SLOT_ERROR = 2 };
+/* RECVs of a connection with one credit, as stock has them: clause C1. */
+#define RECV_SLOT_COUNT_STOCK 3u
+/* Send slots by size: two large ones for stream bytes and answers; small ones for READY and for
+ * commands about RAM, one for each that may be under way; one for ERROR. */
+enum {
+    SEND_SLOT_LARGE_COUNT = 2,
+    SEND_SLOT_SMALL_COUNT = RDMIG_CREDIT_COUNT_MAX,
+    SEND_SLOT_ERROR = SEND_SLOT_LARGE_COUNT + SEND_SLOT_SMALL_COUNT,
+    SEND_SLOT_COUNT
+};
+/* A header and as many entries as one of our commands has. */
+#define SMALL_MESSAGE_BYTES 2048u
+#define ENTRY_COUNT_MAX     RDMIG_REGISTER_BATCH_MAX
+_Static_assert(RDMIG_HEADER_BYTES + ENTRY_COUNT_MAX * WIRE_REGISTER_ENTRY_BYTES <=
+                       SMALL_MESSAGE_BYTES &&
+                   ENTRY_COUNT_MAX * WIRE_COMPRESS_ENTRY_BYTES <=
+                       ENTRY_COUNT_MAX * WIRE_REGISTER_ENTRY_BYTES,
+               "a command about RAM fits a small slot");
 
 struct slot {
     enum slot_state state;
@@ -52,17 +67,20 @@ struct block {
 
 /* What is known of one chunk, packed: there are a million a TiB, and a guest may have many. */
 enum { CHUNK_STATE_BYTES = 7 };
-/* Chunks in one region at the most: 24 bits, less two values of their own. */
-#define REGION_CHUNK_COUNT_MAX 0xfffffeu
-#define REGION_MEMBER          0xffffffu
+/* Chunks in one region at the most: 23 bits, less the values that say something else. */
+#define REGION_CHUNK_COUNT_MAX 0x7ffffcu
+#define REGION_LEAVING         0x7ffffdu /* source: its region is being let go of */
+#define REGION_PENDING         0x7ffffeu /* source: in a run that is being registered */
+#define REGION_MEMBER          0x7fffffu /* source: a further chunk of a region */
 
 /* The same, unpacked. */
 struct chunk {
-    /* First of a region: its rkey. Source, further chunks of a run: how many are before it. */
+    /* First of a region: its rkey. Source, further chunks of a region: how many are before it. */
     uint32_t value;
-    /* First of a region: chunks in it. 0: no region (destination: none starts here). REGION_MEMBER:
-     * a further chunk of a run. */
+    /* First of a region: chunks in it. 0: no region (destination: none starts here). Or one of the
+     * above. */
     uint32_t count;
+    bool is_used; /* first of a region, source: written to since the clock's hand has passed */
 };
 
 /* A contiguous piece of a block. */
@@ -125,10 +143,10 @@ enum closing {
 
 /* ---- source */
 
-/* What the source's control channel waits for. */
+/* What the source's control channel waits for: what the oldest command under way still lacks. */
 enum source_state {
     SOURCE_AWAITING_READY,
-    SOURCE_CREDITED,
+    SOURCE_CREDITED, /* nothing: no command is under way, and all credits are here */
     SOURCE_AWAITING_BLOCKS,
     SOURCE_AWAITING_RESULT,
     SOURCE_AWAITING_UNREGISTERED,
@@ -137,19 +155,29 @@ enum source_state {
 
 enum step_state { STEP_NONE, STEP_WANTED, STEP_ASKED, STEP_DONE };
 
+/* A command that is under way. */
+struct command {
+    uint32_t type;
+    uint32_t entry_count;
+    uint32_t serial;  /* number of the command, counted from the first */
+    bool is_answered; /* or needs no answer: READY is next */
+};
+
 struct range {
     struct span span; /* start_bytes moves on as writes are posted */
     uint64_t register_end_bytes;
     uint64_t planned_chunk; /* chunks before it are registered, or in a run that is */
     bool is_zero;
     enum step_state
-        state; /* write: NONE until all is posted, then DONE. zero: WANTED, ASKED, DONE */
+        state;       /* write: NONE until all is posted, then DONE. zero: WANTED, ASKED, DONE */
+    uint32_t serial; /* zero, ASKED: of its command */
 };
 
+/* Runs stand in a ring in the order in which they are asked for. */
 struct run {
     uint32_t block_index;
     uint32_t first_chunk; /* in its block */
-    uint32_t chunk_count; /* 0: unused entry */
+    uint32_t chunk_count;
     uint32_t rkey;
     enum step_state local;
     enum step_state remote;
@@ -157,18 +185,33 @@ struct run {
 
 /* Letting go of a region, at both ends (clause R8). */
 enum release_state {
-    RELEASE_NONE,
     RELEASE_WANTED,
     RELEASE_ASKED,
     RELEASE_DUE, /* gone at the destination; ours goes next */
-    RELEASE_STARTED
+    RELEASE_STARTED,
+    RELEASE_DONE
 };
+
+struct release {
+    uint32_t block_index;
+    uint32_t first_chunk; /* in its block */
+    uint32_t chunk_count;
+    enum release_state state;
+    bool is_application; /* it asked for it, and wants to hear */
+};
+enum { RELEASE_COUNT_MAX = 16 };
 
 enum round_state { ROUND_NONE, ROUND_OPEN, ROUND_CLOSING };
 
 struct source {
-    enum source_state state;
+    uint32_t credit_count; /* READYs that no command has been sent against */
+    uint32_t grant_count;  /* READYs still to come that are for no command (clause C16) */
     uint32_t command_type; /* the last one sent */
+    uint32_t command_serial;
+    struct command commands[RDMIG_CREDIT_COUNT_MAX]; /* ring: under way, the oldest first */
+    uint32_t command_head;
+    uint32_t command_count;
+    bool is_held; /* the last credit had been spent: what goes next had to wait for one */
     enum step_state exchange;
     enum round_state round;
     bool is_pinned; /* local whole-block regions are there */
@@ -179,17 +222,25 @@ struct source {
     uint32_t stream_sends_out; /* QEMU_FILE messages the hardware has */
     enum step_state flush;
     enum rdmig_flush flush_goal;
-    uint32_t batch_count; /* runs a REGISTER_REQUEST may name now (clause R5) */
-    uint32_t asked_count; /* runs the outstanding one names */
-    uint32_t asked[RDMIG_REGISTER_BATCH_MAX];
-    struct run runs[RDMIG_REGISTER_BATCH_MAX];
-    uint32_t run_count; /* entries of runs in use, finished ones included; 0 when all are */
+    uint32_t batch_count;                      /* runs a REGISTER_REQUEST may name (clause R5) */
+    struct run runs[RDMIG_REGISTER_BATCH_MAX]; /* ring */
+    uint32_t run_head;
+    uint32_t run_count;
+    uint32_t run_asked_count;    /* of them, from the head: named in a command */
+    uint32_t run_answered_count; /* of them: answered */
     struct range ranges[RDMIG_RANGE_QUEUE_COUNT];
     uint32_t range_head;
     uint32_t range_count;
-    enum release_state release;
-    uint32_t release_block;
-    uint32_t release_chunk;
+    struct release releases[RELEASE_COUNT_MAX]; /* ring */
+    uint32_t release_head;
+    uint32_t release_count;
+    uint64_t pinned_limit_bytes; /* 0: none (clause R13) */
+    uint64_t pinned_bytes;       /* of regions at either end, from planning until they are gone */
+    /* The clock's hand, and the chunks, counted over all blocks, between which all regions lie. */
+    uint64_t clock_chunk;
+    uint64_t clock_low_chunk;
+    uint64_t clock_high_chunk;
+    bool is_room_hopeless; /* nothing can be let go of until something is done with */
     uint32_t unsignalled_count;
     uint64_t unsignalled_bytes;
     uint64_t flight_bytes; /* posted and not completed */
@@ -213,6 +264,13 @@ enum destination_state {
 
 struct destination {
     enum destination_state state;
+    uint32_t offer_count;                          /* READYs to be sent before a command is taken */
+    uint32_t given_count;                          /* credits that are out */
+    uint32_t queued_slots[RDMIG_CREDIT_COUNT_MAX]; /* ring: commands that have come meanwhile */
+    uint32_t queued_head;
+    uint32_t queued_count;
+    uint64_t pinned_bytes;
+    uint32_t answer_slot; /* send slot in which the answer is being made, or NO_SLOT */
     uint32_t slot;        /* receive slot of the command that is being obeyed */
     uint32_t entry_index; /* entry that is being obeyed, block that is being pinned */
     uint32_t entry_count;
@@ -240,11 +298,14 @@ struct rdmig_conn {
     bool is_started;    /* a queue pair is there */
     bool is_requested;  /* one side has asked the other for a connection */
     bool is_answer_due; /* CONNECT or ACCEPT is to be handed out */
-    uint8_t private_data[RDMIG_PRIVATE_DATA_BYTES];
+    uint8_t private_data[RDMIG_PRIVATE_DATA_BYTES_MAX];
+    uint32_t private_bytes;
+    uint32_t credit_max;              /* agreed on; 1 without PIPELINE (clause C16) */
+    uint64_t peer_pinned_limit_bytes; /* source: the destination's; 0: none (clause W11) */
     uint8_t *control;
     struct slot recv_slots[RDMIG_RECV_SLOT_COUNT];
     uint32_t recv_bytes[RDMIG_RECV_SLOT_COUNT];
-    struct slot send_slots[RDMIG_SEND_SLOT_COUNT];
+    struct slot send_slots[SEND_SLOT_COUNT];
     struct work *works;                      /* ring of config.send_queue_depth */
     uint64_t work_tail;                      /* oldest that is out */
     uint64_t work_head;                      /* next to be posted */
@@ -277,9 +338,12 @@ void conn_heard(struct rdmig_conn *conn);
 void conn_suspect(struct rdmig_conn *conn);
 bool conn_is_suspected(const struct rdmig_conn *conn);
 bool conn_is_peer_gone(const struct rdmig_conn *conn);
+bool conn_is_pipelined(const struct rdmig_conn *conn);
 
 /* ---- flight.c: what the hardware and the driver have in hand */
 uint64_t slot_offset_bytes(bool is_send, uint32_t slot);
+uint32_t flight_free_large(const struct rdmig_conn *conn);
+uint32_t flight_free_small(const struct rdmig_conn *conn);
 bool flight_next_recv(struct rdmig_conn *conn, struct rdmig_action *action);
 int flight_received(struct rdmig_conn *conn, uint64_t tag, uint64_t length_bytes, uint32_t *slot);
 int flight_completed(struct rdmig_conn *conn, const struct rdmig_event *event);
@@ -304,6 +368,13 @@ struct chunk blocks_chunk(const struct rdmig_conn *conn, uint32_t block_index,
                           uint32_t chunk_index);
 void blocks_set_chunk(struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index,
                       uint32_t value, uint32_t count);
+void blocks_set_used(struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index,
+                     bool is_used);
+void blocks_find_chunk(const struct rdmig_conn *conn, uint64_t number, uint32_t *block_index,
+                       uint32_t *chunk_index);
+uint64_t blocks_chunk_total(const struct rdmig_conn *conn);
+uint64_t blocks_run_bytes(const struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index,
+                          uint32_t chunk_count);
 void blocks_region_action(const struct rdmig_conn *conn, enum rdmig_action_kind kind,
                           uint32_t block_index, uint32_t chunk_index, uint32_t chunk_count,
                           struct rdmig_action *action);
@@ -317,39 +388,60 @@ void closing_timeout(struct rdmig_conn *conn);
 void closing_disconnected(struct rdmig_conn *conn);
 void closing_advance(struct rdmig_conn *conn);
 
-/* ---- source.c, ranges.c, registration.c */
+/* ---- source.c: the messages that come, and what the application asks for */
 void source_init(struct rdmig_conn *conn);
 void source_established(struct rdmig_conn *conn);
 int source_event(struct rdmig_conn *conn, const struct rdmig_event *event);
+enum source_state source_state(const struct rdmig_conn *conn);
 void source_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header);
 void source_sent(struct rdmig_conn *conn, const struct work *work, bool is_done);
-void source_operation_done(struct rdmig_conn *conn, const struct operation *operation);
-bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
+void source_exchange_done(struct rdmig_conn *conn);
 bool source_can_finish(const struct rdmig_conn *conn);
 bool source_awaits_delivery(const struct rdmig_conn *conn);
 bool source_has_credit(const struct rdmig_conn *conn);
 void source_take_credit(struct rdmig_conn *conn);
-void source_send_command(struct rdmig_conn *conn, uint32_t slot, struct wire_header header,
-                         enum source_state state, struct rdmig_action *action);
 
+/* ---- commands.c: what the source sends, and what it has the driver do */
+bool commands_are_alone(uint32_t type);
+struct command *commands_oldest(struct rdmig_conn *conn);
+void commands_pop(struct rdmig_conn *conn);
+void commands_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header,
+                   struct rdmig_action *action);
+void source_operation_done(struct rdmig_conn *conn, const struct operation *operation);
+bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
+
+/* ---- ranges.c */
 int ranges_push(struct rdmig_conn *conn, const struct rdmig_event *event);
 struct range *ranges_at(struct rdmig_conn *conn, uint32_t position);
 bool ranges_next_write(struct rdmig_conn *conn, struct rdmig_action *action);
 bool ranges_may_zero(struct rdmig_conn *conn, uint32_t position);
-bool ranges_overlap(struct rdmig_conn *conn, const struct span *span);
-void ranges_zeroed(struct rdmig_conn *conn);
-void ranges_pop(struct rdmig_conn *conn);
+bool ranges_overlap(struct rdmig_conn *conn, uint32_t position, const struct span *span);
+void ranges_zeroed(struct rdmig_conn *conn, uint32_t serial);
+void ranges_unplan(struct rdmig_conn *conn, const struct span *span);
 
+/* ---- registration.c */
 bool registration_plan(struct rdmig_conn *conn, uint32_t *zero_position);
-bool registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action);
+void registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action);
 bool registration_next_local(struct rdmig_conn *conn, struct rdmig_action *action);
 void registration_answered(struct rdmig_conn *conn, const uint8_t *data,
                            const struct wire_header *header);
 void registration_local_done(struct rdmig_conn *conn, uint32_t subject);
-int registration_drop(struct rdmig_conn *conn, const struct rdmig_event *event);
+
+/* ---- release.c: letting go of regions, and the limit on pinned memory */
+int release_drop(struct rdmig_conn *conn, const struct rdmig_event *event);
+bool release_is_wanted(const struct rdmig_conn *conn);
+void release_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action);
+void release_answered(struct rdmig_conn *conn, uint32_t entry_count);
+bool release_next_local(struct rdmig_conn *conn, struct rdmig_action *action);
+void release_local_done(struct rdmig_conn *conn, uint32_t subject);
+uint32_t release_run_limit(const struct rdmig_conn *conn);
+bool release_make_room(struct rdmig_conn *conn, uint64_t length_bytes, uint32_t position,
+                       const struct span *planned);
+void release_region_made(struct rdmig_conn *conn, const struct run *run);
 
 /* ---- destination.c, obey.c */
 void destination_init(struct rdmig_conn *conn);
+void destination_requested(struct rdmig_conn *conn);
 int destination_event(struct rdmig_conn *conn, const struct rdmig_event *event);
 void destination_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header);
 void destination_operation_done(struct rdmig_conn *conn, const struct operation *operation,

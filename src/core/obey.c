@@ -16,7 +16,7 @@ static const uint8_t *entry_bytes(const struct rdmig_conn *conn, uint32_t size_b
 
 static uint8_t *answer_bytes(struct rdmig_conn *conn, uint32_t size_bytes, uint32_t index)
 {
-    return flight_send_bytes(conn, SEND_SLOT_ANSWER) + RDMIG_HEADER_BYTES +
+    return flight_send_bytes(conn, conn->u.destination.answer_slot) + RDMIG_HEADER_BYTES +
            (uint64_t)index * size_bytes;
 }
 
@@ -147,14 +147,30 @@ static void fail_region(struct rdmig_conn *conn, enum rdmig_reason reason,
                         const struct wire_register *entry, uint64_t expected, uint64_t actual)
 {
     const struct rdmig_failure details = {
-        .message_type = reason == RDMIG_REASON_REGION_CHANGED ? RDMIG_MESSAGE_REGISTER_REQUEST
-                                                              : RDMIG_MESSAGE_UNREGISTER_REQUEST,
+        .message_type = reason == RDMIG_REASON_REGION_UNKNOWN ? RDMIG_MESSAGE_UNREGISTER_REQUEST
+                                                              : RDMIG_MESSAGE_REGISTER_REQUEST,
         .block_index = entry->block_index,
         .expected = expected,
         .actual = actual,
     };
 
     conn_fail(conn, reason, &details);
+}
+
+/* Clause R14: a source that was told of the limit keeps it. Of another the kernel will have to say
+ * no. */
+static bool fits_limit(struct rdmig_conn *conn, const struct wire_register *entry,
+                       uint32_t chunk_index, uint32_t chunk_count)
+{
+    const uint64_t limit_bytes = conn->config.pinned_bytes_max;
+    const uint64_t pinned_bytes =
+        conn->u.destination.pinned_bytes +
+        blocks_run_bytes(conn, entry->block_index, chunk_index, chunk_count);
+
+    if (!conn_is_pipelined(conn) || limit_bytes == 0 || pinned_bytes <= limit_bytes)
+        return true;
+    fail_region(conn, RDMIG_REASON_PINNED_LIMIT, entry, limit_bytes, pinned_bytes);
+    return false;
 }
 
 static enum operation_kind start_register(struct rdmig_conn *conn, struct rdmig_action *action)
@@ -176,6 +192,8 @@ static enum operation_kind start_register(struct rdmig_conn *conn, struct rdmig_
         fail_region(conn, RDMIG_REASON_REGION_CHANGED, &entry, chunk.count, chunk_count);
         return OPERATION_NONE;
     }
+    if (!fits_limit(conn, &entry, chunk_index, chunk_count))
+        return OPERATION_NONE;
     blocks_region_action(conn, RDMIG_ACTION_REGISTER, entry.block_index, chunk_index, chunk_count,
                          action);
     return OPERATION_REGISTER;
@@ -250,6 +268,7 @@ static void finish(struct rdmig_conn *conn)
         break;
     default:
         destination->state = DESTINATION_OFFERING; /* FILLING has no answer but READY */
+        destination->offer_count++;
         return;
     }
     destination->state = DESTINATION_ANSWERING;
@@ -276,12 +295,13 @@ bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
         [DESTINATION_FILLING] = start_fill,
     };
     struct destination *destination = &conn->u.destination;
-    struct slot *answer_slot = &conn->send_slots[SEND_SLOT_ANSWER];
 
     if (destination->state == DESTINATION_LISTING && conn->block_count == 0)
         return next_blocks_request(conn, action);
-    if (answer_slot->state == SLOT_HARDWARE)
-        return false; /* the answer before this one */
+    if (destination->answer_slot == NO_SLOT)
+        destination->answer_slot = flight_free_large(conn);
+    if (destination->answer_slot == NO_SLOT)
+        return false; /* the answers before this one */
     if (destination->state == DESTINATION_LISTING)
         destination->entry_count = conn->block_count;
     while (destination->entry_index < destination->entry_count) {
@@ -308,24 +328,32 @@ void obey_operation_done(struct rdmig_conn *conn, uint32_t rkey)
     struct wire_register entry;
     struct wire_compress fill;
     uint32_t chunk_count;
+    uint32_t chunk_index;
 
     switch (destination->state) {
     case DESTINATION_LISTING:
         chunk_count = blocks_at(conn, destination->entry_index)->chunk_count;
-        blocks_set_chunk(conn, destination->entry_index, 0, rkey,
-                         chunk_count < REGION_CHUNK_COUNT_MAX ? chunk_count
-                                                              : REGION_CHUNK_COUNT_MAX);
+        if (chunk_count > REGION_CHUNK_COUNT_MAX)
+            chunk_count = REGION_CHUNK_COUNT_MAX;
+        blocks_set_chunk(conn, destination->entry_index, 0, rkey, chunk_count);
+        destination->pinned_bytes +=
+            blocks_run_bytes(conn, destination->entry_index, 0, chunk_count);
         destination->entry = STEP_NONE; /* the same entry once more: now it has its key */
         break;
     case DESTINATION_REGISTERING:
         wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
-        blocks_set_chunk(conn, entry.block_index,
-                         requested_chunk(blocks_at(conn, entry.block_index), &entry), rkey,
-                         (uint32_t)entry.extra_chunk_count + 1);
+        chunk_index = requested_chunk(blocks_at(conn, entry.block_index), &entry);
+        chunk_count = (uint32_t)entry.extra_chunk_count + 1;
+        blocks_set_chunk(conn, entry.block_index, chunk_index, rkey, chunk_count);
+        destination->pinned_bytes +=
+            blocks_run_bytes(conn, entry.block_index, chunk_index, chunk_count);
         write_result(conn, entry.block_index, rkey);
         break;
     case DESTINATION_UNREGISTERING:
         wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
+        chunk_count = blocks_chunk(conn, entry.block_index, (uint32_t)entry.key).count;
+        destination->pinned_bytes -=
+            blocks_run_bytes(conn, entry.block_index, (uint32_t)entry.key, chunk_count);
         blocks_set_chunk(conn, entry.block_index, (uint32_t)entry.key, 0, 0);
         entry_done(conn);
         break;

@@ -48,6 +48,7 @@ int ranges_push(struct rdmig_conn *conn, const struct rdmig_event *event)
                                     ? event->register_end_bytes
                                     : range->span.end_bytes;
     range->planned_chunk = 0;
+    range->serial = 0;
     range->is_zero = event->is_zero;
     range->state = event->is_zero ? STEP_WANTED : STEP_NONE;
     source->round = ROUND_OPEN;
@@ -56,10 +57,11 @@ int ranges_push(struct rdmig_conn *conn, const struct rdmig_event *event)
 }
 
 /* Takes finished ranges off the front. */
-void ranges_pop(struct rdmig_conn *conn)
+static void pop(struct rdmig_conn *conn)
 {
     struct source *source = &conn->u.source;
 
+    source->is_room_hopeless = false;
     while (source->range_count > 0 && ranges_at(conn, 0)->state == STEP_DONE) {
         source->range_head = (source->range_head + 1) % RDMIG_RANGE_QUEUE_COUNT;
         source->range_count--;
@@ -87,20 +89,34 @@ bool ranges_may_zero(struct rdmig_conn *conn, uint32_t position)
     return !flight_overlaps(conn, span) && !overlaps_before(conn, position, false, span);
 }
 
-bool ranges_overlap(struct rdmig_conn *conn, const struct span *span)
+/* Does data that is queued before the position lie in the span? */
+bool ranges_overlap(struct rdmig_conn *conn, uint32_t position, const struct span *span)
 {
-    return overlaps_before(conn, conn->u.source.range_count, false, span);
+    return overlaps_before(conn, position, false, span);
 }
 
-/* READY has come for the COMPRESS that was out. */
-void ranges_zeroed(struct rdmig_conn *conn)
+/* The span's region goes: what is queued and needs it must be planned again. */
+void ranges_unplan(struct rdmig_conn *conn, const struct span *span)
+{
+    const uint64_t first_chunk = span->start_bytes / RDMIG_CHUNK_BYTES;
+
+    for (uint32_t i = 0; i < conn->u.source.range_count; i++) {
+        struct range *range = ranges_at(conn, i);
+
+        if (span_overlaps(&range->span, span) && range->planned_chunk > first_chunk)
+            range->planned_chunk = first_chunk;
+    }
+}
+
+/* READY has come for the COMPRESS of this number. */
+void ranges_zeroed(struct rdmig_conn *conn, uint32_t serial)
 {
     struct source *source = &conn->u.source;
 
     for (uint32_t i = 0; i < source->range_count; i++) {
         struct range *range = ranges_at(conn, i);
 
-        if (range->state == STEP_ASKED) {
+        if (range->state == STEP_ASKED && range->serial == serial) {
             const uint64_t length_bytes = range->span.end_bytes - range->span.start_bytes;
 
             range->state = STEP_DONE;
@@ -108,7 +124,7 @@ void ranges_zeroed(struct rdmig_conn *conn)
             conn->counters.bytes_zero += length_bytes;
         }
     }
-    ranges_pop(conn);
+    pop(conn);
 }
 
 /* The region that a chunk is in: its number, key and end; false: none yet. */
@@ -125,7 +141,7 @@ static bool find_region(struct rdmig_conn *conn, uint32_t block_index, uint32_t 
         return true;
     }
     chunk = blocks_chunk(conn, block_index, chunk_index);
-    if (chunk.count == 0)
+    if (chunk.count == 0 || chunk.count == REGION_PENDING || chunk.count == REGION_LEAVING)
         return false;
     if (chunk.count == REGION_MEMBER) {
         chunk_index -= chunk.value;
@@ -144,9 +160,10 @@ static bool find_region(struct rdmig_conn *conn, uint32_t block_index, uint32_t 
 static bool fits_flight(const struct rdmig_conn *conn, uint64_t length_bytes)
 {
     const struct source *source = &conn->u.source;
-    /* READY follows an answer closely: enough for the link until then, and the command goes first.
-     */
-    const bool is_command_near = source->state == SOURCE_AWAITING_READY &&
+    /* With one credit, READY follows an answer closely: enough for the link until then, and the
+     * command goes first. */
+    const bool is_command_near = !conn_is_pipelined(conn) &&
+                                 source_state(conn) == SOURCE_AWAITING_READY &&
                                  source->command_type == RDMIG_MESSAGE_REGISTER_REQUEST;
     const uint64_t limit_bytes = conn->config.flight_bytes_max / (is_command_near ? 8 : 1);
 
@@ -183,6 +200,18 @@ static bool plan_write(struct rdmig_conn *conn, uint32_t *position, struct span 
     return false;
 }
 
+/* For the clock of release.c. */
+static void mark_used(struct rdmig_conn *conn, const struct rdmig_action *plan)
+{
+    uint32_t block_index;
+    uint32_t chunk_index;
+
+    if (conn->u.source.pinned_limit_bytes == 0 || conn->u.source.is_pinned)
+        return;
+    blocks_find_chunk(conn, plan->region, &block_index, &chunk_index);
+    blocks_set_used(conn, block_index, chunk_index, true);
+}
+
 bool ranges_next_write(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
@@ -197,7 +226,7 @@ bool ranges_next_write(struct rdmig_conn *conn, struct rdmig_action *action)
     range->span.start_bytes = span.end_bytes;
     if (range->span.start_bytes == range->span.end_bytes)
         range->state = STEP_DONE;
-    ranges_pop(conn);
+    pop(conn);
     action->kind = RDMIG_ACTION_POST_WRITE;
     action->region = plan.region;
     action->rkey = plan.rkey;
@@ -205,6 +234,7 @@ bool ranges_next_write(struct rdmig_conn *conn, struct rdmig_action *action)
     action->offset_bytes = span.start_bytes;
     action->length = span.end_bytes - span.start_bytes;
     action->remote_addr = blocks_at(conn, span.block_index)->remote_addr + span.start_bytes;
+    mark_used(conn, &plan);
     flight_write(conn, &span, action);
     /* Signalled when no other can follow right away, or enough have gone without (clause C12): a
      * quarter of what may be in flight, so that there is room again before the link falls idle. */

@@ -1,104 +1,142 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The source's side of dynamic registration (docs/protocol.md section R): which runs to ask for,
- * the two halves of each (the destination's region and ours, made at the same time), stock's short
- * answer, and letting go.
+ * the two halves of each (the destination's region and ours, made at the same time), and stock's
+ * short answer. Runs are asked for, and answered, in the order in which they are planned.
  */
 #include "internal.h"
 
-/* Is the chunk part of a run that is being registered? */
-static bool is_in_runs(const struct source *source, uint32_t block_index, uint64_t chunk_index)
+static uint32_t run_index(const struct source *source, uint32_t position)
 {
-    for (uint32_t i = 0; i < source->run_count; i++) {
-        const struct run *run = &source->runs[i];
-
-        if (run->block_index == block_index && chunk_index >= run->first_chunk &&
-            chunk_index - run->first_chunk < run->chunk_count)
-            return true;
-    }
-    return false;
+    return (source->run_head + position) % RDMIG_REGISTER_BATCH_MAX;
 }
 
-static bool is_free(struct rdmig_conn *conn, uint32_t block_index, uint64_t chunk_index)
+static struct run *run_at(struct source *source, uint32_t position)
 {
-    return blocks_chunk(conn, block_index, (uint32_t)chunk_index).count == 0 &&
-           !is_in_runs(&conn->u.source, block_index, chunk_index);
+    return &source->runs[run_index(source, position)];
 }
 
-/* Adds the runs that a range still needs; stops when the batch is full, and goes on from there the
- * next time. */
-static void plan_range(struct rdmig_conn *conn, struct range *range)
+/* ---- planning */
+
+/* Runs that may be planned at a time. With one credit: what the next request will name. */
+static uint32_t run_room_count(const struct rdmig_conn *conn)
+{
+    const struct source *source = &conn->u.source;
+
+    return source->run_count < source->batch_count ? source->batch_count - source->run_count : 0;
+}
+
+static uint32_t count_free(const struct rdmig_conn *conn, uint32_t block_index, uint64_t chunk,
+                           uint64_t last_chunk, uint32_t count_max)
+{
+    uint32_t count = 0;
+
+    while (count < count_max && chunk + count <= last_chunk &&
+           blocks_chunk(conn, block_index, (uint32_t)chunk + count).count == 0)
+        count++;
+    return count;
+}
+
+static void add_run(struct rdmig_conn *conn, uint32_t block_index, uint32_t first_chunk,
+                    uint32_t chunk_count)
 {
     struct source *source = &conn->u.source;
-    const uint32_t block_index = range->span.block_index;
-    const uint64_t last_needed = (range->span.end_bytes - 1) / RDMIG_CHUNK_BYTES;
-    const uint64_t last_allowed = (range->register_end_bytes - 1) / RDMIG_CHUNK_BYTES;
-    uint64_t chunk = range->span.start_bytes / RDMIG_CHUNK_BYTES;
 
-    if (chunk < range->planned_chunk)
-        chunk = range->planned_chunk;
-    while (chunk <= last_needed && source->run_count < source->batch_count) {
-        struct run *run = &source->runs[source->run_count];
-        uint32_t count = 0;
-
-        while (count < conn->config.run_chunk_count && chunk + count <= last_allowed &&
-               is_free(conn, block_index, chunk + count))
-            count++;
-        if (count > 0) {
-            *run = (struct run){
-                .block_index = block_index, .first_chunk = (uint32_t)chunk, .chunk_count = count};
-            run->local = STEP_WANTED;
-            run->remote = STEP_WANTED;
-            source->run_count++;
-        }
-        chunk += count > 0 ? count : 1;
-    }
-    range->planned_chunk = chunk;
+    *run_at(source, source->run_count++) = (struct run){.block_index = block_index,
+                                                        .first_chunk = first_chunk,
+                                                        .chunk_count = chunk_count,
+                                                        .local = STEP_WANTED,
+                                                        .remote = STEP_WANTED};
+    source->pinned_bytes += blocks_run_bytes(conn, block_index, first_chunk, chunk_count);
+    for (uint32_t i = 0; i < chunk_count; i++)
+        blocks_set_chunk(conn, block_index, first_chunk + i, 0, REGION_PENDING);
 }
 
 /*
- * What comes next in the queue that needs a command. True: runs to register (in source->runs).
- * False: *zero_position is a range to COMPRESS, or NO_SLOT: nothing, or something that must wait.
+ * Adds the runs that a range still needs; stops when there is no room, and goes on from there the
+ * next time. Between our own ends, without a limit, also those that what is expected behind it will
+ * need: one message has room for many. False: nothing behind it may be planned before it goes on.
+ */
+static bool plan_range(struct rdmig_conn *conn, uint32_t position)
+{
+    struct range *range = ranges_at(conn, position);
+    const uint32_t block_index = range->span.block_index;
+    const uint64_t last_allowed = (range->register_end_bytes - 1) / RDMIG_CHUNK_BYTES;
+    const uint64_t last_needed = (range->span.end_bytes - 1) / RDMIG_CHUNK_BYTES;
+    const bool is_far = conn_is_pipelined(conn) && conn->u.source.pinned_limit_bytes == 0;
+    const uint64_t last_chunk = is_far ? last_allowed : last_needed;
+    uint64_t chunk = range->span.start_bytes / RDMIG_CHUNK_BYTES;
+    bool may_go_on = true;
+
+    if (chunk < range->planned_chunk)
+        chunk = range->planned_chunk;
+    while (may_go_on && chunk <= last_chunk && run_room_count(conn) > 0) {
+        const struct span planned = {block_index, range->span.start_bytes,
+                                     chunk * RDMIG_CHUNK_BYTES};
+        const uint32_t count =
+            count_free(conn, block_index, chunk, last_allowed, release_run_limit(conn));
+
+        if (blocks_chunk(conn, block_index, (uint32_t)chunk).count == REGION_LEAVING) {
+            may_go_on = false; /* its number is not free before it is gone here, too */
+        } else if (count == 0) {
+            chunk++;
+        } else if (release_make_room(conn,
+                                     blocks_run_bytes(conn, block_index, (uint32_t)chunk, count),
+                                     position, &planned)) {
+            add_run(conn, block_index, (uint32_t)chunk, count);
+            chunk += count;
+        } else {
+            may_go_on = false;
+        }
+    }
+    range->planned_chunk = chunk;
+    return may_go_on;
+}
+
+static bool has_wanted(const struct source *source)
+{
+    return source->run_count > source->run_asked_count;
+}
+
+/*
+ * What comes next in the queue that needs a command. True: runs to register. *zero_position is a
+ * range to COMPRESS, or NO_SLOT: none, or one that must wait.
  */
 bool registration_plan(struct rdmig_conn *conn, uint32_t *zero_position)
 {
     struct source *source = &conn->u.source;
+    const bool is_pipelined = conn_is_pipelined(conn);
+    bool may_plan = !source->is_pinned;
 
     *zero_position = NO_SLOT;
-    if (source->release != RELEASE_NONE)
-        return false;
-    for (uint32_t i = 0; i < source->run_count; i++) {
-        if (source->runs[i].remote == STEP_WANTED)
-            return true;
-    }
+    if (!is_pipelined && has_wanted(source))
+        return true;
     for (uint32_t i = 0; i < source->range_count; i++) {
-        struct range *range = ranges_at(conn, i);
+        const struct range *range = ranges_at(conn, i);
 
-        if (range->is_zero && range->state == STEP_WANTED) {
-            if (ranges_may_zero(conn, i))
-                *zero_position = i;
+        if (!range->is_zero && range->state != STEP_DONE && may_plan && run_room_count(conn) > 0)
+            may_plan = plan_range(conn, i);
+        if (!range->is_zero || range->state != STEP_WANTED)
+            continue;
+        if (*zero_position == NO_SLOT && ranges_may_zero(conn, i))
+            *zero_position = i;
+        if (!is_pipelined)
             break; /* a batch of runs does not reach over a zero range: it goes first, or waits */
-        }
-        if (!range->is_zero && range->state != STEP_DONE && !source->is_pinned &&
-            source->run_count < source->batch_count)
-            plan_range(conn, range);
     }
-    for (uint32_t i = 0; i < source->run_count; i++) {
-        if (source->runs[i].remote == STEP_WANTED)
-            return true;
-    }
-    return false;
+    /* Not if planning has just failed: no chunk fits the limit. */
+    return conn->phase == RDMIG_PHASE_RUNNING && has_wanted(source);
 }
 
-bool registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
+/* ---- asking */
+
+void registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
     uint8_t *data = flight_send_bytes(conn, slot) + RDMIG_HEADER_BYTES;
     struct wire_header header = {.type = RDMIG_MESSAGE_REGISTER_REQUEST};
 
-    source->asked_count = 0;
-    for (uint32_t i = 0; i < source->run_count && source->asked_count < source->batch_count; i++) {
-        struct run *run = &source->runs[i];
+    while (has_wanted(source) && header.repeat < source->batch_count) {
+        struct run *run = run_at(source, source->run_asked_count++);
         const struct wire_register entry = {
             .key = blocks_at(conn, run->block_index)->ram_offset_bytes +
                    run->first_chunk * RDMIG_CHUNK_BYTES,
@@ -106,28 +144,23 @@ bool registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_actio
             .extra_chunk_count = run->chunk_count - 1,
         };
 
-        if (run->remote != STEP_WANTED)
-            continue;
         run->remote = STEP_ASKED;
-        wire_write_register(data + (uint64_t)source->asked_count * WIRE_REGISTER_ENTRY_BYTES,
-                            &entry);
-        source->asked[source->asked_count++] = i;
+        wire_write_register(data + header.length_bytes, &entry);
+        header.length_bytes += WIRE_REGISTER_ENTRY_BYTES;
+        header.repeat++;
     }
-    header.repeat = source->asked_count;
-    header.length_bytes = source->asked_count * WIRE_REGISTER_ENTRY_BYTES;
-    source_send_command(conn, slot, header, SOURCE_AWAITING_RESULT, action);
-    return true;
+    commands_send(conn, slot, &header, action);
 }
 
 bool registration_next_local(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
 
-    for (uint32_t i = 0; i < source->run_count; i++) {
-        struct run *run = &source->runs[i];
+    for (uint32_t i = 0; i < source->run_asked_count; i++) {
+        struct run *run = run_at(source, i);
 
-        if (run->local != STEP_WANTED || run->remote == STEP_WANTED ||
-            !flight_start(conn, OPERATION_REGISTER, i, &action->tag))
+        if (run->local != STEP_WANTED ||
+            !flight_start(conn, OPERATION_REGISTER, run_index(source, i), &action->tag))
             continue;
         run->local = STEP_ASKED;
         blocks_region_action(conn, RDMIG_ACTION_REGISTER, run->block_index, run->first_chunk,
@@ -137,97 +170,89 @@ bool registration_next_local(struct rdmig_conn *conn, struct rdmig_action *actio
     return false;
 }
 
-/* Both halves done: the chunks can be written. The list is emptied when all its runs are. */
-static void settle(struct rdmig_conn *conn)
+/* Both halves done: the chunks can be written, whatever becomes of the runs before it. */
+static void settle_run(struct rdmig_conn *conn, struct run *run)
+{
+    if (run->chunk_count == 0 || run->local != STEP_DONE || run->remote != STEP_DONE)
+        return;
+    blocks_set_chunk(conn, run->block_index, run->first_chunk, run->rkey, run->chunk_count);
+    for (uint32_t k = 1; k < run->chunk_count; k++)
+        blocks_set_chunk(conn, run->block_index, run->first_chunk + k, k, REGION_MEMBER);
+    release_region_made(conn, run);
+    run->chunk_count = 0;
+}
+
+/* Takes settled runs off the front. */
+static void settle(struct rdmig_conn *conn, struct run *run)
 {
     struct source *source = &conn->u.source;
-    bool is_all_done = true;
 
-    for (uint32_t i = 0; i < source->run_count; i++) {
-        struct run *run = &source->runs[i];
-
-        if (run->local != STEP_DONE || run->remote != STEP_DONE) {
-            is_all_done = false;
-            continue;
-        }
-        blocks_set_chunk(conn, run->block_index, run->first_chunk, run->rkey, run->chunk_count);
-        for (uint32_t k = 1; k < run->chunk_count; k++)
-            blocks_set_chunk(conn, run->block_index, run->first_chunk + k, k, REGION_MEMBER);
+    settle_run(conn, run);
+    while (source->run_answered_count > 0 && run_at(source, 0)->chunk_count == 0) {
+        source->run_head = run_index(source, 1);
+        source->run_count--;
+        source->run_asked_count--;
+        source->run_answered_count--;
     }
-    if (is_all_done)
-        source->run_count = 0;
 }
 
 void registration_local_done(struct rdmig_conn *conn, uint32_t subject)
 {
-    conn->u.source.runs[subject].local = STEP_DONE;
-    settle(conn);
+    struct run *run = &conn->u.source.runs[subject];
+
+    run->local = STEP_DONE;
+    settle(conn, run);
 }
 
-/* Clauses R4, R5, R11. */
+/* ---- answers */
+
+/* False: the connection has failed. Clause R11. */
+static bool take_result(struct rdmig_conn *conn, const uint8_t *bytes)
+{
+    struct source *source = &conn->u.source;
+    struct run *run = run_at(source, source->run_answered_count);
+    struct rdmig_failure details = {.message_type = RDMIG_MESSAGE_REGISTER_RESULT,
+                                    .block_index = run->block_index};
+    struct wire_result result;
+
+    wire_read_result(bytes, &result);
+    details.expected = blocks_at(conn, run->block_index)->remote_addr;
+    details.actual = result.host_addr;
+    if (details.expected != details.actual) {
+        conn_fail(conn, RDMIG_REASON_HOST_ADDR, &details);
+        return false;
+    }
+    run->rkey = result.rkey;
+    run->remote = STEP_DONE;
+    source->run_answered_count++;
+    settle(conn, run);
+    return true;
+}
+
+/* Clauses R4, R5, R12. */
 void registration_answered(struct rdmig_conn *conn, const uint8_t *data,
                            const struct wire_header *header)
 {
     struct source *source = &conn->u.source;
-    uint32_t count = header->length_bytes / WIRE_RESULT_ENTRY_BYTES;
-    const bool is_short = count == 1 && source->asked_count > 1;
+    const uint32_t asked_count = commands_oldest(conn)->entry_count;
+    const uint32_t count = header->length_bytes / WIRE_RESULT_ENTRY_BYTES;
+    const bool is_short = count == 1 && asked_count > 1 && !conn_is_pipelined(conn);
 
-    if ((count != source->asked_count && !is_short) ||
-        (header->repeat != source->asked_count &&
-         !(header->repeat == 0 && source->asked_count == 1))) {
-        conn_fail_message(conn, RDMIG_REASON_MESSAGE_REPEAT, header->type, source->asked_count,
-                          count != source->asked_count ? count : header->repeat);
+    if ((count != asked_count && !is_short) ||
+        (header->repeat != asked_count && !(header->repeat == 0 && asked_count == 1))) {
+        conn_fail_message(conn, RDMIG_REASON_MESSAGE_REPEAT, header->type, asked_count,
+                          count != asked_count ? count : header->repeat);
         return;
     }
-    for (uint32_t i = 0; i < source->asked_count; i++) {
-        struct run *run = &source->runs[source->asked[i]];
-        struct rdmig_failure details = {.message_type = RDMIG_MESSAGE_REGISTER_RESULT,
-                                        .block_index = run->block_index};
-        struct wire_result result;
-
-        if (i >= count) {
-            run->remote = STEP_WANTED; /* not answered: ask again, alone */
-            continue;
-        }
-        wire_read_result(data + (uint64_t)i * WIRE_RESULT_ENTRY_BYTES, &result);
-        details.expected = blocks_at(conn, run->block_index)->remote_addr;
-        details.actual = result.host_addr;
-        if (details.expected != details.actual) {
-            conn_fail(conn, RDMIG_REASON_HOST_ADDR, &details);
+    for (uint32_t i = 0; i < count; i++) {
+        if (!take_result(conn, data + (uint64_t)i * WIRE_RESULT_ENTRY_BYTES))
             return;
-        }
-        run->rkey = result.rkey;
-        run->remote = STEP_DONE;
     }
-    if (is_short)
-        source->batch_count = 1;
-    settle(conn);
-}
-
-/* The application lets go of a region: it must be idle on our side (clause R8). */
-int registration_drop(struct rdmig_conn *conn, const struct rdmig_event *event)
-{
-    struct source *source = &conn->u.source;
-    struct span span = {.block_index = event->block_index};
-    uint32_t chunk_count;
-
-    if (source->exchange != STEP_DONE || source->is_pinned)
-        return -RDMIG_E_STATE;
-    if (event->block_index >= conn->block_count ||
-        event->chunk_index >= blocks_at(conn, event->block_index)->chunk_count)
-        return -RDMIG_E_INVALID;
-    chunk_count = blocks_chunk(conn, event->block_index, event->chunk_index).count;
-    if (chunk_count == 0 || chunk_count == REGION_MEMBER)
-        return -RDMIG_E_INVALID;
-    span.start_bytes = event->chunk_index * RDMIG_CHUNK_BYTES;
-    span.end_bytes = span.start_bytes + chunk_count * RDMIG_CHUNK_BYTES;
-    if (source->release != RELEASE_NONE || source->run_count != 0 || flight_overlaps(conn, &span) ||
-        ranges_overlap(conn, &span))
-        return -RDMIG_E_AGAIN;
-    source->release = RELEASE_WANTED;
-    source->release_block = event->block_index;
-    source->release_chunk = event->chunk_index;
-    for (uint32_t k = 0; k < chunk_count; k++)
-        blocks_set_chunk(conn, event->block_index, event->chunk_index + k, 0, 0);
-    return RDMIG_OK;
+    if (!is_short)
+        return;
+    /* Those that were not answered are asked for again, alone. Ours may be made already. */
+    source->batch_count = 1;
+    for (uint32_t i = source->run_answered_count; i < source->run_asked_count; i++)
+        run_at(source, i)->remote = STEP_WANTED;
+    source->run_asked_count = source->run_answered_count;
 }

@@ -1,24 +1,62 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The source: one command a credit, in the order the application gave things; RDMA Writes beside
- * them. */
+/* The source: what comes from the destination, and what the application asks for. */
 #include "internal.h"
 
 void source_init(struct rdmig_conn *conn)
 {
-    conn->u.source.state = SOURCE_AWAITING_READY;
-    conn->u.source.stream_slot = NO_SLOT;
-    conn->u.source.batch_count = conn->config.register_batch_count;
+    struct source *source = &conn->u.source;
+
+    /* How many it will be is known when the connection is; READY may be here before (clause C7). */
+    source->grant_count = (conn->config.capability_flags & RDMIG_CAPABILITY_PIPELINE) != 0
+                              ? RDMIG_CREDIT_COUNT_MAX
+                              : 1;
+    source->stream_slot = NO_SLOT;
+    source->batch_count = conn->config.register_batch_count;
+}
+
+static uint64_t smaller_limit(uint64_t a, uint64_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
 void source_established(struct rdmig_conn *conn)
 {
-    if (conn->u.source.state == SOURCE_AWAITING_READY) /* it may have come already: clause C7 */
+    struct source *source = &conn->u.source;
+
+    if (source->credit_count > conn->credit_max) {
+        conn_fail_message(conn, RDMIG_REASON_CREDIT_EXCESS, RDMIG_MESSAGE_READY,
+                          conn->credit_max - 1, source->credit_count - 1);
+        return;
+    }
+    source->grant_count = conn->credit_max - source->credit_count;
+    source->pinned_limit_bytes =
+        smaller_limit(conn->config.pinned_bytes_max, conn->peer_pinned_limit_bytes);
+    if (conn_is_pipelined(conn))
+        source->batch_count = RDMIG_REGISTER_BATCH_MAX;
+    if (source->grant_count > 0)
         conn_arm(conn, TIMER_REPLY, conn->config.reply_timeout_ns);
 }
 
 bool source_has_credit(const struct rdmig_conn *conn)
 {
-    return conn->u.source.state == SOURCE_CREDITED;
+    return conn->u.source.credit_count > 0;
+}
+
+enum source_state source_state(const struct rdmig_conn *conn)
+{
+    static const enum source_state answers[RDMIG_MESSAGE_TYPE_COUNT] = {
+        [RDMIG_MESSAGE_RAM_BLOCKS_REQUEST] = SOURCE_AWAITING_BLOCKS,
+        [RDMIG_MESSAGE_REGISTER_REQUEST] = SOURCE_AWAITING_RESULT,
+        [RDMIG_MESSAGE_UNREGISTER_REQUEST] = SOURCE_AWAITING_UNREGISTERED,
+    };
+    const struct source *source = &conn->u.source;
+    const struct command *oldest = &source->commands[source->command_head];
+
+    if (source->grant_count > 0)
+        return SOURCE_AWAITING_READY; /* these come before anything that is for a command */
+    if (source->command_count == 0)
+        return SOURCE_CREDITED;
+    return oldest->is_answered ? SOURCE_AWAITING_READY : answers[oldest->type];
 }
 
 /* ---- messages: one cell for each pair of state and type (clause C6) */
@@ -26,15 +64,22 @@ bool source_has_credit(const struct rdmig_conn *conn)
 typedef void handler(struct rdmig_conn *conn, const uint8_t *data,
                      const struct wire_header *header);
 
+/* Stream bytes travel alone (clause C17): none is consumed but those of the oldest command. */
+static bool is_stream_consumed(const struct rdmig_conn *conn)
+{
+    const struct source *source = &conn->u.source;
+
+    return source->command_count == 0 ||
+           source->commands[source->command_head].type != RDMIG_MESSAGE_QEMU_FILE;
+}
+
 static void take_flush(struct rdmig_conn *conn)
 {
     struct source *source = &conn->u.source;
-    const bool is_consumed =
-        source->command_type != RDMIG_MESSAGE_QEMU_FILE || source_has_credit(conn);
 
     if (source->flush != STEP_WANTED || source->stream_bytes > 0 || source->stream_sends_out > 0)
         return;
-    if (source->flush_goal == RDMIG_FLUSH_CONSUMED && !is_consumed)
+    if (source->flush_goal == RDMIG_FLUSH_CONSUMED && !is_stream_consumed(conn))
         return;
     source->flush = STEP_NONE;
     conn_notify(conn, RDMIG_ACTION_NOTIFY_FLUSHED);
@@ -47,10 +92,21 @@ static void take_ready(struct rdmig_conn *conn, const uint8_t *data,
 
     (void)data;
     (void)header;
-    source->state = SOURCE_CREDITED;
-    conn_disarm(conn, TIMER_REPLY);
-    if (source->command_type == RDMIG_MESSAGE_COMPRESS)
-        ranges_zeroed(conn);
+    source->is_held = source->credit_count == 0;
+    source->credit_count++;
+    if (source->grant_count > 0) {
+        source->grant_count--;
+    } else {
+        const struct command command = *commands_oldest(conn);
+
+        commands_pop(conn);
+        if (command.type == RDMIG_MESSAGE_COMPRESS)
+            ranges_zeroed(conn, command.serial);
+    }
+    if (source_state(conn) == SOURCE_CREDITED)
+        conn_disarm(conn, TIMER_REPLY);
+    else
+        conn_arm(conn, TIMER_REPLY, conn->config.reply_timeout_ns);
     take_flush(conn);
 }
 
@@ -74,11 +130,12 @@ static bool is_pin_all(const struct rdmig_conn *conn)
     return (conn->capability_flags & RDMIG_CAPABILITY_PIN_ALL) != 0;
 }
 
-static void exchange_done(struct rdmig_conn *conn)
+/* The destination's list has come, and with pin-all our own regions are made, too. */
+void source_exchange_done(struct rdmig_conn *conn)
 {
     struct source *source = &conn->u.source;
 
-    if (source->exchange != STEP_ASKED || source->state == SOURCE_AWAITING_BLOCKS)
+    if (source->exchange != STEP_ASKED || source_state(conn) == SOURCE_AWAITING_BLOCKS)
         return;
     if (is_pin_all(conn) && source->pin_done_count < conn->block_count)
         return;
@@ -93,7 +150,7 @@ static void take_blocks(struct rdmig_conn *conn, const uint8_t *data,
 {
     const uint64_t count = header->length_bytes / WIRE_BLOCK_ENTRY_BYTES;
 
-    conn->u.source.state = SOURCE_AWAITING_READY;
+    commands_oldest(conn)->is_answered = true;
     if (count != conn->block_count) {
         conn_fail_message(conn, RDMIG_REASON_BLOCK_COUNT, header->type, conn->block_count, count);
         return;
@@ -121,14 +178,14 @@ static void take_blocks(struct rdmig_conn *conn, const uint8_t *data,
         block->remote_addr = entry.host_addr;
         block->rkey = entry.rkey;
     }
-    exchange_done(conn);
+    source_exchange_done(conn);
 }
 
 static void take_result(struct rdmig_conn *conn, const uint8_t *data,
                         const struct wire_header *header)
 {
-    conn->u.source.state = SOURCE_AWAITING_READY;
     registration_answered(conn, data, header);
+    commands_oldest(conn)->is_answered = true;
 }
 
 static void take_unregistered(struct rdmig_conn *conn, const uint8_t *data,
@@ -136,8 +193,8 @@ static void take_unregistered(struct rdmig_conn *conn, const uint8_t *data,
 {
     (void)data;
     (void)header;
-    conn->u.source.state = SOURCE_AWAITING_READY;
-    conn->u.source.release = RELEASE_DUE;
+    commands_oldest(conn)->is_answered = true;
+    release_answered(conn, commands_oldest(conn)->entry_count);
 }
 
 static handler *const handlers[SOURCE_STATE_COUNT][RDMIG_MESSAGE_TYPE_COUNT] = {
@@ -154,7 +211,7 @@ static handler *const handlers[SOURCE_STATE_COUNT][RDMIG_MESSAGE_TYPE_COUNT] = {
 
 void source_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header)
 {
-    handler *const handle = handlers[conn->u.source.state][header->type];
+    handler *const handle = handlers[source_state(conn)][header->type];
 
     if (handle)
         handle(conn, conn_message(conn, slot) + RDMIG_HEADER_BYTES, header);
@@ -167,7 +224,8 @@ void source_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_h
 /* In a failing connection any READY is leave to say ERROR, whatever was awaited before. */
 void source_take_credit(struct rdmig_conn *conn)
 {
-    conn->u.source.state = SOURCE_CREDITED;
+    if (conn->u.source.credit_count == 0)
+        conn->u.source.credit_count = 1;
 }
 
 /* What came back undone was not delivered: the application must never hear that it was. */
@@ -189,15 +247,6 @@ static bool is_stream_open(const struct source *source)
            source->flush == STEP_NONE;
 }
 
-static uint32_t free_large_slot(const struct rdmig_conn *conn)
-{
-    for (uint32_t i = 0; i < SEND_SLOT_LARGE_COUNT; i++) {
-        if (conn->send_slots[i].state == SLOT_FREE)
-            return i;
-    }
-    return NO_SLOT;
-}
-
 uint64_t rdmig_conn_stream_room_bytes(const struct rdmig_conn *conn)
 {
     const struct source *source = &conn->u.source;
@@ -207,7 +256,7 @@ uint64_t rdmig_conn_stream_room_bytes(const struct rdmig_conn *conn)
         return 0;
     if (source->stream_slot != NO_SLOT)
         return conn->config.stream_message_bytes - source->stream_bytes;
-    return free_large_slot(conn) == NO_SLOT ? 0 : conn->config.stream_message_bytes;
+    return flight_free_large(conn) == NO_SLOT ? 0 : conn->config.stream_message_bytes;
 }
 
 static int write_stream(struct rdmig_conn *conn, const struct rdmig_event *event)
@@ -221,7 +270,7 @@ static int write_stream(struct rdmig_conn *conn, const struct rdmig_event *event
     if (event->length > rdmig_conn_stream_room_bytes(conn))
         return -RDMIG_E_AGAIN;
     if (source->stream_slot == NO_SLOT) {
-        source->stream_slot = free_large_slot(conn);
+        source->stream_slot = flight_free_large(conn);
         conn->send_slots[source->stream_slot].state = SLOT_FILLING;
     }
     memcpy(flight_send_bytes(conn, source->stream_slot) + RDMIG_HEADER_BYTES + source->stream_bytes,
@@ -278,7 +327,7 @@ int source_event(struct rdmig_conn *conn, const struct rdmig_event *event)
     case RDMIG_EVENT_ROUND_CLOSED:
         return close_round(conn);
     case RDMIG_EVENT_UNREGISTER_REQUESTED:
-        return registration_drop(conn, event);
+        return release_drop(conn, event);
     default:
         return -RDMIG_E_STATE;
     }
@@ -307,185 +356,4 @@ bool source_awaits_delivery(const struct rdmig_conn *conn)
 uint64_t rdmig_conn_bytes_pending(const struct rdmig_conn *conn)
 {
     return conn->config.role == RDMIG_ROLE_SOURCE ? conn->u.source.bytes_pending : 0;
-}
-
-/* ---- commands */
-
-/* Sends a command with the credit there is. state: what is waited for now. */
-void source_send_command(struct rdmig_conn *conn, uint32_t slot, struct wire_header header,
-                         enum source_state state, struct rdmig_action *action)
-{
-    struct source *source = &conn->u.source;
-
-    source->state = state;
-    source->command_type = header.type;
-    conn->counters.round_trips++;
-    conn_arm(conn, TIMER_REPLY, conn->config.reply_timeout_ns);
-    flight_send(conn, slot, &header, action);
-}
-
-static void send_stream(struct rdmig_conn *conn, struct rdmig_action *action)
-{
-    struct source *source = &conn->u.source;
-    const uint32_t slot = source->stream_slot;
-    const struct wire_header header = {.length_bytes = source->stream_bytes,
-                                       .type = RDMIG_MESSAGE_QEMU_FILE};
-
-    conn->counters.bytes_stream += source->stream_bytes;
-    source->stream_slot = NO_SLOT;
-    source->stream_bytes = 0;
-    source->stream_sends_out++;
-    source_send_command(conn, slot, header, SOURCE_AWAITING_READY, action);
-}
-
-static void send_compress(struct rdmig_conn *conn, uint32_t slot, uint32_t position,
-                          struct rdmig_action *action)
-{
-    const struct wire_header header = {WIRE_COMPRESS_ENTRY_BYTES, RDMIG_MESSAGE_COMPRESS, 1};
-    struct range *range = ranges_at(conn, position);
-    const struct wire_compress entry = {
-        .block_index = range->span.block_index,
-        .offset_bytes =
-            blocks_at(conn, range->span.block_index)->ram_offset_bytes + range->span.start_bytes,
-        .length_bytes = range->span.end_bytes - range->span.start_bytes,
-    };
-
-    range->state = STEP_ASKED;
-    wire_write_compress(flight_send_bytes(conn, slot) + RDMIG_HEADER_BYTES, &entry);
-    source_send_command(conn, slot, header, SOURCE_AWAITING_READY, action);
-}
-
-static void send_unregister(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
-{
-    const struct wire_header header = {WIRE_REGISTER_ENTRY_BYTES, RDMIG_MESSAGE_UNREGISTER_REQUEST,
-                                       1};
-    const struct wire_register entry = {conn->u.source.release_chunk, conn->u.source.release_block,
-                                        0};
-
-    conn->u.source.release = RELEASE_ASKED;
-    wire_write_register(flight_send_bytes(conn, slot) + RDMIG_HEADER_BYTES, &entry);
-    source_send_command(conn, slot, header, SOURCE_AWAITING_UNREGISTERED, action);
-}
-
-static bool is_round_done(const struct rdmig_conn *conn)
-{
-    const struct source *source = &conn->u.source;
-
-    /* Every write done (clause C10), every run settled. */
-    return source->round == ROUND_CLOSING && source->range_count == 0 && source->run_count == 0 &&
-           source->release == RELEASE_NONE && !flight_has_writes(conn);
-}
-
-static void send_round_end(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
-{
-    const struct wire_header header = {.type = RDMIG_MESSAGE_REGISTER_FINISHED, .repeat = 1};
-
-    conn->u.source.round = ROUND_NONE;
-    conn->counters.rounds++;
-    conn_notify(conn, RDMIG_ACTION_NOTIFY_ROUND_ENDED);
-    source_send_command(conn, slot, header, SOURCE_AWAITING_READY, action);
-}
-
-/* Commands that are due, the most urgent first. What they overtake, they may overtake. */
-static bool next_ram_command(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
-{
-    struct source *source = &conn->u.source;
-    const struct wire_header blocks_request = {.type = RDMIG_MESSAGE_RAM_BLOCKS_REQUEST,
-                                               .repeat = 1};
-    uint32_t zero_position;
-
-    if (source->exchange == STEP_WANTED) {
-        source->exchange = STEP_ASKED;
-        source_send_command(conn, slot, blocks_request, SOURCE_AWAITING_BLOCKS, action);
-        return true;
-    }
-    if (source->release == RELEASE_WANTED) {
-        send_unregister(conn, slot, action);
-        return true;
-    }
-    if (registration_plan(conn, &zero_position))
-        return registration_ask(conn, slot, action);
-    if (zero_position != NO_SLOT) {
-        send_compress(conn, slot, zero_position, action);
-        return true;
-    }
-    if (is_round_done(conn)) {
-        send_round_end(conn, slot, action);
-        return true;
-    }
-    return false;
-}
-
-static bool next_command(struct rdmig_conn *conn, struct rdmig_action *action)
-{
-    struct source *source = &conn->u.source;
-    /* Before any command that was asked for after it: clause S2. */
-    const bool is_stream_due = source->stream_bytes > 0 &&
-                               (source->stream_bytes == conn->config.stream_message_bytes ||
-                                source->flush == STEP_WANTED || source->exchange == STEP_WANTED ||
-                                source->release == RELEASE_WANTED || source->round != ROUND_NONE);
-    uint32_t slot;
-
-    if (!source_has_credit(conn) || !flight_can_post(conn))
-        return false;
-    if (is_stream_due) {
-        send_stream(conn, action);
-        return true;
-    }
-    slot = free_large_slot(conn);
-    return slot != NO_SLOT && next_ram_command(conn, slot, action);
-}
-
-/* Pin-all: our own regions, one a block, while the destination makes its (clause R7). */
-static bool next_pin(struct rdmig_conn *conn, struct rdmig_action *action)
-{
-    struct source *source = &conn->u.source;
-    const uint32_t block_index = source->pin_started_count;
-
-    if (!is_pin_all(conn) || source->exchange != STEP_ASKED || block_index == conn->block_count ||
-        !flight_start(conn, OPERATION_REGISTER, block_index, &action->tag))
-        return false;
-    source->pin_started_count++;
-    blocks_region_action(conn, RDMIG_ACTION_REGISTER, block_index, 0,
-                         blocks_at(conn, block_index)->chunk_count, action);
-    return true;
-}
-
-/* The destination has let go of the region; now ours (clause R8). */
-static bool next_unregister(struct rdmig_conn *conn, struct rdmig_action *action)
-{
-    struct source *source = &conn->u.source;
-
-    if (source->release != RELEASE_DUE ||
-        !flight_start(conn, OPERATION_DEREGISTER, source->release_block, &action->tag))
-        return false;
-    blocks_region_action(conn, RDMIG_ACTION_DEREGISTER, source->release_block,
-                         source->release_chunk, 1, action);
-    conn->unregistered_region = action->region;
-    source->release = RELEASE_STARTED;
-    return true;
-}
-
-void source_operation_done(struct rdmig_conn *conn, const struct operation *operation)
-{
-    if (operation->kind == OPERATION_DEREGISTER) {
-        conn->u.source.release = RELEASE_NONE;
-        conn_notify(conn, RDMIG_ACTION_NOTIFY_UNREGISTERED);
-    } else if (conn->u.source.exchange == STEP_ASKED) {
-        conn->u.source.pin_done_count++;
-        exchange_done(conn);
-    } else {
-        registration_local_done(conn, operation->subject);
-    }
-}
-
-bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
-{
-    if (conn_is_suspected(conn))
-        return false;
-    /* Commands first, a round trip hangs on each; then writes, so that the link has work while we
-     * register. */
-    return next_command(conn, action) || ranges_next_write(conn, action) ||
-           next_pin(conn, action) || registration_next_local(conn, action) ||
-           next_unregister(conn, action);
 }

@@ -107,16 +107,27 @@ void wire_write_header(uint8_t *bytes, const struct wire_header *header)
     store32(bytes + 12, 0);
 }
 
-void wire_write_private_data(uint8_t *bytes, const struct wire_private_data *data)
+uint32_t wire_write_private_data(uint8_t *bytes, const struct wire_private_data *data)
 {
     store32(bytes, data->version);
     store32(bytes + 4, data->flags);
+    if ((data->flags & RDMIG_CAPABILITY_PIPELINE) == 0)
+        return RDMIG_PRIVATE_DATA_BYTES;
+    store32(bytes + 8, data->credit_count);
+    store32(bytes + 12, 0);
+    store64(bytes + 16, data->bytes);
+    return RDMIG_PRIVATE_DATA_BYTES_MAX;
 }
 
-void wire_read_private_data(const uint8_t *bytes, struct wire_private_data *out)
+void wire_read_private_data(const uint8_t *bytes, uint64_t length_bytes,
+                            struct wire_private_data *out)
 {
-    out->version = load32(bytes);
-    out->flags = load32(bytes + 4);
+    *out = (struct wire_private_data){.version = load32(bytes), .flags = load32(bytes + 4)};
+    if ((out->flags & RDMIG_CAPABILITY_PIPELINE) == 0 ||
+        length_bytes < RDMIG_PRIVATE_DATA_BYTES_MAX)
+        return;
+    out->credit_count = load32(bytes + 8);
+    out->bytes = load64(bytes + 16);
 }
 
 void wire_write_block(uint8_t *bytes, const struct wire_block *entry)

@@ -20,6 +20,9 @@ struct wire_header {
 struct wire_private_data {
     uint32_t version;
     uint32_t flags;
+    /* With PIPELINE, clause W11; 0 without. */
+    uint32_t credit_count;
+    uint64_t bytes;
 };
 
 /* RAM_BLOCKS_RESULT, clause W7 */
@@ -62,8 +65,12 @@ void wire_write_header(uint8_t *bytes, const struct wire_header *header);
 /* Size of one entry of this type's data; 0: the type has no entries (no data, or stream bytes). */
 uint32_t wire_entry_bytes(uint32_t type);
 
-void wire_write_private_data(uint8_t *bytes, const struct wire_private_data *data);
-void wire_read_private_data(const uint8_t *bytes, struct wire_private_data *out);
+/* Both take 8 bytes, or all of them when the flag says so. Returns how many were written. */
+uint32_t wire_write_private_data(uint8_t *bytes, const struct wire_private_data *data);
+/* length_bytes: those there are, at least 8. With PIPELINE among the flags, and fewer bytes than it
+ * needs, the members for it are 0. */
+void wire_read_private_data(const uint8_t *bytes, uint64_t length_bytes,
+                            struct wire_private_data *out);
 void wire_write_block(uint8_t *bytes, const struct wire_block *entry);
 void wire_read_block(const uint8_t *bytes, struct wire_block *out);
 void wire_write_register(uint8_t *bytes, const struct wire_register *entry);

@@ -53,6 +53,8 @@ static const struct explanation explanations[RDMIG_REASON_COUNT] = {
         {"the peer's connection data is %a bytes long; a QEMU RDMA migration peer "
          "sends %e",
          "check that host and port are those of an RDMA migration"},
+    [RDMIG_REASON_PRIVATE_DATA] =
+        {"the peer's connection data names %a credits; 1 to %e make sense", REMEDY_PROTOCOL},
     [RDMIG_REASON_VERSION_UNSUPPORTED] =
         {"the peer speaks version %a of the RDMA migration protocol, this end "
          "version %e",
@@ -102,6 +104,9 @@ static const struct explanation explanations[RDMIG_REASON_COUNT] = {
     [RDMIG_REASON_REGISTER_FAILED] =
         {"guest RAM cannot be registered with RDMA device %d: %o",
          "check the kernel log and the device's limits (rdmig devices)"},
+    [RDMIG_REASON_PINNED_LIMIT] =
+        {"%a bytes of RAM block %b cannot be registered: the limit on pinned memory is %e bytes",
+         "raise the limit on pinned memory; between two rdmig ends the lower of both counts"},
     [RDMIG_REASON_FILL_FAILED] = {"RAM block %b could not be filled: %o",
                                   "check that the RAM of this end is mapped and writable"},
     [RDMIG_REASON_ROUND_FAILED] = {"the round was refused by this end: %o",

@@ -54,9 +54,16 @@ static void test_core_check__source__finds_each_damage(void **state)
     DAMAGE(bench, u.source.stream_slot, 0, "a stream slot is held exactly while it has bytes");
     DAMAGE(bench, u.source.stream_bytes, 1, "a stream slot is held exactly while it has bytes");
     DAMAGE(bench, u.source.run_count, RDMIG_REGISTER_BATCH_MAX + 1,
-           "no more runs than a batch holds");
-    DAMAGE(bench, u.source.asked_count, RDMIG_REGISTER_BATCH_MAX + 1,
-           "no more runs than a batch holds");
+           "no more runs than a batch holds, no more asked for, no more answered");
+    DAMAGE(bench, u.source.run_asked_count, RDMIG_REGISTER_BATCH_MAX + 1,
+           "no more runs than a batch holds, no more asked for, no more answered");
+    DAMAGE(bench, u.source.run_answered_count, RDMIG_REGISTER_BATCH_MAX + 1,
+           "no more runs than a batch holds, no more asked for, no more answered");
+    DAMAGE(bench, u.source.credit_count, 2,
+           "credits are here, to come, or spent on what is under way");
+    DAMAGE(bench, u.source.pinned_limit_bytes, 1, "no more is pinned than the limit allows");
+    DAMAGE(bench, u.source.release_count, RELEASE_COUNT_MAX + 1,
+           "no more regions are let go of than the list holds");
     DAMAGE(bench, u.source.round, ROUND_NONE, "ranges belong to a round");
     DAMAGE(bench, u.source.range_count, RDMIG_RANGE_QUEUE_COUNT + 1,
            "no more ranges than the queue holds");
@@ -75,6 +82,7 @@ static void test_core_check__destination__finds_each_damage(void **state)
            "a receive slot is held exactly while its message is obeyed");
     DAMAGE(bench, u.destination.slot, (bench->conn->u.destination.slot + 1) % 3,
            "the slot of the command is ours");
+    DAMAGE(bench, u.destination.given_count, 2, "no more credits are out than were agreed on");
     DAMAGE(bench, u.destination.entry_index, 1, "entries are obeyed once");
     bench_close(bench);
 }

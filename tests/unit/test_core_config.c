@@ -110,11 +110,11 @@ static void test_core_config__memory__does_not_grow_with_anything_but_the_queue(
 }
 
 /* Clause: E1 */
-static void test_core_config__a_control_memory__holds_six_slots(void **state)
+static void test_core_config__a_control_memory__holds_all_slots(void **state)
 {
     (void)state;
-    /* Three RECVs, two messages to send, and an ERROR. */
-    assert_int_equal(rdmig_conn_control_bytes(), 5 * RDMIG_MESSAGE_BYTES_MAX + 64);
+    /* Nine RECVs, two large messages to send, four small ones, and an ERROR. */
+    assert_int_equal(rdmig_conn_control_bytes(), 11 * RDMIG_MESSAGE_BYTES_MAX + 4 * 2048 + 64);
 }
 
 /* Clause: E1 */
@@ -164,7 +164,7 @@ int main(void)
         cmocka_unit_test(test_core_config__another_version_of_the_struct__is_refused),
         cmocka_unit_test(test_core_config__memory__must_be_enough_and_aligned),
         cmocka_unit_test(test_core_config__memory__does_not_grow_with_anything_but_the_queue),
-        cmocka_unit_test(test_core_config__a_control_memory__holds_six_slots),
+        cmocka_unit_test(test_core_config__a_control_memory__holds_all_slots),
         cmocka_unit_test(test_core_config__the_other_role__has_no_room_and_no_bytes),
         cmocka_unit_test(test_core_config__room__is_there_only_while_running),
         cmocka_unit_test(test_core_config__an_event_that_is_none__is_refused),

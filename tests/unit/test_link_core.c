@@ -161,7 +161,7 @@ test_link_core__source_exchanges_blocks_writes_and_finishes__closed_without_a_fa
 
     (void)state;
     connect_source();
-    assert_int_equal(mock.work_count, RDMIG_RECV_SLOT_COUNT);
+    assert_int_equal(mock.work_count, 3);
     provide();
     assert_int_equal(link_step(the_link, &event), 0);
     arrive(0, ready, 16);

@@ -275,16 +275,45 @@ static void test_wire_entry_bytes__every_type__has_the_size_of_the_specification
 static void test_wire_private_data__golden(void **state)
 {
     static const uint8_t golden[8] = {0x00, 0x00, 0x00, 0x01, 0x80, 0x40, 0x20, 0x11};
-    struct wire_private_data data = {1, 0x80402011};
+    struct wire_private_data data = {1, 0x80402011, 0, 0};
     uint8_t bytes[8];
 
     (void)state;
-    wire_write_private_data(bytes, &data);
+    assert_int_equal(wire_write_private_data(bytes, &data), sizeof(golden));
     assert_memory_equal(bytes, golden, sizeof(golden));
-    data = (struct wire_private_data){0, 0};
-    wire_read_private_data(golden, &data);
+    data = (struct wire_private_data){0, 0, 1, 1};
+    wire_read_private_data(golden, sizeof(golden), &data);
+    assert_int_equal(data.credit_count, 0);
+    assert_int_equal(data.bytes, 0);
     assert_int_equal(data.version, 1);
     assert_int_equal(data.flags, 0x80402011);
+}
+
+/* Clause: W11 */
+static void test_wire_private_data__between_our_own_ends__golden(void **state)
+{
+    static const uint8_t golden[24] = {
+        0x00, 0x00, 0x00, 0x01,                         /* version */
+        0x00, 0x01, 0x00, 0x01,                         /* flags */
+        0x00, 0x00, 0x00, 0x04,                         /* credits */
+        0x00, 0x00, 0x00, 0x00,                         /* padding */
+        0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, /* bytes */
+    };
+    struct wire_private_data data = {1, RDMIG_CAPABILITY_PIPELINE | 1, 4, 0x0102030405060708};
+    uint8_t bytes[24];
+
+    (void)state;
+    assert_int_equal(wire_write_private_data(bytes, &data), sizeof(golden));
+    assert_memory_equal(bytes, golden, sizeof(golden));
+    data = (struct wire_private_data){0};
+    wire_read_private_data(golden, sizeof(golden), &data);
+    assert_int_equal(data.flags, RDMIG_CAPABILITY_PIPELINE | 1);
+    assert_int_equal(data.credit_count, 4);
+    assert_int_equal(data.bytes, 0x0102030405060708);
+    /* Short of one byte: what is not there is not read. */
+    wire_read_private_data(golden, sizeof(golden) - 1, &data);
+    assert_int_equal(data.flags, RDMIG_CAPABILITY_PIPELINE | 1);
+    assert_int_equal(data.credit_count, 0);
 }
 
 /* Clause: W7 */
@@ -395,6 +424,7 @@ int main(void)
         cmocka_unit_test(test_wire_header__repeat_and_len__must_agree),
         cmocka_unit_test(test_wire_entry_bytes__every_type__has_the_size_of_the_specification),
         cmocka_unit_test(test_wire_private_data__golden),
+        cmocka_unit_test(test_wire_private_data__between_our_own_ends__golden),
         cmocka_unit_test(test_wire_block__golden),
         cmocka_unit_test(test_wire_register__golden),
         cmocka_unit_test(test_wire_result__golden),

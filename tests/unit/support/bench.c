@@ -309,7 +309,7 @@ static void take_slot(struct bench *bench, const struct rdmig_action *action)
 {
     uint8_t *slot = bench->control + action->memory_offset_bytes;
 
-    assert_true(action->memory_offset_bytes % RDMIG_MESSAGE_BYTES_MAX == 0);
+    assert_true(action->memory_offset_bytes % RDMIG_CONTROL_MEMORY_ALIGNMENT == 0);
     assert_true(action->memory_offset_bytes + action->length <= rdmig_conn_control_bytes());
     if (action->kind == RDMIG_ACTION_POST_RECV) {
         assert_int_equal(action->length, RDMIG_MESSAGE_BYTES_MAX);

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What the source sends: commands against credits, in the order the application gave things, RDMA
+ * Writes beside them; and what it has the driver do. */
+#include "internal.h"
+
+/* ---- those under way, the oldest first (clauses C16, C17) */
+
+bool commands_are_alone(uint32_t type)
+{
+    return type != RDMIG_MESSAGE_REGISTER_REQUEST && type != RDMIG_MESSAGE_UNREGISTER_REQUEST &&
+           type != RDMIG_MESSAGE_COMPRESS;
+}
+
+static struct command *command_at(struct source *source, uint32_t position)
+{
+    return &source->commands[(source->command_head + position) % RDMIG_CREDIT_COUNT_MAX];
+}
+
+struct command *commands_oldest(struct rdmig_conn *conn)
+{
+    return command_at(&conn->u.source, 0);
+}
+
+void commands_pop(struct rdmig_conn *conn)
+{
+    struct source *source = &conn->u.source;
+
+    source->command_head = (source->command_head + 1) % RDMIG_CREDIT_COUNT_MAX;
+    source->command_count--;
+}
+
+/* May a command of this type be sent beside those that are under way? */
+static bool may_send(const struct rdmig_conn *conn, uint32_t type)
+{
+    const struct source *source = &conn->u.source;
+
+    if (!source_has_credit(conn))
+        return false;
+    return source->command_count == 0 ||
+           (!commands_are_alone(type) &&
+            !commands_are_alone(source->commands[source->command_head].type));
+}
+
+/* Sends a command with a credit that is there. */
+void commands_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header,
+                   struct rdmig_action *action)
+{
+    static const bool has_answer[RDMIG_MESSAGE_TYPE_COUNT] = {
+        [RDMIG_MESSAGE_RAM_BLOCKS_REQUEST] = true,
+        [RDMIG_MESSAGE_REGISTER_REQUEST] = true,
+        [RDMIG_MESSAGE_UNREGISTER_REQUEST] = true,
+    };
+    struct source *source = &conn->u.source;
+    const uint32_t entry_bytes = wire_entry_bytes(header->type);
+
+    /* Who goes beside others, without having waited for a credit, costs nobody the time of a round
+     * trip. */
+    if (source->command_count == 0 || source->is_held)
+        conn->counters.round_trips++;
+    source->is_held = false;
+    source->command_type = header->type;
+    source->command_serial++;
+    source->credit_count--;
+    *command_at(source, source->command_count) = (struct command){
+        .type = header->type,
+        .entry_count = entry_bytes == 0 ? 0 : header->length_bytes / entry_bytes,
+        .serial = source->command_serial,
+        .is_answered = !has_answer[header->type],
+    };
+    source->command_count++;
+    if (source->command_count == 1)
+        conn_arm(conn, TIMER_REPLY, conn->config.reply_timeout_ns);
+    flight_send(conn, slot, header, action);
+}
+
+/* ---- commands */
+
+static void send_stream(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    struct source *source = &conn->u.source;
+    const uint32_t slot = source->stream_slot;
+    const struct wire_header header = {.length_bytes = source->stream_bytes,
+                                       .type = RDMIG_MESSAGE_QEMU_FILE};
+
+    conn->counters.bytes_stream += source->stream_bytes;
+    source->stream_slot = NO_SLOT;
+    source->stream_bytes = 0;
+    source->stream_sends_out++;
+    commands_send(conn, slot, &header, action);
+}
+
+/* All the ranges of zeros that can go now, in one message if the destination obeys more than one
+ * entry (clause C18). */
+static void send_compress(struct rdmig_conn *conn, uint32_t slot, uint32_t position,
+                          struct rdmig_action *action)
+{
+    const uint32_t count_max = conn_is_pipelined(conn) ? ENTRY_COUNT_MAX : 1;
+    uint8_t *data = flight_send_bytes(conn, slot) + RDMIG_HEADER_BYTES;
+    struct wire_header header = {.type = RDMIG_MESSAGE_COMPRESS};
+
+    for (; position < conn->u.source.range_count && header.repeat < count_max; position++) {
+        struct range *range = ranges_at(conn, position);
+        const struct wire_compress entry = {
+            .block_index = range->span.block_index,
+            .offset_bytes = blocks_at(conn, range->span.block_index)->ram_offset_bytes +
+                            range->span.start_bytes,
+            .length_bytes = range->span.end_bytes - range->span.start_bytes,
+        };
+
+        if (!range->is_zero || range->state != STEP_WANTED || !ranges_may_zero(conn, position))
+            continue;
+        range->state = STEP_ASKED;
+        range->serial = conn->u.source.command_serial + 1;
+        wire_write_compress(data + header.length_bytes, &entry);
+        header.length_bytes += WIRE_COMPRESS_ENTRY_BYTES;
+        header.repeat++;
+    }
+    commands_send(conn, slot, &header, action);
+}
+
+static bool is_round_done(const struct rdmig_conn *conn)
+{
+    const struct source *source = &conn->u.source;
+
+    /* Every write done (clause C10), every run settled. */
+    return source->round == ROUND_CLOSING && source->range_count == 0 && source->run_count == 0 &&
+           source->release_count == 0 && !flight_has_writes(conn);
+}
+
+static void send_round_end(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
+{
+    const struct wire_header header = {.type = RDMIG_MESSAGE_REGISTER_FINISHED, .repeat = 1};
+
+    conn->u.source.round = ROUND_NONE;
+    conn->counters.rounds++;
+    conn_notify(conn, RDMIG_ACTION_NOTIFY_ROUND_ENDED);
+    commands_send(conn, slot, &header, action);
+}
+
+/* Commands that may go beside each other: registrations before zeros, which can wait, since
+ * registrations are waited for. With one credit the first that is queued goes first. */
+static bool next_beside(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
+{
+    uint32_t zero_position;
+
+    if (release_is_wanted(conn)) {
+        release_ask(conn, slot, action);
+        return true;
+    }
+    if (registration_plan(conn, &zero_position)) {
+        registration_ask(conn, slot, action);
+        return true;
+    }
+    if (zero_position == NO_SLOT || conn->phase != RDMIG_PHASE_RUNNING)
+        return false;
+    send_compress(conn, slot, zero_position, action);
+    return true;
+}
+
+static bool next_alone(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
+{
+    const struct wire_header blocks_request = {.type = RDMIG_MESSAGE_RAM_BLOCKS_REQUEST,
+                                               .repeat = 1};
+
+    if (conn->u.source.exchange == STEP_WANTED) {
+        conn->u.source.exchange = STEP_ASKED;
+        commands_send(conn, slot, &blocks_request, action);
+        return true;
+    }
+    if (is_round_done(conn)) {
+        send_round_end(conn, slot, action);
+        return true;
+    }
+    return false;
+}
+
+static bool is_stream_due(const struct rdmig_conn *conn)
+{
+    const struct source *source = &conn->u.source;
+
+    /* Before any command that was asked for after it: clause S2. */
+    return source->stream_bytes > 0 &&
+           (source->stream_bytes == conn->config.stream_message_bytes ||
+            source->flush == STEP_WANTED || source->exchange == STEP_WANTED ||
+            source->round != ROUND_NONE || release_is_wanted(conn));
+}
+
+static bool next_command(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    uint32_t slot = flight_free_small(conn);
+    bool is_sent;
+
+    if (!flight_can_post(conn) || !source_has_credit(conn))
+        return false;
+    if (is_stream_due(conn)) {
+        if (!may_send(conn, RDMIG_MESSAGE_QEMU_FILE))
+            return false;
+        send_stream(conn, action);
+        return true;
+    }
+    if (slot == NO_SLOT)
+        slot = flight_free_large(conn);
+    is_sent =
+        slot != NO_SLOT &&
+        ((may_send(conn, RDMIG_MESSAGE_REGISTER_REQUEST) && next_beside(conn, slot, action)) ||
+         (may_send(conn, RDMIG_MESSAGE_REGISTER_FINISHED) && next_alone(conn, slot, action)));
+    if (!is_sent)
+        conn->u.source.is_held = false; /* nothing was waiting for the credit */
+    return is_sent;
+}
+
+/* ---- what the driver is to do */
+
+/* Pin-all: our own regions, one a block, while the destination makes its (clause R7). */
+static bool next_pin(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    struct source *source = &conn->u.source;
+    const uint32_t block_index = source->pin_started_count;
+
+    if ((conn->capability_flags & RDMIG_CAPABILITY_PIN_ALL) == 0 ||
+        source->exchange != STEP_ASKED || block_index == conn->block_count ||
+        !flight_start(conn, OPERATION_REGISTER, block_index, &action->tag))
+        return false;
+    source->pin_started_count++;
+    blocks_region_action(conn, RDMIG_ACTION_REGISTER, block_index, 0,
+                         blocks_at(conn, block_index)->chunk_count, action);
+    return true;
+}
+
+void source_operation_done(struct rdmig_conn *conn, const struct operation *operation)
+{
+    if (operation->kind == OPERATION_DEREGISTER) {
+        release_local_done(conn, operation->subject);
+    } else if (conn->u.source.exchange == STEP_ASKED) {
+        conn->u.source.pin_done_count++;
+        source_exchange_done(conn);
+    } else {
+        registration_local_done(conn, operation->subject);
+    }
+}
+
+bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    if (conn_is_suspected(conn))
+        return false;
+    /* Commands first, a round trip hangs on each; then writes, so that the link has work while we
+     * register. */
+    if (next_command(conn, action))
+        return true;
+    if (conn->phase != RDMIG_PHASE_RUNNING)
+        return false; /* planning found that no chunk fits the limit */
+    return ranges_next_write(conn, action) || next_pin(conn, action) ||
+           release_next_local(conn, action) || registration_next_local(conn, action);
+}

@@ -1,0 +1,308 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Letting go of regions: the destination first, then we (clause R8); for the application, and to
+ * keep a limit on pinned memory (clause R13). Which region is let go of is told by a clock: a hand
+ * goes round over all chunks; a region that was written to since the hand was there last is passed
+ * over once.
+ */
+#include "internal.h"
+
+#define RUNS_IN_LIMIT 8u
+
+static struct release *release_at(struct source *source, uint32_t position)
+{
+    return &source->releases[(source->release_head + position) % RELEASE_COUNT_MAX];
+}
+
+static struct span region_span(const struct rdmig_conn *conn, uint32_t block_index,
+                               uint32_t first_chunk, uint32_t chunk_count)
+{
+    struct span span = {block_index, first_chunk * RDMIG_CHUNK_BYTES, 0};
+
+    span.end_bytes =
+        span.start_bytes + blocks_run_bytes(conn, block_index, first_chunk, chunk_count);
+    return span;
+}
+
+static void set_region(struct rdmig_conn *conn, const struct release *release, uint32_t count)
+{
+    for (uint32_t k = 0; k < release->chunk_count; k++)
+        blocks_set_chunk(conn, release->block_index, release->first_chunk + k, 0, count);
+}
+
+static void begin(struct rdmig_conn *conn, uint32_t block_index, uint32_t first_chunk,
+                  uint32_t chunk_count, bool is_application)
+{
+    struct source *source = &conn->u.source;
+    struct release *release = release_at(source, source->release_count++);
+
+    *release =
+        (struct release){block_index, first_chunk, chunk_count, RELEASE_WANTED, is_application};
+    set_region(conn, release, REGION_LEAVING);
+}
+
+static bool is_application_waiting(struct source *source)
+{
+    for (uint32_t i = 0; i < source->release_count; i++) {
+        if (release_at(source, i)->is_application)
+            return true;
+    }
+    return false;
+}
+
+/* The application lets go of a region: it must be idle on our side. */
+int release_drop(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    struct source *source = &conn->u.source;
+    struct span span;
+    uint32_t chunk_count;
+
+    if (source->exchange != STEP_DONE || source->is_pinned)
+        return -RDMIG_E_STATE;
+    if (event->block_index >= conn->block_count ||
+        event->chunk_index >= blocks_at(conn, event->block_index)->chunk_count)
+        return -RDMIG_E_INVALID;
+    chunk_count = blocks_chunk(conn, event->block_index, event->chunk_index).count;
+    if (chunk_count == 0 || chunk_count > REGION_CHUNK_COUNT_MAX)
+        return -RDMIG_E_INVALID;
+    span = region_span(conn, event->block_index, event->chunk_index, chunk_count);
+    if (source->release_count == RELEASE_COUNT_MAX || is_application_waiting(source) ||
+        source->run_count != 0 || flight_overlaps(conn, &span) ||
+        ranges_overlap(conn, source->range_count, &span))
+        return -RDMIG_E_AGAIN;
+    begin(conn, event->block_index, event->chunk_index, chunk_count, true);
+    return RDMIG_OK;
+}
+
+/* ---- the two halves */
+
+bool release_is_wanted(const struct rdmig_conn *conn)
+{
+    const struct source *source = &conn->u.source;
+    const uint32_t last = (source->release_head + source->release_count - 1) % RELEASE_COUNT_MAX;
+
+    /* They are asked for in order: the last one tells. */
+    return source->release_count > 0 && source->releases[last].state == RELEASE_WANTED;
+}
+
+void release_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
+{
+    struct source *source = &conn->u.source;
+    const uint32_t count_max = conn_is_pipelined(conn) ? ENTRY_COUNT_MAX : 1;
+    uint8_t *data = flight_send_bytes(conn, slot) + RDMIG_HEADER_BYTES;
+    struct wire_header header = {.type = RDMIG_MESSAGE_UNREGISTER_REQUEST};
+
+    for (uint32_t i = 0; i < source->release_count && header.repeat < count_max; i++) {
+        struct release *release = release_at(source, i);
+        const struct wire_register entry = {release->first_chunk, release->block_index, 0};
+
+        if (release->state != RELEASE_WANTED)
+            continue;
+        release->state = RELEASE_ASKED;
+        wire_write_register(data + header.length_bytes, &entry);
+        header.length_bytes += WIRE_REGISTER_ENTRY_BYTES;
+        header.repeat++;
+    }
+    commands_send(conn, slot, &header, action);
+}
+
+/* The destination has let go of the first that it was asked to; now ours go. */
+void release_answered(struct rdmig_conn *conn, uint32_t entry_count)
+{
+    struct source *source = &conn->u.source;
+
+    for (uint32_t i = 0; i < source->release_count && entry_count > 0; i++) {
+        struct release *release = release_at(source, i);
+
+        if (release->state != RELEASE_ASKED)
+            continue;
+        release->state = RELEASE_DUE;
+        entry_count--;
+    }
+}
+
+bool release_next_local(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    struct source *source = &conn->u.source;
+
+    for (uint32_t i = 0; i < source->release_count; i++) {
+        struct release *release = release_at(source, i);
+        const uint32_t subject = (source->release_head + i) % RELEASE_COUNT_MAX;
+
+        if (release->state != RELEASE_DUE ||
+            !flight_start(conn, OPERATION_DEREGISTER, subject, &action->tag))
+            continue;
+        blocks_region_action(conn, RDMIG_ACTION_DEREGISTER, release->block_index,
+                             release->first_chunk, release->chunk_count, action);
+        release->state = RELEASE_STARTED;
+        return true;
+    }
+    return false;
+}
+
+void release_local_done(struct rdmig_conn *conn, uint32_t subject)
+{
+    struct source *source = &conn->u.source;
+    struct release *release = &source->releases[subject];
+
+    release->state = RELEASE_DONE;
+    source->pinned_bytes -=
+        blocks_run_bytes(conn, release->block_index, release->first_chunk, release->chunk_count);
+    source->is_room_hopeless = false;
+    set_region(conn, release, 0);
+    if (release->is_application) {
+        conn->unregistered_region =
+            blocks_at(conn, release->block_index)->first_chunk + release->first_chunk;
+        conn_notify(conn, RDMIG_ACTION_NOTIFY_UNREGISTERED);
+    }
+    while (source->release_count > 0 && release_at(source, 0)->state == RELEASE_DONE) {
+        source->release_head = (source->release_head + 1) % RELEASE_COUNT_MAX;
+        source->release_count--;
+    }
+}
+
+/* ---- the limit */
+
+/* Chunks in one run at the most: several runs fit the limit, so that one is registered while others
+ * are written. */
+uint32_t release_run_limit(const struct rdmig_conn *conn)
+{
+    const uint64_t limit_bytes = conn->u.source.pinned_limit_bytes;
+    const uint64_t chunk_count = limit_bytes / RUNS_IN_LIMIT / RDMIG_CHUNK_BYTES;
+
+    if (limit_bytes == 0 || chunk_count >= conn->config.run_chunk_count)
+        return conn->config.run_chunk_count;
+    return chunk_count == 0 ? 1 : (uint32_t)chunk_count;
+}
+
+/* A region is there: the hand has to come by. */
+void release_region_made(struct rdmig_conn *conn, const struct run *run)
+{
+    struct source *source = &conn->u.source;
+    const uint64_t first =
+        (uint64_t)blocks_at(conn, run->block_index)->first_chunk + run->first_chunk;
+
+    source->is_room_hopeless = false;
+    if (source->clock_low_chunk == source->clock_high_chunk) {
+        source->clock_low_chunk = first;
+        source->clock_high_chunk = first;
+    }
+    if (first < source->clock_low_chunk)
+        source->clock_low_chunk = first;
+    if (first + run->chunk_count > source->clock_high_chunk)
+        source->clock_high_chunk = first + run->chunk_count;
+}
+
+/*
+ * May the region at the hand go? Not while it is written to, nor while a range needs it that was
+ * queued before the one at position, or the part of that one that is planned. What is queued behind
+ * it should not need it, either, unless nothing else is left (is_urgent): its turn comes later, and
+ * without this one none would.
+ */
+static bool may_go(struct rdmig_conn *conn, const struct span *span, uint32_t position,
+                   const struct span *planned, bool is_urgent)
+{
+    const uint32_t protected_count = is_urgent ? position : conn->u.source.range_count;
+
+    return !flight_overlaps(conn, span) && !ranges_overlap(conn, protected_count, span) &&
+           !span_overlaps(planned, span);
+}
+
+/* Moves the hand on by one chunk, or one region. True: that one goes. */
+static bool turn(struct rdmig_conn *conn, uint32_t position, const struct span *planned,
+                 bool is_urgent)
+{
+    struct source *source = &conn->u.source;
+    uint32_t block_index;
+    uint32_t chunk_index;
+    struct chunk chunk;
+    struct span span;
+
+    if (source->clock_chunk < source->clock_low_chunk ||
+        source->clock_chunk >= source->clock_high_chunk)
+        source->clock_chunk = source->clock_low_chunk;
+    blocks_find_chunk(conn, source->clock_chunk, &block_index, &chunk_index);
+    chunk = blocks_chunk(conn, block_index, chunk_index);
+    if (chunk.count == 0 || chunk.count > REGION_CHUNK_COUNT_MAX) {
+        if (chunk.count == 0 && source->clock_chunk == source->clock_low_chunk)
+            source->clock_low_chunk++;
+        source->clock_chunk++;
+        return false;
+    }
+    source->clock_chunk += chunk.count;
+    if (chunk.is_used) {
+        blocks_set_used(conn, block_index, chunk_index, false);
+        return false;
+    }
+    span = region_span(conn, block_index, chunk_index, chunk.count);
+    if (!may_go(conn, &span, position, planned, is_urgent))
+        return false;
+    begin(conn, block_index, chunk_index, chunk.count, false);
+    ranges_unplan(conn, &span);
+    return true;
+}
+
+static uint64_t leaving_bytes(struct rdmig_conn *conn)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < conn->u.source.release_count; i++) {
+        const struct release *release = release_at(&conn->u.source, i);
+
+        if (release->state != RELEASE_DONE)
+            bytes += blocks_run_bytes(conn, release->block_index, release->first_chunk,
+                                      release->chunk_count);
+    }
+    return bytes;
+}
+
+/* Goes round twice at the most: the first time may only find that all were used. */
+static bool let_go_of_one(struct rdmig_conn *conn, uint32_t position, const struct span *planned,
+                          bool is_urgent)
+{
+    const struct source *source = &conn->u.source;
+    uint64_t left_count = 2 * (source->clock_high_chunk - source->clock_low_chunk);
+
+    for (; left_count > 0 && source->clock_low_chunk < source->clock_high_chunk; left_count--) {
+        if (turn(conn, position, planned, is_urgent))
+            return true;
+    }
+    return false;
+}
+
+/* Is the range the first that anything is to be written for, and nothing on its way? Then nobody
+ * else makes room. */
+static bool is_first(struct rdmig_conn *conn, uint32_t position)
+{
+    for (uint32_t i = 0; i < position; i++) {
+        if (!ranges_at(conn, i)->is_zero && ranges_at(conn, i)->state != STEP_DONE)
+            return false;
+    }
+    return conn->u.source.release_count == 0 && conn->u.source.run_count == 0 &&
+           !flight_has_writes(conn);
+}
+
+/* True: so many bytes more fit the limit, for the range at position, of which the span is planned.
+ * False: they will, when what has been begun is done; or the connection has failed. */
+bool release_make_room(struct rdmig_conn *conn, uint64_t length_bytes, uint32_t position,
+                       const struct span *planned)
+{
+    struct source *source = &conn->u.source;
+    const uint64_t limit_bytes = source->pinned_limit_bytes;
+    const struct rdmig_failure details = {
+        .block_index = planned->block_index, .expected = limit_bytes, .actual = length_bytes};
+
+    if (limit_bytes == 0 || source->pinned_bytes + length_bytes <= limit_bytes)
+        return true;
+    if (length_bytes > limit_bytes) {
+        conn_fail(conn, RDMIG_REASON_PINNED_LIMIT, &details);
+        return false;
+    }
+    while (!source->is_room_hopeless && source->release_count < RELEASE_COUNT_MAX &&
+           source->pinned_bytes - leaving_bytes(conn) + length_bytes > limit_bytes) {
+        if (!let_go_of_one(conn, position, planned, false) &&
+            !(is_first(conn, position) && let_go_of_one(conn, position, planned, true)))
+            source->is_room_hopeless = true; /* until something has been done with */
+    }
+    return false;
+}
