@@ -8,6 +8,9 @@
 #include <stdlib.h>
 
 #define SECOND_NS 1e9
+/* How far registrations are asked for ahead between our own ends: 1 GiB in one message, and about
+ * as much of it is scanned and queued while it is under way. */
+#define LOOK_CHUNK_COUNT_MAX 1024u
 /* A round that moved less says nothing about the rate. */
 #define MEASURED_BYTES_MIN (UINT64_C(1) << 20)
 
@@ -113,9 +116,13 @@ static void flushed(struct rdmig_source *source)
 
 static void exchanged(struct rdmig_source *source)
 {
+    const uint32_t flags = rdmig_conn_capability_flags(link_conn(source->link));
+
     source->numbers.exchanged_ns = link_now_ns();
-    source->walker.is_pin_all =
-        (rdmig_conn_capability_flags(link_conn(source->link)) & RDMIG_CAPABILITY_PIN_ALL) != 0;
+    source->walker.is_pin_all = (flags & RDMIG_CAPABILITY_PIN_ALL) != 0;
+    if ((flags & RDMIG_CAPABILITY_PIPELINE) != 0 &&
+        source->walker.run_chunk_count < LOOK_CHUNK_COUNT_MAX)
+        source->walker.look_chunk_count_max = LOOK_CHUNK_COUNT_MAX;
     if (source->options.stream_format == RDMIG_STREAM_QEMU)
         source->stage = STAGE_IDLE; /* the caller ends the setup's round */
     else

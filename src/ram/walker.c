@@ -15,6 +15,7 @@
 /* Pages looked at in one go: their dirty bits are cleared before and, where zeros and data meet,
  * partly set again. */
 #define PIECE_PAGE_COUNT UINT64_C(256)
+#define LOOK_GROWTH      4u
 #define SECOND_NS        UINT64_C(1000000000)
 #define BURST_NS         (SECOND_NS / 50)
 
@@ -64,6 +65,8 @@ void ram_walker_init(struct ram_walker *walker, const struct ram_walk_calls *cal
         .context = context,
         .block_count = block_count,
         .run_chunk_count = run_chunk_count,
+        .look_chunk_count = run_chunk_count,
+        .look_chunk_count_max = run_chunk_count,
         .is_first_round = true,
         .bandwidth_bytes_per_s = bandwidth_bytes_per_s,
         .filled_ns = calls->now_ns(context),
@@ -81,6 +84,7 @@ void ram_walker_start_round(struct ram_walker *walker)
 {
     walker->is_active = true;
     walker->is_whole_round = true;
+    walker->look_end_bytes = 0;
     set_block(walker, 0);
 }
 
@@ -148,39 +152,56 @@ static uint64_t push_limit_bytes(const struct ram_walker *walker)
 
 /* ---- pushing */
 
-/*
- * How far a registration for data that ends here may reach: over the chunks that will be sent too,
- * as far as one can see: dirty and not zero. Only in the first round: later most of it is
- * registered, and a look costs more than it saves.
- */
-static uint64_t register_end_bytes(const struct ram_walker *walker, uint64_t start_bytes,
-                                   uint64_t end_bytes)
+/* Is some of the chunk at this offset to be sent: dirty and not zero, as far as one can see? */
+static bool is_chunk_wanted(const struct ram_walker *walker, uint64_t at_bytes,
+                            uint64_t length_bytes)
 {
     const struct ram_bitmap *dirty = dirty_of(walker, walker->segment_block);
+    const uint64_t left_bytes = length_bytes - at_bytes;
+    const uint64_t look_bytes =
+        left_bytes < RAM_WALK_CHUNK_BYTES ? left_bytes : RAM_WALK_CHUNK_BYTES;
+    const uint64_t first_page = at_bytes / RAM_WALK_PAGE_BYTES;
+
+    return ram_bitmap_test(dirty, first_page) &&
+           !is_zero_run(walker, walker->segment_block, first_page,
+                        look_bytes / RAM_WALK_PAGE_BYTES);
+}
+
+/*
+ * How far registrations for data that ends here may reach: over the chunks that will be sent too.
+ * Only in the first round: later most of it is registered, and a look costs more than it saves.
+ * Looking is cheap where memory is in use, one page a chunk: so it goes four times as far each time
+ * that all was wanted, and back to one run when it was not.
+ */
+static uint64_t register_end_bytes(struct ram_walker *walker, uint64_t start_bytes,
+                                   uint64_t end_bytes)
+{
     const uint64_t length_bytes =
         walker->calls->length_bytes(walker->context, walker->segment_block);
     const uint64_t chunk_start_bytes = start_bytes / RAM_WALK_CHUNK_BYTES * RAM_WALK_CHUNK_BYTES;
-    uint64_t limit_bytes = chunk_start_bytes + walker->run_chunk_count * RAM_WALK_CHUNK_BYTES;
+    uint64_t limit_bytes = chunk_start_bytes + walker->look_chunk_count * RAM_WALK_CHUNK_BYTES;
     uint64_t at_bytes =
         (end_bytes + RAM_WALK_CHUNK_BYTES - 1) / RAM_WALK_CHUNK_BYTES * RAM_WALK_CHUNK_BYTES;
 
     if (!walker->is_first_round || !walker->is_whole_round || walker->is_pin_all)
         return end_bytes;
+    if (walker->look_block == walker->segment_block && walker->look_end_bytes >= end_bytes)
+        return walker->look_end_bytes;
     if (limit_bytes > length_bytes)
         limit_bytes = length_bytes;
-    while (at_bytes < limit_bytes) {
-        const uint64_t left_bytes = length_bytes - at_bytes;
-        const uint64_t look_bytes =
-            left_bytes < RAM_WALK_CHUNK_BYTES ? left_bytes : RAM_WALK_CHUNK_BYTES;
-        const uint64_t first_page = at_bytes / RAM_WALK_PAGE_BYTES;
-
-        if (!ram_bitmap_test(dirty, first_page) ||
-            is_zero_run(walker, walker->segment_block, first_page,
-                        look_bytes / RAM_WALK_PAGE_BYTES))
-            break;
+    while (at_bytes < limit_bytes && is_chunk_wanted(walker, at_bytes, length_bytes))
         at_bytes += RAM_WALK_CHUNK_BYTES;
-    }
-    return at_bytes < end_bytes ? end_bytes : at_bytes < limit_bytes ? at_bytes : limit_bytes;
+    if (at_bytes < limit_bytes)
+        walker->look_chunk_count = walker->run_chunk_count;
+    else if (walker->look_chunk_count <= walker->look_chunk_count_max / LOOK_GROWTH)
+        walker->look_chunk_count *= LOOK_GROWTH;
+    else
+        walker->look_chunk_count = walker->look_chunk_count_max;
+    walker->look_block = walker->segment_block;
+    if (at_bytes > limit_bytes)
+        at_bytes = limit_bytes > end_bytes ? limit_bytes : end_bytes;
+    walker->look_end_bytes = at_bytes;
+    return at_bytes;
 }
 
 /* The caller has made sure of the room; a refusal here would lose dirty pages, so they are marked

@@ -54,6 +54,12 @@ struct ram_walker {
     uint32_t run_chunk_count; /* chunks in one registration at the most */
     bool is_first_round;      /* set until the caller clears it: look ahead for registrations */
     bool is_pin_all;          /* set by the caller: nothing is registered */
+    /* How far it looks: look_chunk_count_max is the caller's to set (run_chunk_count at first);
+     * look_chunk_count grows to it while memory is full, and is small again where it is not. */
+    uint32_t look_chunk_count;
+    uint32_t look_chunk_count_max;
+    uint32_t look_block; /* what was looked at last: in this block, and all of it up to here is */
+    uint64_t look_end_bytes; /* to be sent */
     /* The job: pages [page, end_page) of block, then, for a whole round, the blocks after it. */
     bool is_active;
     bool is_whole_round;

@@ -153,7 +153,7 @@ static struct guest *guest_with_chunks(const struct look_ahead *look)
 {
     struct guest *guest = guest_create_one(look->page_count, 0);
 
-    guest->walker.run_chunk_count = look->run_chunk_count;
+    set_run_chunk_count(guest, look->run_chunk_count);
     lay_chunks(guest, look);
     return guest;
 }
@@ -183,6 +183,41 @@ static void test_ram_walker__first_round__registers_ahead_over_what_will_be_sent
         assert_all_clean(guest);
         guest_destroy(guest);
     }
+}
+
+/* Clause: R12 */
+static void test_ram_walker__full_memory__is_looked_at_farther_and_farther(void **unused)
+{
+    /* A range is 16 chunks; looks of 16, 64, 256 and then 256 chunks; zeros from chunk 700 to 702
+     * and one run's length again behind them. */
+    static const uint64_t reach_chunks[] = {16, 80, 336, 592, 700};
+    const uint64_t page_count = 800 * CHUNK_PAGES;
+    struct guest *guest = guest_create_one(page_count, 0);
+    uint64_t reach_count = 0;
+
+    (void)unused;
+    set_run_chunk_count(guest, 16);
+    guest->walker.look_chunk_count_max = 256;
+    lay(guest, 0, 0, page_count, 'D');
+    lay(guest, 0, 700 * CHUNK_PAGES, 2 * CHUNK_PAGES, 'Z');
+    walk_round(guest);
+    for (uint64_t i = 0; i < guest->pushed_count; i++) {
+        const uint64_t end_chunk = guest->pushed[i].register_end_bytes / CHUNK;
+
+        if (guest->pushed[i].is_zero || guest->pushed[i].offset_bytes >= 702 * CHUNK)
+            continue;
+        if (reach_chunks[reach_count] != end_chunk)
+            reach_count++;
+        assert_in_range(reach_count, 0, 4);
+        assert_int_equal(reach_chunks[reach_count], end_chunk);
+    }
+    assert_int_equal(reach_count, 4);
+    assert_int_equal(guest->pushed[guest->pushed_count - 1].register_end_bytes / CHUNK, 800);
+    for (uint64_t i = 0; i < guest->pushed_count; i++) {
+        if (guest->pushed[i].offset_bytes == 702 * CHUNK)
+            assert_int_equal(guest->pushed[i].register_end_bytes / CHUNK, 718);
+    }
+    guest_destroy(guest);
 }
 
 /* Clause: R7 */
@@ -421,6 +456,7 @@ int main(void)
         cmocka_unit_test(test_ram_walker__much_data__goes_in_pieces_of_16_mib),
         cmocka_unit_test(test_ram_walker__several_blocks__are_walked_in_order_and_never_joined),
         cmocka_unit_test(test_ram_walker__first_round__registers_ahead_over_what_will_be_sent),
+        cmocka_unit_test(test_ram_walker__full_memory__is_looked_at_farther_and_farther),
         cmocka_unit_test(test_ram_walker__later_rounds_pieces_and_pin_all__register_nothing_ahead),
         cmocka_unit_test(test_ram_walker__refused_range__is_dirty_again_and_sent_in_the_next_round),
         cmocka_unit_test(test_ram_walker__no_room__blocks_and_goes_on_where_it_was),

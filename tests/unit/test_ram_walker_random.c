@@ -14,7 +14,8 @@ static struct guest *guest_create_random(uint32_t number)
     for (uint32_t i = 0; i < BLOCKS_MAX; i++)
         page_counts[i] = 1 + next_random(&seed) % (i % 2 == number % 2 ? 1500 : 70);
     guest = guest_create(block_count, page_counts, cap_bytes_per_s);
-    guest->walker.run_chunk_count = 1 + next_random(&seed) % 5;
+    set_run_chunk_count(guest, 1 + (uint32_t)(next_random(&seed) % 5));
+    guest->walker.look_chunk_count_max *= 1 + (uint32_t)(next_random(&seed) % 20);
     guest->walker.is_first_round = next_random(&seed) % 2 == 0;
     guest->walker.is_pin_all = next_random(&seed) % 4 == 0;
     for (uint32_t i = 0; i < block_count; i++) {

@@ -101,12 +101,19 @@ static inline bool fake_has_room(void *context)
     return guest->room_count > 0;
 }
 
+static inline void set_run_chunk_count(struct guest *guest, uint32_t chunk_count)
+{
+    guest->walker.run_chunk_count = chunk_count;
+    guest->walker.look_chunk_count = chunk_count;
+    guest->walker.look_chunk_count_max = chunk_count;
+}
+
 static inline void assert_range_is_right(const struct guest *guest, const struct ram_range *range)
 {
     const struct block *block = &guest->blocks[range->block_index];
     const uint64_t end_bytes = range->offset_bytes + range->length_bytes;
     const uint64_t run_end_bytes =
-        range->offset_bytes / CHUNK * CHUNK + guest->walker.run_chunk_count * CHUNK;
+        range->offset_bytes / CHUNK * CHUNK + guest->walker.look_chunk_count_max * CHUNK;
 
     assert_int_equal(range->offset_bytes % PAGE, 0);
     assert_int_equal(range->length_bytes % PAGE, 0);
