@@ -14,7 +14,7 @@
 #define BENCH_GIB        (UINT64_C(1) << 30)
 #define BENCH_GIB_PAGES  (UINT64_C(1) << 18)
 
-enum { BENCH_SERIES_MAX = 160, BENCH_ROUNDS_MAX = 64 };
+enum { BENCH_SERIES_MAX = 256, BENCH_ROUNDS_MAX = 64 };
 
 /* One figure of one case: "zero scan", "4 KiB pages", "speed", "GB/s". The texts are literals. */
 struct bench_series {

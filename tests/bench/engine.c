@@ -14,12 +14,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#define GUEST_BYTES      (4 * BENCH_GIB)
-#define GUEST_PAGE_COUNT (GUEST_BYTES / BENCH_PAGE_BYTES)
-#define MINUTE_NS        UINT64_C(60000000000)
-#define CPU_NS_ENOUGH    20e6 /* a round goes on until a case has taken this much */
-#define REPEAT_COUNT_MAX 2000
-#define WALKS_MAX        10000000
+#define GUEST_BYTES          (4 * BENCH_GIB)
+#define GUEST_PAGE_COUNT     (GUEST_BYTES / BENCH_PAGE_BYTES)
+#define MINUTE_NS            UINT64_C(60000000000)
+#define CPU_NS_ENOUGH        20e6 /* a round goes on until a case has taken this much */
+#define REPEAT_COUNT_MAX     2000
+#define LOOK_CHUNK_COUNT_MAX 1024u /* as the library has it */
+#define WALKS_MAX            10000000
 
 struct engine_case {
     const char *label;
@@ -30,9 +31,19 @@ struct engine_case {
     bool is_zero;
     bool is_pin_all;
     bool is_late;
+    bool is_own; /* both ends are ours: several commands under way; else as into a stock QEMU */
 };
 
 static const struct engine_case cases[] = {
+    {.label = "full, both ends ours", .run_chunk_count = 64, .is_own = true},
+    {.label = "full, both ends ours, late completions",
+     .run_chunk_count = 64,
+     .is_late = true,
+     .is_own = true},
+    {.label = "1 page in 8, first round, both ends ours",
+     .run_chunk_count = 64,
+     .page_step = 8,
+     .is_own = true},
     {.label = "full, runs of 64 chunks", .run_chunk_count = 64},
     {.label = "full, runs of 64 chunks, late completions", .run_chunk_count = 64, .is_late = true},
     {.label = "full, runs of 1 chunk", .run_chunk_count = 1},
@@ -122,7 +133,8 @@ static void open_engine(struct engine *engine, const struct engine_case *which)
     static const struct rdmig_block block = {UINT64_C(0x7f0000000000), GUEST_BYTES, 0};
     const struct rdmig_conn_config config = {
         .struct_bytes = sizeof(config),
-        .capability_flags = which->is_pin_all ? RDMIG_CAPABILITY_PIN_ALL : 0,
+        .capability_flags = (which->is_pin_all ? RDMIG_CAPABILITY_PIN_ALL : 0) |
+                            (which->is_own ? RDMIG_CAPABILITY_PIPELINE : 0),
         .run_chunk_count = which->run_chunk_count,
         .register_batch_count = which->register_batch_count,
         .connect_timeout_ns = MINUTE_NS,
@@ -135,6 +147,8 @@ static void open_engine(struct engine *engine, const struct engine_case *which)
     engine->is_zero = which->is_zero;
     ram_walker_init(&engine->walker, &calls, engine, 1, which->run_chunk_count, 0);
     engine->walker.is_pin_all = which->is_pin_all;
+    if (which->is_own)
+        engine->walker.look_chunk_count_max = LOOK_CHUNK_COUNT_MAX;
 }
 
 static uint64_t dirty_page_count(const struct engine_case *which)

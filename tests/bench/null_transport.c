@@ -117,13 +117,13 @@ static void provide_blocks(struct null_transport *transport, struct null_end *en
 /* Both roles hear of the connection as soon as the destination accepts. */
 static void accept_connection(struct null_transport *transport, const struct rdmig_action *action)
 {
-    uint8_t bytes[RDMIG_PRIVATE_DATA_BYTES];
+    uint8_t bytes[RDMIG_PRIVATE_DATA_BYTES_MAX];
 
-    memcpy(bytes, action->bytes, sizeof(bytes));
+    memcpy(bytes, action->bytes, (size_t)action->length);
     feed(transport, &transport->destination, (struct rdmig_event){.kind = RDMIG_EVENT_ESTABLISHED});
     feed(transport, &transport->source,
          (struct rdmig_event){
-             .kind = RDMIG_EVENT_ESTABLISHED, .bytes = bytes, .length = sizeof(bytes)});
+             .kind = RDMIG_EVENT_ESTABLISHED, .bytes = bytes, .length = action->length});
 }
 
 static void carry_out(struct null_transport *transport, struct null_end *end,
