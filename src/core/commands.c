@@ -151,6 +151,10 @@ static bool next_beside(struct rdmig_conn *conn, uint32_t slot, struct rdmig_act
         registration_ask(conn, slot, action);
         return true;
     }
+    if (release_is_wanted(conn)) { /* planning has found that room must be made */
+        release_ask(conn, slot, action);
+        return true;
+    }
     if (zero_position == NO_SLOT || conn->phase != RDMIG_PHASE_RUNNING)
         return false;
     send_compress(conn, slot, zero_position, action);

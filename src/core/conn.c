@@ -152,7 +152,8 @@ static void answer_request(struct rdmig_conn *conn, const struct wire_private_da
     const uint64_t limit_bytes = conn->config.pinned_bytes_max;
     struct wire_private_data answer = {RDMIG_PROTOCOL_VERSION, 0, 0, limit_bytes};
 
-    if (conn_is_pipelined(conn) && limit_bytes != 0 && request->bytes > limit_bytes)
+    if (conn_is_pipelined(conn) && limit_bytes != 0 &&
+        (request->bytes == 0 || request->bytes > limit_bytes))
         conn->capability_flags &= ~RDMIG_CAPABILITY_PIN_ALL;
     answer.flags = conn->capability_flags;
     answer.credit_count = conn->credit_max;

@@ -293,12 +293,27 @@ static int flush(struct rdmig_conn *conn, const struct rdmig_event *event)
     return RDMIG_OK;
 }
 
+/* Clause R14. */
+static bool fits_limit(const struct rdmig_conn *conn, struct rdmig_failure *details)
+{
+    details->block_index = NO_BLOCK;
+    details->expected = conn->u.source.pinned_limit_bytes;
+    for (uint32_t i = 0; i < conn->block_count; i++)
+        details->actual += conn->blocks[i].length_bytes;
+    return !is_pin_all(conn) || details->expected == 0 || details->actual <= details->expected;
+}
+
 static int exchange(struct rdmig_conn *conn)
 {
     struct source *source = &conn->u.source;
+    struct rdmig_failure details = {0};
 
     if (source->exchange != STEP_NONE || conn->block_count == 0 || source->round != ROUND_NONE)
         return -RDMIG_E_STATE;
+    if (!fits_limit(conn, &details)) {
+        conn_fail(conn, RDMIG_REASON_PINNED_LIMIT, &details);
+        return RDMIG_OK;
+    }
     source->exchange = STEP_WANTED;
     return RDMIG_OK;
 }
