@@ -102,7 +102,7 @@ include tests/unit/unit.mk
 include tests/fuzz/fuzz.mk
 include tests/bench/bench.mk
 
-.PHONY: check check-unit check-san check-sim check-sim-hash check-fuzz check-mutants check-valgrind check-rxe check-all sim-report demo coverage lint format install install-headers uninstall clean
+.PHONY: check check-unit check-san check-sim check-sim-hash check-fuzz check-mutants check-valgrind check-rxe check-all sim-report bench-rxe demo coverage lint format install install-headers uninstall clean
 check:
 	ci/setup build unit
 	$(MAKE) check-unit
@@ -151,6 +151,12 @@ check-rxe:
 
 check-all: check check-sim-hash check-fuzz check-mutants check-rxe
 
+# ib_write_bw, stock QEMUs and rdmig over Soft-RoCE, in turns: docs/report/bench-rxe.md. Some ten minutes; QUICK=1: one, kept in BUILD.
+bench-rxe:
+	ci/setup build machine
+	$(MAKE) all
+	BUILD=$(BUILD) tests/bench/rxe/run $(if $(QUICK),--quick)
+
 demo:
 	ci/setup build machine
 	$(MAKE) all
@@ -188,6 +194,6 @@ uninstall:
 # What the test machine downloaded is kept: `rm -rf build` takes that too.
 clean:
 	rm -rf $(BUILD)/obj $(BUILD)/core $(BUILD)/unit $(BUILD)/san $(BUILD)/coverage $(BUILD)/rdmig $(BUILD)/minivmm $(BUILD)/librdmig* \
-		$(BUILD)/rdmig-sim* $(BUILD)/bench $(BUILD)/rdmig-bench $(BUILD)/mutants $(BUILD)/fuzz $(BUILD)/sim-report
+		$(BUILD)/rdmig-sim* $(BUILD)/bench $(BUILD)/rdmig-bench $(BUILD)/mutants $(BUILD)/fuzz $(BUILD)/sim-report $(BUILD)/bench-rxe
 
 -include $(core_parts:.o=.d) $(lib_objects:.o=.d) $(tool_objects:.o=.d)

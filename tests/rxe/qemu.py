@@ -604,4 +604,5 @@ def main():
     args.function(args)
 
 
-main()
+if __name__ == "__main__":
+    main()
