@@ -2,7 +2,8 @@
 /*
  * rdmig restore: a captured guest into a stock QEMU that waits for it. Its stream goes over as it
  * came, hook by hook, since a QEMU reads commands nowhere but behind a hook; the memory, which was
- * captured as it was at the end, goes in one of the rounds, and the others stay empty.
+ * captured as it was at the end, goes in the last of the rounds, and the others stay empty: what
+ * comes behind it is the guest's downtime, and should be little.
  */
 #include "captured.h"
 #include "commands.h"
@@ -13,9 +14,6 @@
 #include <string.h>
 
 #define STREAM_BUFFER_BYTES ((size_t)256 << 10)
-/* The first behind the setup's, where a QEMU would begin to send memory, too. */
-#define MEMORY_ROUND 1u
-
 enum restore_step {
     RESTORE_STREAM, /* up to the next hook, or the end */
     RESTORE_EXCHANGE,
@@ -135,12 +133,17 @@ static bool write_stream(struct restore *restore)
     return false;
 }
 
+static bool is_memory_round(const struct restore *restore, size_t round_index)
+{
+    return round_index + 1 == restore->captured.manifest.round_count;
+}
+
 static int run_round(struct restore *restore)
 {
     size_t index = restore->round_index++;
     int result;
 
-    if (index == MEMORY_ROUND) {
+    if (is_memory_round(restore, index)) {
         return rdmig_source_start_round(restore->source);
     }
     result = rdmig_source_begin_round(restore->source);
@@ -205,7 +208,8 @@ static void drive(struct restore *restore)
             (void)rdmig_source_cancel(restore->source);
         } else if (state == RDMIG_SOURCE_IDLE) {
             /* What comes behind the memory would be the guest's downtime. */
-            if (restore->round_index > MEMORY_ROUND && !is_stopped_told) {
+            if (restore->round_index == restore->captured.manifest.round_count &&
+                !is_stopped_told) {
                 (void)rdmig_source_guest_stopped(restore->source);
                 is_stopped_told = true;
             }
