@@ -194,7 +194,10 @@ static bool next_command(struct rdmig_conn *conn, struct rdmig_action *action)
     uint32_t slot = flight_free_small(conn);
     bool is_sent;
 
-    if (!flight_can_post(conn) || !source_has_credit(conn))
+    /* What was not found cannot have come but with an event: writes are many, and this is asked
+     * before each. */
+    if (!flight_can_post(conn) || !source_has_credit(conn) ||
+        conn->u.source.idle_step == conn->step_number)
         return false;
     if (is_stream_due(conn)) {
         if (!may_send(conn, RDMIG_MESSAGE_QEMU_FILE))
@@ -208,8 +211,10 @@ static bool next_command(struct rdmig_conn *conn, struct rdmig_action *action)
         slot != NO_SLOT &&
         ((may_send(conn, RDMIG_MESSAGE_REGISTER_REQUEST) && next_beside(conn, slot, action)) ||
          (may_send(conn, RDMIG_MESSAGE_REGISTER_FINISHED) && next_alone(conn, slot, action)));
-    if (!is_sent)
+    if (!is_sent) {
         conn->u.source.is_held = false; /* nothing was waiting for the credit */
+        conn->u.source.idle_step = conn->step_number;
+    }
     return is_sent;
 }
 

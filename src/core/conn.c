@@ -341,6 +341,8 @@ int rdmig_conn_step(struct rdmig_conn *conn, const struct rdmig_event *event)
     if (event->now_ns > conn->now_ns)
         conn->now_ns = event->now_ns;
     result = dispatch(conn, event);
+    if (result == RDMIG_OK && event->kind != RDMIG_EVENT_TIME_PASSED)
+        conn->step_number++; /* what was refused has changed nothing */
     /* Not after any event: what a late caller feeds next may be just what was awaited. */
     if (event->kind == RDMIG_EVENT_TIME_PASSED)
         conn_check_timers(conn);

@@ -173,10 +173,22 @@ static void hash_span(struct rdmig_conn *conn, const struct span *span, uint16_t
     }
 }
 
+/* Does the span lie behind the last write posted? */
+static bool is_behind_last(const struct rdmig_conn *conn, const struct span *span)
+{
+    const struct span *last = &conn->last_write;
+
+    return span->block_index > last->block_index ||
+           (span->block_index == last->block_index && span->start_bytes >= last->end_bytes);
+}
+
 void flight_write(struct rdmig_conn *conn, const struct span *span, struct rdmig_action *action)
 {
     const struct work work = {.kind = WORK_WRITE, .span = *span};
 
+    if (!is_behind_last(conn, span))
+        conn->ascending_from = conn->work_head;
+    conn->last_write = *span;
     hash_span(conn, span, 1);
     conn->u.source.flight_bytes += span->end_bytes - span->start_bytes;
     conn->counters.writes++;
@@ -204,6 +216,9 @@ bool flight_overlaps(const struct rdmig_conn *conn, const struct span *span)
     const uint64_t last = (span->end_bytes - 1) / RDMIG_CHUNK_BYTES;
     bool may_touch = false;
 
+    /* A round goes through memory in order: what lies behind all that is in flight touches none. */
+    if (conn->work_tail >= conn->ascending_from && is_behind_last(conn, span))
+        return false;
     /* Nearly always nothing is in flight there: the hash says so without a look at the queue. */
     for (uint64_t chunk = span->start_bytes / RDMIG_CHUNK_BYTES, looks = 0;
          chunk <= last && looks < FLIGHT_HASH_COUNT && !may_touch; chunk++, looks++)

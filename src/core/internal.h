@@ -211,7 +211,8 @@ struct source {
     struct command commands[RDMIG_CREDIT_COUNT_MAX]; /* ring: under way, the oldest first */
     uint32_t command_head;
     uint32_t command_count;
-    bool is_held; /* the last credit had been spent: what goes next had to wait for one */
+    uint64_t idle_step; /* the step in which no command was found to send; another may bring one */
+    bool is_held;       /* the last credit had been spent: what goes next had to wait for one */
     enum step_state exchange;
     enum round_state round;
     bool is_pinned; /* local whole-block regions are there */
@@ -289,6 +290,7 @@ struct rdmig_conn {
     enum rdmig_phase phase;
     enum closing closing;
     uint64_t now_ns;
+    uint64_t step_number;
     uint64_t timers_ns[TIMER_COUNT];
     struct rdmig_failure failure;
     uint32_t capability_flags;
@@ -306,9 +308,11 @@ struct rdmig_conn {
     struct slot recv_slots[RDMIG_RECV_SLOT_COUNT];
     uint32_t recv_bytes[RDMIG_RECV_SLOT_COUNT];
     struct slot send_slots[SEND_SLOT_COUNT];
-    struct work *works;                      /* ring of config.send_queue_depth */
-    uint64_t work_tail;                      /* oldest that is out */
-    uint64_t work_head;                      /* next to be posted */
+    struct work *works;      /* ring of config.send_queue_depth */
+    uint64_t work_tail;      /* oldest that is out */
+    uint64_t work_head;      /* next to be posted */
+    uint64_t ascending_from; /* all writes posted since this one: each lies behind the one before */
+    struct span last_write;
     uint16_t flight_hash[FLIGHT_HASH_COUNT]; /* writes in flight by hashed chunk: 0 proves that none
                                                 touches it */
     struct operation operations[OPERATION_COUNT];
