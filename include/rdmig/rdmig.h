@@ -158,7 +158,8 @@ int rdmig_source_fd(const struct rdmig_source *source);
  * Does what there is to do and returns; never waits for the peer. Call it when the fd is readable;
  * harmless at any time. Returns 0. It works, though: pinning memory takes the kernel some 80 ms a
  * GiB of 4 KiB pages, in one piece for a run of chunks (5 ms at 64 MiB) and, with pin_all, for a
- * whole block. Looking for zeros and filling go in pieces of 64 MiB a call.
+ * whole block, which no call can cut. After 5 ms of it a call begins no further piece: it returns
+ * with the fd readable. Looking for zeros and filling go in pieces of 64 MiB a call.
  */
 int rdmig_source_process(struct rdmig_source *source);
 

@@ -9,16 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
-#include <time.h>
 #include <unistd.h>
-
-uint64_t link_now_ns(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * LINK_NS_PER_S + (uint64_t)now.tv_nsec;
-}
 
 /*
  * A deadline that moves away is left alone: the timer wakes us once for nothing and is set anew
@@ -41,12 +32,20 @@ static void set_timer(struct link *link, uint64_t deadline_ns)
         link->timer_ns = deadline_ns;
 }
 
+/* Completions are to be looked at before the next memory region is made or taken apart. */
+static bool has_worked_enough(const struct link *link)
+{
+    return link->busy_ns >= LINK_BUSY_NS_MAX;
+}
+
 static void arm_timer(struct link *link)
 {
     uint64_t deadline_ns = rdmig_conn_deadline_ns(link->conn);
 
     if (link->state == LINK_CLOSED)
         deadline_ns = link->is_notice_due ? 0 : RDMIG_NO_DEADLINE;
+    else if (has_worked_enough(link))
+        deadline_ns = 0;
     else if ((link->state == LINK_RESOLVING_ADDRESS || link->state == LINK_RESOLVING_ROUTE) &&
              link->attempt_deadline_ns < deadline_ns)
         deadline_ns = link->attempt_deadline_ns;
@@ -319,6 +318,7 @@ void link_process(struct link *link)
     int count = epoll_wait(link->epoll_fd, ready, 4, 0);
 
     link->now_ns = link_now_ns();
+    link->busy_ns = 0;
     for (int i = 0; i < count; i++) {
         uint64_t expirations;
 
@@ -390,7 +390,7 @@ bool link_next_action(struct link *link, struct rdmig_action *action)
             link_fail(link, RDMIG_REASON_INTERNAL, 0, "the protocol core refused a completion");
         if (link->state == LINK_CLOSED)
             return give_notice(link, action);
-        if (!rdmig_conn_next_action(link->conn, action)) {
+        if (has_worked_enough(link) || !rdmig_conn_next_action(link->conn, action)) {
             post_flush(link);
             if (link->queue.has_due)
                 continue;

@@ -48,7 +48,9 @@ void link_process(struct link *link);
 
 /*
  * Carries out the core's actions until one is for the application: *action, true; or none is left:
- * false (posted writes are on the wire then and the timer is set to the core's deadline). Action
+ * false (posted writes are on the wire then and the timer is set to the core's deadline). Also
+ * false, with the fd readable, once 5 ms have gone into memory regions since link_process(): no
+ * action is taken before the next one, so that completions are seen in between. Action
  * bytes stay valid until the next link_process(), link_next_action() or link_step(); those of
  * DELIVER_STREAM until they are consumed. Before NOTIFY_ESTABLISHED a source hears of one thing
  * only: NOTIFY_CLOSED, once no address is left; the core may have no failure then: link_explain()

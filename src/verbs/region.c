@@ -48,9 +48,17 @@ static unsigned access_flags(const struct link *link, const struct rdmig_action 
            (action->is_remote_writable ? (unsigned)IBV_ACCESS_REMOTE_WRITE : 0u);
 }
 
+/* The clock has moved while a region was made or taken apart. */
+static void count_busy(struct link *link, uint64_t start_ns)
+{
+    link->now_ns = link_now_ns();
+    link->busy_ns += link->now_ns - start_ns;
+}
+
 void region_register(struct link *link, const struct rdmig_action *action)
 {
     struct link_regions *regions = &link->regions;
+    const uint64_t start_ns = link_now_ns();
     struct rdmig_event event = {
         .kind = RDMIG_EVENT_COMPLETED, .tag = action->tag, .status = RDMIG_STATUS_OK};
     struct ibv_mr *region = NULL;
@@ -68,6 +76,7 @@ void region_register(struct link *link, const struct rdmig_action *action)
 
         region = ibv_reg_mr(link->queue.pd, addr, action->length, access_flags(link, action));
         code = errno;
+        count_busy(link, start_ns);
     }
     if (region == NULL) {
         if (regions->failed_bytes == 0) {
@@ -90,6 +99,7 @@ void region_deregister(struct link *link, const struct rdmig_action *action)
         link->regions.regions == NULL || action->region >= link->regions.region_slot_count
             ? NULL
             : link->regions.regions[action->region];
+    const uint64_t start_ns = link_now_ns();
     uint64_t length_bytes;
     int code;
 
@@ -99,6 +109,7 @@ void region_deregister(struct link *link, const struct rdmig_action *action)
     }
     length_bytes = region->length;
     code = ibv_dereg_mr(region);
+    count_busy(link, start_ns);
     if (code != 0) {
         link_answer(link, action->tag, RDMIG_STATUS_ERROR, code);
         return;

@@ -153,6 +153,92 @@ static void test_link__registration_after_the_pair_is_gone__comes_back_flushed(v
     assert_int_equal(answer_to(1)->status, RDMIG_STATUS_FLUSHED);
 }
 
+/* ---- how long it takes */
+
+#define MS UINT64_C(1000000)
+
+/* Four regions of 2 ms each: 6 ms have passed after the third. */
+static void make_slow_destination(void)
+{
+    make_destination();
+    provide_blocks();
+    mock.clock_ns = link_now_ns() + 1000 * MS;
+    mock.region_ns = 2 * MS;
+}
+
+static void test_link__registering_takes_long__completions_are_seen_in_between(void **state)
+{
+    struct rdmig_action action;
+
+    (void)state;
+    make_slow_destination();
+    give(action_recv(50, 0));
+    turn();
+    for (uint32_t i = 0; i < 4; i++)
+        give(action_register(1 + i, i == 3, i, i == 3 ? 0 : (uint64_t)i * 1048576,
+                             i == 2 ? 524288 : 1048576));
+    give_kind(RDMIG_ACTION_NOTIFY_FLUSHED);
+    assert_false(is_readable());
+    assert_false(link_next_action(the_link, &action)); /* not the end: a rest */
+    assert_true(is_answered(3));
+    assert_false(is_answered(4));
+    assert_int_equal(mock.region_count, 4); /* control memory is one */
+    /* Whatever the owner does meanwhile, nothing more is begun, and it is called again at once. */
+    assert_false(link_next_action(the_link, &action));
+    assert_int_equal(mock.region_count, 4);
+    assert_true(is_readable());
+    mock_complete_receive(50, IBV_WC_SUCCESS, 16);
+    link_process(the_link);
+    assert_int_equal(answer_to(50)->kind, RDMIG_EVENT_RECEIVED);
+    assert_false(is_answered(4));
+    assert_true(link_next_action(the_link, &action));
+    assert_int_equal(action.kind, RDMIG_ACTION_NOTIFY_FLUSHED);
+    assert_true(is_answered(4));
+    assert_false(link_next_action(the_link, &action));
+    assert_false(is_readable());
+    assert_int_equal(answer_to(3)->now_ns, mock.clock_ns - mock.region_ns);
+}
+
+static void test_link__taking_apart_takes_long__completions_are_seen_in_between(void **state)
+{
+    (void)state;
+    make_slow_destination();
+    mock.region_ns = 0;
+    for (uint32_t i = 0; i < 3; i++)
+        give(action_register(1 + i, 0, i, (uint64_t)i * 1048576, i < 2 ? 1048576 : 524288));
+    turn();
+    mock.region_ns = 5 * MS;
+    for (uint32_t i = 0; i < 3; i++)
+        give((struct rdmig_action){.kind = RDMIG_ACTION_DEREGISTER, .tag = 11 + i, .region = i});
+    for (uint32_t i = 0; i < 3; i++) {
+        assert_int_equal(turn(), 0);
+        assert_true(is_answered(11 + i));
+        assert_false(is_answered(12 + i));
+        assert_true(is_readable());
+    }
+    turn();
+    assert_false(is_readable());
+}
+
+/* What was gathered goes out before the rest, and what a registration refuses is answered. */
+static void test_link__rest_with_work_gathered__it_is_posted(void **state)
+{
+    (void)state;
+    make_writing_source();
+    mock.clock_ns = link_now_ns() + 1000 * MS;
+    mock.region_ns = 5 * MS;
+    give(action_write(100, 0, true));
+    mock_fail("ibv_reg_mr", ENOMEM);
+    give(action_register(1, 1, 3, 0, 1048576));
+    give(action_write(101, 4096, true));
+    assert_int_equal(turn(), 0);
+    assert_int_equal(answer_to(1)->os_code, ENOMEM);
+    assert_int_equal(mock.works[mock.work_count - 1].wr_id, 100);
+    assert_true(is_readable());
+    turn();
+    assert_int_equal(mock.works[mock.work_count - 1].wr_id, 101);
+}
+
 static void fail_register(int code)
 {
     make_destination();
@@ -296,6 +382,9 @@ int main(void)
         TEST(test_link__deregistration_of_nothing__is_refused),
         TEST(test_link__deregistration_fails__region_is_kept_for_destroy),
         TEST(test_link__registration_after_the_pair_is_gone__comes_back_flushed),
+        TEST(test_link__registering_takes_long__completions_are_seen_in_between),
+        TEST(test_link__taking_apart_takes_long__completions_are_seen_in_between),
+        TEST(test_link__rest_with_work_gathered__it_is_posted),
         TEST(test_link__ram_above_rlimit_memlock__numbers_and_remedy_are_told),
         TEST(test_link__control_memory_above_rlimit_memlock__is_told_at_once),
         TEST(test_link__control_memory_within_rlimit_memlock__the_limit_is_not_blamed),

@@ -82,6 +82,8 @@ struct mock {
     uint16_t port;           /* of a listener with port 0 */
     int poll_result;         /* if not 0: what ibv_poll_cq() returns instead */
     int notify_result;       /* what ibv_req_notify_cq() returns */
+    uint64_t clock_ns;       /* what time it is to the adapter; 0: as it is */
+    uint64_t region_ns;      /* how far making or taking apart a region moves it */
 
     /* For the test to read. */
     struct mock_work works[MOCK_WORK_COUNT];

@@ -143,6 +143,12 @@ void ibv_ack_cq_events(struct ibv_cq *cq, unsigned count)
     mocked->owed_count -= count;
 }
 
+static void take_time(void)
+{
+    if (mock.clock_ns != 0)
+        mock.clock_ns += mock.region_ns;
+}
+
 #undef ibv_reg_mr
 struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length, uint64_t iova,
                                 unsigned access)
@@ -152,6 +158,7 @@ struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length, ui
 
     assert_int_equal(iova, (uintptr_t)addr);
     assert_true(mock.region_count < MOCK_REGION_COUNT);
+    take_time();
     if (mock_fails("ibv_reg_mr"))
         return NULL;
     mr = calloc(1, sizeof(*mr));
@@ -183,6 +190,7 @@ int ibv_dereg_mr(struct ibv_mr *mr)
 {
     if (mock_fails_by_name("ibv_dereg_mr"))
         return errno;
+    take_time();
     assert_true(mock.regions[mr->handle].is_live);
     mock.regions[mr->handle].is_live = false;
     mock_unmade(MOCK_REGION, "ibv_dereg_mr");
