@@ -31,7 +31,11 @@
  *
  * Memory: guest RAM stays the caller's. From create until destroy it must stay mapped at the same
  * place: the hardware reads it (source) or writes it (destination). Strings and lists given to
- * create are copied.
+ * create are copied. Memory that is registered stays so until destroy, which takes 8 ms and more a
+ * GiB: neither end's COMPLETED waits for it (over iWARP the destination's does), so run the guest
+ * first. What a source does can change the destination's RAM until COMPLETED is reported there, and
+ * never afterwards (clause R9): a source that does not keep to the protocol, or is not what it
+ * seems, reaches no running guest.
  *
  * Threads: a handle may be used by one thread at a time; different handles are independent.
  *
@@ -236,7 +240,7 @@ const struct rdmig_error *rdmig_source_error(const struct rdmig_source *source);
 void rdmig_source_progress(const struct rdmig_source *source, struct rdmig_progress *out);
 
 /* Frees everything at once, in any state, without waiting for the peer; takes the guest's memory
- * out of the hardware's reach. NULL is fine. */
+ * out of the hardware's reach and its registrations apart (8 ms and more a GiB). NULL is fine. */
 void rdmig_source_destroy(struct rdmig_source *source);
 
 /* -------------------------------------------------------------------------------------------
@@ -249,12 +253,13 @@ enum rdmig_destination_state {
                                         _provide_blocks() */
     RDMIG_DESTINATION_RECEIVING,
     RDMIG_DESTINATION_ROUND_ENDED, /* options.report_rounds: look, then _resume() */
-    RDMIG_DESTINATION_PREPARED,    /* native: all is here, waiting for _confirm(). QEMU stream: the
-                                      source has left in    order; read the rest, judge the stream's
-                                      end,    then _confirm() or _cancel() */
+    RDMIG_DESTINATION_PREPARED,    /* native: all is here, waiting for _confirm(); a source could
+                                      still write. QEMU stream: the source has left in order, and
+                                      can write no more; read the rest, judge the stream's end,
+                                      then _confirm() or _cancel() */
     RDMIG_DESTINATION_CONFIRMING,
     RDMIG_DESTINATION_CANCELLING,
-    RDMIG_DESTINATION_COMPLETED, /* this end owns the guest */
+    RDMIG_DESTINATION_COMPLETED, /* this end owns the guest, nobody else reaches its RAM: run it */
     RDMIG_DESTINATION_FAILED,
     RDMIG_DESTINATION_CANCELLED
 };
@@ -315,7 +320,8 @@ void rdmig_destination_progress(const struct rdmig_destination *destination,
 /*
  * Frees everything, in any state. After COMPLETED it first waits until the source has let go,
  * normally a few milliseconds and at most 2 s: the acknowledgement of the hand-over is this end's
- * to send. So run the guest before. Otherwise at once.
+ * to send. Then, or otherwise at once, the queue pair goes, and after it the registrations of RAM
+ * (8 ms and more a GiB). So run the guest before.
  */
 void rdmig_destination_destroy(struct rdmig_destination *destination);
 

@@ -130,6 +130,7 @@ static void peer_ended(struct rdmig_destination *destination)
 {
     if (destination->stage == TAKING_RECEIVING && rdmig_destination_is_qemu_stream(destination) &&
         destination->numbers.exchanged_ns != 0) {
+        link_shut_out_peer(destination->link); /* clause R9 */
         destination->stage = TAKING_PREPARED;
         return;
     }

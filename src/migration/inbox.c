@@ -51,6 +51,7 @@ static void ended(struct rdmig_destination *destination)
         destination_fail(destination);
         return;
     }
+    link_shut_out_peer(destination->link); /* the guest may run from here on: clause R9 */
     destination->stage = TAKING_COMPLETED;
     destination->numbers.ended_ns = link_now_ns();
     (void)link_step(destination->link, &event);

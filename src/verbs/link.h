@@ -69,6 +69,14 @@ int link_step(struct link *link, struct rdmig_event *event);
  * table memory of the link's own. blocks is copied. Once, in any state before the end. */
 int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uint32_t block_count);
 
+/*
+ * Destination, before the guest runs here: from the return on nothing that the peer does reaches
+ * guest RAM. Messages still arrive and are acknowledged, so the source hears that it has handed
+ * over. Takes a call of the driver; where queue pairs cannot have write access taken away (iWARP),
+ * as long as taking all regions apart does.
+ */
+void link_shut_out_peer(struct link *link);
+
 const struct rdmig_conn *
 link_conn(const struct link *link);              /* never NULL; another one with each address */
 bool link_is_connected(const struct link *link); /* NOTIFY_ESTABLISHED has been passed on */

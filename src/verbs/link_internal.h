@@ -263,7 +263,8 @@ void region_count_unpinned(struct link *link, uint64_t length_bytes);
 const struct ibv_mr *region_find(const struct link *link, uint32_t region);
 bool region_is_range(const struct link *link, uint32_t block_index, uint64_t offset_bytes,
                      uint64_t length_bytes);
-void region_destroy_all(struct link *link);
+/* False: one of them the kernel did not let go. */
+bool region_destroy_all(struct link *link);
 
 /* explain.c */
 void explain_cause(struct link_cause *cause, enum rdmig_reason reason, int32_t os_code,

@@ -119,19 +119,59 @@ void region_deregister(struct link *link, const struct rdmig_action *action)
     link_answer(link, action->tag, RDMIG_STATUS_OK, 0);
 }
 
-void region_destroy_all(struct link *link)
+bool region_destroy_all(struct link *link)
 {
     struct link_regions *regions = &link->regions;
+    bool are_all_gone = true;
 
     if (regions->regions == NULL)
-        return;
+        return true;
     for (uint64_t i = 0; i < regions->region_slot_count; i++) {
         struct ibv_mr *region = regions->regions[i];
+        uint64_t length_bytes;
 
         if (region == NULL)
             continue;
+        length_bytes = region->length;
+        if (ibv_dereg_mr(region) != 0) {
+            are_all_gone = false; /* kept: destroy tries again */
+            continue;
+        }
         regions->regions[i] = NULL;
-        region_count_unpinned(link, region->length);
-        ibv_dereg_mr(region);
+        region_count_unpinned(link, length_bytes);
     }
+    return are_all_gone;
+}
+
+/* ---- the end of the peer's access */
+
+static bool stop_pair(struct link *link)
+{
+    struct ibv_qp_attr to_error = {.qp_state = IBV_QPS_ERR};
+
+    return ibv_modify_qp(link->id->qp, &to_error, IBV_QP_STATE) == 0;
+}
+
+/*
+ * The queue pair goes on without the right to write: it has to acknowledge the source's last
+ * message, which one in error does not. InfiniBand and RoCE check that right with each packet, and
+ * let it change while connected. iWARP hardware looks at the region only.
+ */
+static bool take_write_access(struct link *link)
+{
+    struct ibv_qp_attr none = {.qp_access_flags = 0};
+
+    return link->id->verbs->device->transport_type == IBV_TRANSPORT_IB &&
+           ibv_modify_qp(link->id->qp, &none, IBV_QP_ACCESS_FLAGS) == 0;
+}
+
+void link_shut_out_peer(struct link *link)
+{
+    if (!link->queue.has_pair || take_write_access(link))
+        return;
+    /* To a peer that has left nothing is owed; its queue pair may still live. */
+    if (link->state == LINK_LEAVING && stop_pair(link))
+        return;
+    if (!region_destroy_all(link))
+        (void)stop_pair(link);
 }

@@ -5,7 +5,8 @@
 # processes, and with a peer that only connects (peer.c). Each ends within its time limit with exit
 # 1, one line on standard error and the reason in the JSON report; the source keeps what it has, and
 # nothing is left on the device. wrong_ends_qemu.sh has those with a QEMU on the other side.
-# Clause: W1 W2 B2 E2 E3 E4 E5 E6 E7 E10 E11
+# A source that writes on after the hand-over does not get through.
+# Clause: W1 W2 B2 R9 E2 E3 E4 E5 E6 E7 E10 E11
 # shellcheck disable=SC2317 # functions are called through check and wait_for
 # shellcheck source=tests/rxe/wrong_ends_lib.sh
 . "$(dirname "$0")/wrong_ends_lib.sh"
@@ -97,6 +98,24 @@ wrong_versions() {
     no_leaks rdmig peer
 }
 
+# Whatever it wrote before the guest was the destination's, from then on its writes are refused; an
+# address that is gone, or a destination that is, would read otherwise (transport retry counter).
+late_writer() {
+    local line
+    make_targets
+    start_recv --ram "b=$target.b" --time-limit 30
+    start send env LD_PRELOAD="$helpers/late_writer.so" "$rdmig" send --to "$RDMIG_ADDR:$port" \
+        --ram "b=$b" --json "$@"
+    ends_well "a source that writes on after the hand-over${1:+, $1}, source" send 15
+    ends_well "a source that writes on after the hand-over${1:+, $1}, destination" recv 15
+    line=$(grep '^late writer: ' "$RDMIG_RESULTS/send.log")
+    case $line in
+    *"remote invalid request error"* | *"remote access error"*) ok "its writes are refused: $line" ;;
+    *) fail "its writes are not refused: $line" ;;
+    esac
+    no_leaks rdmig
+}
+
 killed() {
     slow_migration
     kill -KILL "$(pid_of recv)"
@@ -186,6 +205,8 @@ check "the helpers are built" "$here/build-helpers" "$helpers"
 nobody_listens
 blocks_differ
 wrong_versions
+late_writer
+late_writer --pin-all
 killed
 interrupted
 too_slow

@@ -257,6 +257,113 @@ static void test_link__core_refuses_a_completion__internal_failure(void **state)
     assert_int_equal(mock_live_count(MOCK_PAIR), 0);
 }
 
+/* ---- the guest is to run here: clause R9 */
+
+static void make_registered_destination(void)
+{
+    make_destination();
+    provide_blocks();
+    give(action_register(1, 0, 0, 0, 1048576));
+    give(action_register(2, 1, 3, 0, 1048576));
+    turn();
+    assert_true(mock.regions[1].is_live && mock.regions[2].is_live);
+    assert_true((mock.regions[1].access & IBV_ACCESS_REMOTE_WRITE) != 0);
+}
+
+/* Regions cost 8 ms a GiB to take apart: not before destroy. Messages and their acknowledgements go
+ * on. Clause: R9 */
+static void test_link__peer_shut_out__writes_nothing_more_and_regions_stay(void **state)
+{
+    (void)state;
+    make_registered_destination();
+    give(action_recv(3, 0));
+    turn();
+    assert_int_equal(mock.pair_access_flags, IBV_ACCESS_REMOTE_WRITE);
+    link_shut_out_peer(the_link);
+    assert_int_equal(mock.pair_access_flags, 0);
+    assert_int_equal(mock_count("ibv_modify_qp"), 0);
+    assert_int_equal(mock_count("ibv_dereg_mr"), 0);
+    give(action_send(4, 0, 16));
+    mock_complete_receive(3, IBV_WC_SUCCESS, 16);
+    turn();
+    assert_int_equal(answer_to(3)->kind, RDMIG_EVENT_RECEIVED);
+    assert_true(is_posted(4));
+    mock_event(RDMA_CM_EVENT_DISCONNECTED, 0, NULL, 0);
+    give_kind(RDMIG_ACTION_DISCONNECT);
+    give_kind(RDMIG_ACTION_NOTIFY_CLOSED);
+    turn();
+    assert_true(link_is_closed(the_link));
+    assert_int_equal(mock_count("ibv_dereg_mr"), 0);
+    drop_link();
+    assert_true(mock_is_before("ibv_modify_qp_access", "rdma_destroy_qp"));
+    assert_true(mock_is_before("rdma_destroy_qp", "ibv_dereg_mr"));
+}
+
+/* Clause: R9 */
+static void test_link__peer_shut_out_without_that_right__regions_go(void **state)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        set_up(state);
+        if (i == 0)
+            mock_set_iwarp();
+        make_registered_destination();
+        if (i == 1)
+            mock_fail("ibv_modify_qp_access", EINVAL);
+        link_shut_out_peer(the_link);
+        assert_int_equal(mock_count("ibv_modify_qp_access"), i);
+        assert_false(mock.regions[1].is_live || mock.regions[2].is_live);
+        assert_true(mock.regions[0].is_live); /* control memory */
+        assert_int_equal(mock_count("ibv_modify_qp"), 0);
+        give((struct rdmig_action){.kind = RDMIG_ACTION_DEREGISTER, .tag = 9, .region = 0});
+        turn();
+        assert_int_equal(answer_to(9)->status, RDMIG_STATUS_ERROR);
+        drop_link();
+    }
+}
+
+static void test_link__peer_shut_out_and_nothing_else_helps__queue_pair_stops(void **state)
+{
+    (void)state;
+    mock_set_iwarp();
+    make_registered_destination();
+    mock_fail("ibv_dereg_mr", EBUSY);
+    link_shut_out_peer(the_link);
+    assert_int_equal(mock_count("ibv_modify_qp"), 1);
+    mock_fail(NULL, 0);
+    drop_link(); /* tries the regions again */
+}
+
+/* A queue pair in error has no right to change; it stays in error, and that is quick. */
+static void test_link__peer_shut_out_when_it_has_left__queue_pair_stops(void **state)
+{
+    (void)state;
+    make_registered_destination();
+    mock_event(RDMA_CM_EVENT_DISCONNECTED, 0, NULL, 0);
+    turn();
+    link_shut_out_peer(the_link);
+    assert_int_equal(mock.pair_access_flags, 0);
+    assert_int_equal(mock_count("ibv_modify_qp"), 0);
+    mock_fail("ibv_modify_qp_access", EINVAL);
+    link_shut_out_peer(the_link);
+    assert_int_equal(mock_count("ibv_modify_qp"), 1);
+    assert_int_equal(mock_count("ibv_dereg_mr"), 0);
+}
+
+static void test_link__peer_shut_out_without_a_pair__nothing_to_do(void **state)
+{
+    (void)state;
+    make_listener();
+    link_shut_out_peer(the_link);
+    drop_link();
+    set_up(state);
+    make_registered_destination();
+    give_kind(RDMIG_ACTION_ABANDON);
+    turn();
+    link_shut_out_peer(the_link);
+    assert_int_equal(mock_count("ibv_modify_qp_access"), 0);
+    assert_int_equal(mock_count("ibv_dereg_mr"), 0);
+}
+
 /* ---- time */
 
 static void test_link__core_has_a_deadline__fd_becomes_readable_then(void **state)
@@ -340,6 +447,11 @@ int main(void)
         TEST(test_link__completion_queue_cannot_be_read__ends_the_connection),
         TEST(test_link__completion_queue_cannot_be_armed__ends_the_connection),
         TEST(test_link__core_refuses_a_completion__internal_failure),
+        TEST(test_link__peer_shut_out__writes_nothing_more_and_regions_stay),
+        TEST(test_link__peer_shut_out_without_that_right__regions_go),
+        TEST(test_link__peer_shut_out_and_nothing_else_helps__queue_pair_stops),
+        TEST(test_link__peer_shut_out_when_it_has_left__queue_pair_stops),
+        TEST(test_link__peer_shut_out_without_a_pair__nothing_to_do),
         TEST(test_link__core_has_a_deadline__fd_becomes_readable_then),
         TEST(test_link__deadline_moves_away__at_most_one_wake_for_nothing),
         TEST(test_link__deadline_and_completion_together__completion_first),

@@ -87,6 +87,7 @@ static void test_migration__qemu_stream__arrives_as_it_was_written(void **state)
     assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_COMPLETED);
     ends_run_destination(&ends, RDMIG_DESTINATION_RECEIVING);
     assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_PREPARED);
+    assert_true(pair_is_shut_out(RDMIG_ROLE_DESTINATION)); /* clause R9 */
     assert_int_equal(ends.stream_bytes, sizeof(opening) + sizeof(between) + sizeof(closing));
     assert_int_equal(rdmig_destination_stream_available_bytes(ends.destination), ends.stream_bytes);
     assert_memory_equal(ends.stream, whole, ends.stream_bytes);

@@ -51,7 +51,8 @@ struct link {
     bool is_connected;
     bool is_closed;
     bool is_dead;
-    bool has_left;          /* its queue pair takes nothing any more */
+    bool has_left; /* its queue pair takes nothing any more */
+    bool is_peer_shut_out;
     uint64_t messages_left; /* until it dies; 0: lives on */
     int register_fault;
 };
@@ -150,6 +151,11 @@ void pair_kill(enum rdmig_role role, bool is_silent)
 void pair_fail_register(enum rdmig_role role, int os_code)
 {
     world.ends[role]->register_fault = os_code;
+}
+
+bool pair_is_shut_out(enum rdmig_role role)
+{
+    return world.ends[role]->is_peer_shut_out;
 }
 
 void pair_kill_after_messages(enum rdmig_role role, uint64_t message_count)
@@ -343,6 +349,7 @@ static void write_remote(struct link *link, const struct rdmig_action *action)
         leave_unanswered(link, action->tag);
         return;
     }
+    demand(!peer->is_peer_shut_out, "a write after the hand-over");
     demand(is_writable(peer, action), "a write outside a live region");
     memcpy((void *)(uintptr_t)action->remote_addr,
            (const void *)(uintptr_t)(link->blocks[action->block_index].host_addr +
@@ -471,6 +478,11 @@ bool link_is_connected(const struct link *link)
 bool link_is_closed(const struct link *link)
 {
     return link->is_closed;
+}
+
+void link_shut_out_peer(struct link *link)
+{
+    link->is_peer_shut_out = true;
 }
 
 uint16_t link_port(const struct link *link)

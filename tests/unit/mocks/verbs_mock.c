@@ -321,6 +321,11 @@ void mock_flush_all(void)
     }
 }
 
+void mock_set_iwarp(void)
+{
+    mock_world.context.device->transport_type = IBV_TRANSPORT_IWARP;
+}
+
 void mock_post_send_result(unsigned taken, int code)
 {
     mock_world.has_send_result = true;

@@ -96,6 +96,7 @@ struct mock {
     struct mock_connect connects[MOCK_CONNECT_COUNT];
     unsigned connect_count;
     struct ibv_qp_init_attr pair_attributes; /* of the last queue pair */
+    unsigned pair_access_flags;              /* what the peer may do; all of it at first */
     int cq_depths[2];                        /* of the last two completion queues: send, receive */
     struct rdma_cm_id *id;                   /* the last one that was made or connected to us */
     struct rdma_cm_id *listen_id;
@@ -142,6 +143,9 @@ void mock_complete_send(uint64_t wr_id, enum ibv_wc_status status);
 void mock_complete_receive(uint64_t wr_id, enum ibv_wc_status status, uint32_t byte_count);
 /* Every receive and send that is out is flushed, as after an error; unsignalled ones too. */
 void mock_flush_all(void);
+
+/* The device is an iWARP one. */
+void mock_set_iwarp(void);
 
 /* The next ibv_post_send() takes `taken` requests and returns this code; once. */
 void mock_post_send_result(unsigned taken, int code);

@@ -228,6 +228,7 @@ int rdma_create_qp(struct rdma_cm_id *id, struct ibv_pd *pd, struct ibv_qp_init_
         return -1;
     }
     mock.pair_attributes = *attributes;
+    mock.pair_access_flags = IBV_ACCESS_REMOTE_WRITE; /* what librdmacm gives it */
     mock_world.send_cq = (struct mock_cq *)attributes->send_cq;
     mock_world.recv_cq = (struct mock_cq *)attributes->recv_cq;
     mock.cq_depths[0] = attributes->send_cq->cqe;

@@ -201,6 +201,12 @@ int ibv_dereg_mr(struct ibv_mr *mr)
 int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attributes, int mask)
 {
     assert_non_null(qp);
+    if (mask == IBV_QP_ACCESS_FLAGS) {
+        if (mock_fails("ibv_modify_qp_access"))
+            return errno;
+        mock.pair_access_flags = attributes->qp_access_flags;
+        return 0;
+    }
     assert_int_equal(mask, IBV_QP_STATE);
     assert_int_equal(attributes->qp_state, IBV_QPS_ERR);
     return mock_fails("ibv_modify_qp") ? errno : 0;
