@@ -92,6 +92,19 @@ struct rdmig_options {
     bool refuse_pin_all; /* destination: answer a request for pin-all with dynamic registration */
     bool
         report_rounds; /* destination: stop in state ROUND_ENDED after each round until _resume() */
+    /*
+     * Lets the device write guest RAM (destination) or read it (source) in any order, which is
+     * faster on some hosts. Each end for itself; what refuses or ignores it does without. A VMM
+     * that pushes ranges must not push a page twice in a round then (docs/decisions/008).
+     */
+    bool relaxed_ordering;
+    /*
+     * Registers guest RAM for on-demand paging instead of pinning it, where the device can do that
+     * for RDMA Writes: no memory is locked and RLIMIT_MEMLOCK is no limit, but pages are slower at
+     * their first use. Each end for itself; otherwise memory is pinned, and
+     * rdmig_progress.is_on_demand says so.
+     */
+    bool on_demand_paging;
     uint32_t run_chunk_count; /* source: chunks of 1 MiB in one registration at the most [64] */
     uint32_t register_batch_count; /* source: runs in one REGISTER_REQUEST at the most [1] */
     uint32_t
@@ -118,7 +131,8 @@ struct rdmig_progress {
     uint64_t control_messages; /* sent and received */
     uint64_t round_trips;      /* source: waits for an answer or READY */
     uint64_t registrations;    /* memory regions made for RAM */
-    uint64_t pinned_bytes;     /* registered now, control memory included */
+    uint64_t pinned_bytes; /* registered now, control memory included; not what is paged on demand
+                            */
     uint64_t pinned_bytes_max;
     uint64_t setup_ns;    /* from create (source) or the request (destination) until the blocks were
                              exchanged */
@@ -127,6 +141,10 @@ struct rdmig_progress {
                              last round's end */
     uint64_t throughput_bytes_per_s; /* source: RAM covered in the rounds so far, measured */
     bool is_pin_all;                 /* what was agreed on */
+    bool is_relaxed;   /* options.relaxed_ordering, and nothing has refused it so far. A device may
+                          still ignore it */
+    bool is_on_demand; /* options.on_demand_paging, the device has it, and nothing has refused it so
+                          far */
 };
 
 /* ------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ static int open_destination(struct rdmig_destination *destination, const char *h
         error_set(error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the destination");
         return -RDMIG_E_MEMORY;
     }
+    config.is_relaxed_wanted = destination->options.relaxed_ordering;
+    config.is_on_demand_wanted = destination->options.on_demand_paging;
     options_conn_config(&destination->options, RDMIG_ROLE_DESTINATION, &config.conn);
     result = link_create(&destination->link, &config, error);
     return result == RDMIG_OK ? waker_open(&destination->waker, link_fd(destination->link), error)

@@ -23,6 +23,8 @@ void numbers_progress(const struct numbers *numbers, const struct link *link,
     out->registrations = counters.registrations;
     out->pinned_bytes = pinned.pinned_bytes;
     out->pinned_bytes_max = pinned.pinned_bytes_max;
+    out->is_relaxed = pinned.is_relaxed;
+    out->is_on_demand = pinned.is_on_demand;
     if (numbers->start_ns == 0)
         return;
     out->setup_ns = (numbers->exchanged_ns ? numbers->exchanged_ns : now_ns) - numbers->start_ns;

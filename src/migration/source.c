@@ -12,7 +12,10 @@
 static int open_link(struct rdmig_source *source, const char *host, const char *service,
                      struct rdmig_error *error)
 {
-    struct link_config config = {.host = host, .service = service};
+    struct link_config config = {.host = host,
+                                 .service = service,
+                                 .is_relaxed_wanted = source->options.relaxed_ordering,
+                                 .is_on_demand_wanted = source->options.on_demand_paging};
     int result;
 
     options_conn_config(&source->options, RDMIG_ROLE_SOURCE, &config.conn);

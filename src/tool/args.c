@@ -17,7 +17,8 @@ enum command_bit {
     CAPTURE = 1 << TOOL_COMMAND_CAPTURE,
     RESTORE = 1 << TOOL_COMMAND_RESTORE,
     DEVICES = 1 << TOOL_COMMAND_DEVICES,
-    ALL = SEND | RECV | CAPTURE | RESTORE | DEVICES
+    MIGRATION = SEND | RECV | CAPTURE | RESTORE,
+    ALL = MIGRATION | DEVICES
 };
 
 /* Returns NULL, or what is wrong with the value. */
@@ -156,6 +157,20 @@ static const char *take_refuse_pin_all(struct tool_args *args, const char *value
     return NULL;
 }
 
+static const char *take_relaxed(struct tool_args *args, const char *value)
+{
+    (void)value;
+    args->is_relaxed_wanted = true;
+    return NULL;
+}
+
+static const char *take_on_demand(struct tool_args *args, const char *value)
+{
+    (void)value;
+    args->is_on_demand_wanted = true;
+    return NULL;
+}
+
 static const char *take_json(struct tool_args *args, const char *value)
 {
     (void)value;
@@ -228,9 +243,12 @@ static const struct option_row options[] = {
      "answer a request for that with dynamic registration"},
     {"run-chunks", "N", SEND | RESTORE, take_run_chunks,
      "MiB in one registration at the most, 1 to 4096 [64]"},
+    {"on-demand-paging", NULL, MIGRATION, take_on_demand,
+     "do not pin memory where the device can do without"},
+    {"relaxed-ordering", NULL, MIGRATION, take_relaxed, "let the device move memory in any order"},
     {"downtime-ms", "N", SEND, take_downtime, "downtime target in milliseconds [300]"},
     {"bandwidth", "BYTES_PER_S", SEND | RESTORE, take_bandwidth, "cap; suffixes K, M, G, T [none]"},
-    {"time-limit", "SECONDS", SEND | RECV | CAPTURE | RESTORE, take_time_limit,
+    {"time-limit", "SECONDS", MIGRATION, take_time_limit,
      "for the whole migration, from the connection on [none]"},
     {"json", NULL, ALL, take_json, "print one JSON object on standard output"},
     {"help", NULL, ALL, take_help, "print this"},

@@ -31,6 +31,8 @@ struct tool_args {
     bool is_json;
     bool is_pin_all;
     bool is_pin_all_refused;
+    bool is_relaxed_wanted;
+    bool is_on_demand_wanted;
     struct tool_address address; /* --to or --listen */
     struct tool_ram *rams;
     uint32_t ram_count;

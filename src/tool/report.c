@@ -130,11 +130,22 @@ void report_write_json(const struct report *report, FILE *out)
     json_uint(&json, "round_trips", progress->round_trips);
     json_uint(&json, "registrations", progress->registrations);
     json_uint(&json, "pinned_bytes_max", progress->pinned_bytes_max);
+    json_bool(&json, "relaxed_ordering", progress->is_relaxed);
+    json_bool(&json, "on_demand_paging", progress->is_on_demand);
     json_milliseconds(&json, "setup_ms", progress->setup_ns);
     json_milliseconds(&json, "total_ms", progress->total_ns);
     json_milliseconds(&json, "downtime_ms", progress->downtime_ns);
     json_uint(&json, "throughput_bytes_per_s", progress->throughput_bytes_per_s);
     json_close_object(&json);
+}
+
+/* Nothing for what was not asked for. */
+static void write_wish(const char *what, bool is_wanted, bool is_granted, FILE *out)
+{
+    if (is_wanted) {
+        fprintf(out, "  %s: %s\n", what,
+                is_granted ? "yes" : "no, the device or the kernel does not have it");
+    }
 }
 
 void report_write_text(const struct report *report, FILE *out)
@@ -165,6 +176,8 @@ void report_write_text(const struct report *report, FILE *out)
     fprintf(out, "  rounds      %" PRIu64 "\n", progress->rounds);
     fprintf(out, "  mode        %s, %" PRIu64 " registrations, at most %s pinned\n",
             progress->is_pin_all ? "pin-all" : "dynamic", progress->registrations, pinned);
+    write_wish("relaxed ordering", report->is_relaxed_wanted, progress->is_relaxed, out);
+    write_wish("on-demand paging", report->is_on_demand_wanted, progress->is_on_demand, out);
     fprintf(out, "  control     %" PRIu64 " messages, %" PRIu64 " round trips, setup %.1f ms\n",
             progress->control_messages, progress->round_trips, (double)progress->setup_ns / 1e6);
 }

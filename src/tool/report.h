@@ -15,6 +15,8 @@ struct report {
     struct tool_error error; /* set unless completed */
     struct rdmig_progress progress;
     uint32_t block_count;
+    bool is_relaxed_wanted;
+    bool is_on_demand_wanted;
 };
 
 /* One line on a terminal that is written over. On no terminal, or with --json, nothing at all. */

@@ -28,6 +28,8 @@ bool session_begin(struct session *session, const struct tool_args *args)
     memset(session, 0, sizeof(*session));
     session->args = args;
     session->report.outcome = TOOL_FAILED;
+    session->report.is_on_demand_wanted = args->is_on_demand_wanted;
+    session->report.is_relaxed_wanted = args->is_relaxed_wanted;
     progress_begin(&session->line, args->is_json);
     raise_open_file_limit();
     return signals_install(session_error(session));
@@ -50,6 +52,8 @@ void session_fill_options(const struct session *session, struct rdmig_options *o
     options->stream_format = RDMIG_STREAM_NATIVE;
     options->pin_all = args->is_pin_all;
     options->refuse_pin_all = args->is_pin_all_refused;
+    options->relaxed_ordering = args->is_relaxed_wanted;
+    options->on_demand_paging = args->is_on_demand_wanted;
     options->run_chunk_count = args->run_chunk_count;
     options->downtime_target_ms = args->downtime_target_ms;
     options->bandwidth_bytes_per_s = args->bandwidth_bytes_per_s;

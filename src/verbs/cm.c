@@ -14,6 +14,13 @@
 #define ACK_TIMEOUT                                                                                \
     17u /* 4.096 us << 17 = 0.54 s; with 5 retries a dead peer is noticed within seconds */
 #define LISTEN_BACKLOG 4
+/*
+ * A page that guest RAM does not have yet keeps the source waiting ("receiver not ready"), which is
+ * an error unless it may try again: for ever here, since the core has limits of its own. In 0.64 ms
+ * each time; rdma_cm's own choice means 655 ms.
+ */
+#define RETRY_FOR_EVER  7u
+#define RETRY_IN_064_MS 12u
 
 int32_t cm_positive(int status)
 {
@@ -138,6 +145,20 @@ static void on_listener_removed(struct link *link, const struct cm_event *event)
 
 /* ---- both */
 
+static bool is_paged_on_demand(const struct link *link)
+{
+    return (link->regions.wishes & IBV_ACCESS_ON_DEMAND) != 0;
+}
+
+/* Should it be refused: slow is better than not at all. */
+static void hasten_retries(struct link *link)
+{
+    struct ibv_qp_attr hastened = {.min_rnr_timer = RETRY_IN_064_MS};
+
+    if (link->config.conn.role == RDMIG_ROLE_DESTINATION && is_paged_on_demand(link))
+        (void)ibv_modify_qp(link->id->qp, &hastened, IBV_QP_MIN_RNR_TIMER);
+}
+
 static void on_established(struct link *link, const struct cm_event *event)
 {
     struct rdmig_event established = {.kind = RDMIG_EVENT_ESTABLISHED};
@@ -148,6 +169,7 @@ static void on_established(struct link *link, const struct cm_event *event)
     }
     link->was_joined = true;
     link->state = LINK_ESTABLISHED;
+    hasten_retries(link);
     link_feed(link, &established);
 }
 
@@ -248,7 +270,8 @@ void cm_accept(struct link *link, const struct rdmig_action *action)
                                     .private_data_len = (uint8_t)action->length,
                                     .responder_resources = link->responder_resources,
                                     .initiator_depth = 0,
-                                    .rnr_retry_count = 0};
+                                    .rnr_retry_count =
+                                        is_paged_on_demand(link) ? RETRY_FOR_EVER : 0};
 
     if (link->state != LINK_ACCEPTING || !link->queue.has_pair ||
         rdma_accept(link->id, &param) == 0)

@@ -157,6 +157,14 @@ static void judge(struct ibv_context *context, struct rdmig_device *device)
     device->is_usable = device->reason[0] == '\0';
 }
 
+bool devices_page_on_demand(const struct ibv_device_attr_ex *attributes)
+{
+    const struct ibv_odp_caps *caps = &attributes->odp_caps;
+
+    return (caps->general_caps & IBV_ODP_SUPPORT) != 0 &&
+           (caps->per_transport_caps.rc_odp_caps & IBV_ODP_SUPPORT_WRITE) != 0;
+}
+
 static void fill_device(struct ibv_device *handle, struct rdmig_device *device)
 {
     struct ibv_device_attr_ex attributes;
@@ -183,7 +191,7 @@ static void fill_device(struct ibv_device *handle, struct rdmig_device *device)
         device->completion_queue_depth_max = count_of(limits->max_cqe);
         device->region_count_max = count_of(limits->max_mr);
         device->region_bytes_max = limits->max_mr_size;
-        device->has_on_demand_paging = (attributes.odp_caps.general_caps & IBV_ODP_SUPPORT) != 0;
+        device->has_on_demand_paging = devices_page_on_demand(&attributes);
         for (uint32_t i = 0; i < device->port_count && i < DEVICE_PORT_COUNT_MAX; i++)
             gid_table_count += fill_port(context, device, i);
         fill_gids(context, device, gid_table_count);

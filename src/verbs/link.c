@@ -444,7 +444,7 @@ int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uin
     regions->block_count = block_count;
     regions->blocks = calloc(block_count, sizeof(*blocks));
     regions->table_memory = calloc(1, regions->table_bytes);
-    regions->regions = calloc(chunk_count, sizeof(struct ibv_mr *));
+    regions->regions = calloc(chunk_count, sizeof(*regions->regions));
     if (regions->blocks != NULL && regions->table_memory != NULL && regions->regions != NULL) {
         memcpy(regions->blocks, blocks, block_count * sizeof(*blocks));
         link->now_ns = link_now_ns();
@@ -488,5 +488,7 @@ void link_numbers(const struct link *link, struct link_numbers *out)
     out->pinned_bytes = link->regions.pinned_bytes;
     out->pinned_bytes_max = link->regions.pinned_bytes_max;
     out->region_count = link->regions.region_count;
+    out->is_relaxed = (link->regions.wishes & IBV_ACCESS_RELAXED_ORDERING) != 0;
+    out->is_on_demand = (link->regions.wishes & IBV_ACCESS_ON_DEMAND) != 0;
     memcpy(out->device_name, link->device_name, sizeof(out->device_name));
 }

@@ -20,13 +20,18 @@ struct link_config {
     /* send_queue_depth 0 lets the link choose from the device's limits; connect_timeout_ns covers
      * all addresses. */
     struct rdmig_conn_config conn;
+    /* How guest RAM is registered, where device and kernel do so; link_numbers() tells. */
+    bool is_relaxed_wanted;   /* relaxed ordering */
+    bool is_on_demand_wanted; /* on-demand paging instead of pinning */
 };
 
 struct link_numbers {
     uint64_t pinned_bytes;
     uint64_t pinned_bytes_max;
     uint64_t region_count; /* live now, control memory included */
-    char device_name[64];  /* "" before one is known */
+    bool is_relaxed;       /* guest RAM is being registered so, as far as it is known */
+    bool is_on_demand;
+    char device_name[64]; /* "" before one is known */
 };
 
 /*

@@ -109,13 +109,19 @@ struct link_queue {
     bool has_due;    /* some entry is FAILED or RETURNED */
 };
 
+struct link_region {
+    struct ibv_mr *mr; /* NULL: none */
+    bool is_pinned;    /* not: paged on demand */
+};
+
 struct link_regions {
     struct rdmig_block *blocks;
     uint32_t block_count;
     size_t table_bytes;
-    void *table_memory;      /* the core's */
-    struct ibv_mr **regions; /* by region number; NULL where no region starts */
+    void *table_memory;          /* the core's */
+    struct link_region *regions; /* by region number */
     uint64_t region_slot_count;
+    unsigned wishes;       /* access flags that registering asks for and can do without */
     uint64_t pinned_bytes; /* control memory included */
     uint64_t pinned_bytes_max;
     uint64_t region_count;
@@ -258,13 +264,19 @@ void post_take_receive(struct link *link, const struct ibv_wc *completion);
 /* region.c */
 void region_register(struct link *link, const struct rdmig_action *action);
 void region_deregister(struct link *link, const struct rdmig_action *action);
-void region_count_pinned(struct link *link, uint64_t length_bytes);
-void region_count_unpinned(struct link *link, uint64_t length_bytes);
+/* What to ask this device for, from now on. */
+void region_choose_wishes(struct link *link, const struct ibv_device_attr_ex *attributes);
+void region_count_made(struct link *link, uint64_t length_bytes, bool is_pinned);
+void region_count_gone(struct link *link, uint64_t length_bytes, bool is_pinned);
 const struct ibv_mr *region_find(const struct link *link, uint32_t region);
 bool region_is_range(const struct link *link, uint32_t block_index, uint64_t offset_bytes,
                      uint64_t length_bytes);
 /* False: one of them the kernel did not let go. */
 bool region_destroy_all(struct link *link);
+
+/* devices.c */
+/* Can guest RAM be paged on demand? At either end it is only RDMA Writes that touch it. */
+bool devices_page_on_demand(const struct ibv_device_attr_ex *attributes);
 
 /* explain.c */
 void explain_cause(struct link_cause *cause, enum rdmig_reason reason, int32_t os_code,

@@ -57,9 +57,9 @@ static bool choose_depth(struct link *link, const struct ibv_device_attr *attrib
 /* What the device can do, as far as it bounds what we ask of it. */
 static bool ask_limits(struct link *link, struct link_cause *cause)
 {
-    struct ibv_device_attr attributes;
+    struct ibv_device_attr_ex attributes;
     struct ibv_port_attr port;
-    int code = ibv_query_device(link->id->verbs, &attributes);
+    int code = ibv_query_device_ex(link->id->verbs, NULL, &attributes);
 
     if (code == 0)
         code = ibv_query_port(link->id->verbs, link->id->port_num, &port);
@@ -76,9 +76,10 @@ static bool ask_limits(struct link *link, struct link_cause *cause)
         return false;
     }
     link->message_bytes_max = port.max_msg_sz;
-    link->responder_resources = smaller(attributes.max_qp_rd_atom, READS_AT_ONCE_MAX);
-    link->initiator_depth = smaller(attributes.max_qp_init_rd_atom, READS_AT_ONCE_MAX);
-    return choose_depth(link, &attributes, cause);
+    link->responder_resources = smaller(attributes.orig_attr.max_qp_rd_atom, READS_AT_ONCE_MAX);
+    link->initiator_depth = smaller(attributes.orig_attr.max_qp_init_rd_atom, READS_AT_ONCE_MAX);
+    region_choose_wishes(link, &attributes);
+    return choose_depth(link, &attributes.orig_attr, cause);
 }
 
 static bool create_channel(struct link *link, struct link_cause *cause)
@@ -157,7 +158,7 @@ static bool register_control(struct link *link, struct link_cause *cause)
     queue->control_mr =
         ibv_reg_mr(queue->pd, link->control_memory, link->control_bytes, IBV_ACCESS_LOCAL_WRITE);
     if (queue->control_mr != NULL) {
-        region_count_pinned(link, link->control_bytes);
+        region_count_made(link, link->control_bytes, true);
         return true;
     }
     code = errno;
@@ -209,7 +210,7 @@ void queue_destroy(struct link *link)
     region_destroy_all(link);
     if (queue->control_mr != NULL) {
         ibv_dereg_mr(queue->control_mr);
-        region_count_unpinned(link, link->control_bytes);
+        region_count_gone(link, link->control_bytes, true);
     }
     destroy_completion_queue(queue->send_cq, queue->send_notice_count);
     destroy_completion_queue(queue->recv_cq, queue->recv_notice_count);

@@ -4,25 +4,35 @@
 
 #include <errno.h>
 
-void region_count_pinned(struct link *link, uint64_t length_bytes)
+void region_count_made(struct link *link, uint64_t length_bytes, bool is_pinned)
 {
     struct link_regions *regions = &link->regions;
 
     regions->region_count++;
+    if (!is_pinned)
+        return;
     regions->pinned_bytes += length_bytes;
     if (regions->pinned_bytes > regions->pinned_bytes_max)
         regions->pinned_bytes_max = regions->pinned_bytes;
 }
 
-void region_count_unpinned(struct link *link, uint64_t length_bytes)
+void region_count_gone(struct link *link, uint64_t length_bytes, bool is_pinned)
 {
     link->regions.region_count--;
-    link->regions.pinned_bytes -= length_bytes;
+    if (is_pinned)
+        link->regions.pinned_bytes -= length_bytes;
+}
+
+static struct link_region *find(const struct link *link, uint32_t region)
+{
+    return region < link->regions.region_slot_count ? &link->regions.regions[region] : NULL;
 }
 
 const struct ibv_mr *region_find(const struct link *link, uint32_t region)
 {
-    return region < link->regions.region_slot_count ? link->regions.regions[region] : NULL;
+    const struct link_region *found = find(link, region);
+
+    return found != NULL ? found->mr : NULL;
 }
 
 bool region_is_range(const struct link *link, uint32_t block_index, uint64_t offset_bytes,
@@ -48,6 +58,38 @@ static unsigned access_flags(const struct link *link, const struct rdmig_action 
            (action->is_remote_writable ? (unsigned)IBV_ACCESS_REMOTE_WRITE : 0u);
 }
 
+void region_choose_wishes(struct link *link, const struct ibv_device_attr_ex *attributes)
+{
+    const struct link_config *config = &link->config;
+    const bool is_on_demand = config->is_on_demand_wanted && devices_page_on_demand(attributes);
+
+    link->regions.wishes =
+        (config->is_relaxed_wanted ? (unsigned)IBV_ACCESS_RELAXED_ORDERING : 0u) |
+        (is_on_demand ? (unsigned)IBV_ACCESS_ON_DEMAND : 0u);
+}
+
+/*
+ * Devices and kernels differ in what they take: most ignore relaxed ordering when they do not have
+ * it, some refuse it (Soft-RoCE from Linux 6.3 on, until it was mended). So with every wish, then
+ * with fewer, down to none; what was refused once is not asked for again.
+ */
+static struct ibv_mr *register_memory(struct link *link, void *addr, uint64_t length_bytes,
+                                      unsigned access)
+{
+    struct link_regions *regions = &link->regions;
+    const unsigned wishes = regions->wishes;
+
+    /* All the subsets, the largest number first: relaxed ordering's flag is the greater one. */
+    for (unsigned granted = wishes;; granted = (granted - 1) & wishes) {
+        struct ibv_mr *mr = ibv_reg_mr(link->queue.pd, addr, length_bytes, access | granted);
+
+        if (mr != NULL)
+            regions->wishes = granted;
+        if (mr != NULL || granted == 0 || (errno != EINVAL && errno != EOPNOTSUPP))
+            return mr;
+    }
+}
+
 /* The clock has moved while a region was made or taken apart. */
 static void count_busy(struct link *link, uint64_t start_ns)
 {
@@ -55,30 +97,45 @@ static void count_busy(struct link *link, uint64_t start_ns)
     link->busy_ns += link->now_ns - start_ns;
 }
 
+/* NULL: errno says why. */
+static struct ibv_mr *make(struct link *link, const struct rdmig_action *action)
+{
+    const struct link_region *region = find(link, action->region);
+    const uint64_t start_ns = link_now_ns();
+    struct ibv_mr *mr;
+    uint64_t host_addr;
+    int code;
+
+    errno = EINVAL;
+    if (region == NULL || region->mr != NULL ||
+        !region_is_range(link, action->block_index, action->offset_bytes, action->length))
+        return NULL;
+    host_addr = link->regions.blocks[action->block_index].host_addr + action->offset_bytes;
+    /* Addresses go over the wire as numbers; here one becomes memory of ours again. */
+    mr = register_memory(link, (void *)(uintptr_t)host_addr, /* NOLINT(performance-no-int-to-ptr) */
+                         action->length, access_flags(link, action));
+    code = errno;
+    count_busy(link, start_ns);
+    errno = code;
+    return mr;
+}
+
 void region_register(struct link *link, const struct rdmig_action *action)
 {
     struct link_regions *regions = &link->regions;
-    const uint64_t start_ns = link_now_ns();
     struct rdmig_event event = {
         .kind = RDMIG_EVENT_COMPLETED, .tag = action->tag, .status = RDMIG_STATUS_OK};
-    struct ibv_mr *region = NULL;
-    int32_t code = EINVAL;
+    struct link_region *region;
+    struct ibv_mr *mr;
+    int32_t code;
 
     if (link->queue.pd == NULL || !link->queue.has_pair) {
         link_answer(link, action->tag, RDMIG_STATUS_FLUSHED, 0);
         return;
     }
-    if (action->region < regions->region_slot_count && regions->regions[action->region] == NULL &&
-        region_is_range(link, action->block_index, action->offset_bytes, action->length)) {
-        uint64_t host_addr = regions->blocks[action->block_index].host_addr + action->offset_bytes;
-        /* Addresses go over the wire as numbers; here one becomes memory of ours again. */
-        void *addr = (void *)(uintptr_t)host_addr; /* NOLINT(performance-no-int-to-ptr) */
-
-        region = ibv_reg_mr(link->queue.pd, addr, action->length, access_flags(link, action));
+    mr = make(link, action);
+    if (mr == NULL) {
         code = errno;
-        count_busy(link, start_ns);
-    }
-    if (region == NULL) {
         if (regions->failed_bytes == 0) {
             regions->failed_bytes = action->length;
             regions->failed_pinned_bytes = regions->pinned_bytes;
@@ -87,36 +144,38 @@ void region_register(struct link *link, const struct rdmig_action *action)
         link_answer(link, action->tag, RDMIG_STATUS_ERROR, code);
         return;
     }
-    regions->regions[action->region] = region;
-    region_count_pinned(link, action->length);
-    event.rkey = region->rkey;
+    region = find(link, action->region);
+    *region =
+        (struct link_region){.mr = mr, .is_pinned = (regions->wishes & IBV_ACCESS_ON_DEMAND) == 0};
+    region_count_made(link, action->length, region->is_pinned);
+    event.rkey = mr->rkey;
     link_feed(link, &event);
+}
+
+/* 0, or what the kernel says; the region is kept then. */
+static int take_apart(struct link *link, struct link_region *region)
+{
+    const uint64_t length_bytes = region->mr->length;
+    const int code = ibv_dereg_mr(region->mr);
+
+    if (code != 0)
+        return code;
+    region->mr = NULL;
+    region_count_gone(link, length_bytes, region->is_pinned);
+    return 0;
 }
 
 void region_deregister(struct link *link, const struct rdmig_action *action)
 {
-    struct ibv_mr *region =
-        link->regions.regions == NULL || action->region >= link->regions.region_slot_count
-            ? NULL
-            : link->regions.regions[action->region];
+    struct link_region *region = find(link, action->region);
     const uint64_t start_ns = link_now_ns();
-    uint64_t length_bytes;
-    int code;
+    int code = EINVAL;
 
-    if (region == NULL) {
-        link_answer(link, action->tag, RDMIG_STATUS_ERROR, EINVAL);
-        return;
+    if (region != NULL && region->mr != NULL) {
+        code = take_apart(link, region);
+        count_busy(link, start_ns);
     }
-    length_bytes = region->length;
-    code = ibv_dereg_mr(region);
-    count_busy(link, start_ns);
-    if (code != 0) {
-        link_answer(link, action->tag, RDMIG_STATUS_ERROR, code);
-        return;
-    }
-    link->regions.regions[action->region] = NULL;
-    region_count_unpinned(link, length_bytes);
-    link_answer(link, action->tag, RDMIG_STATUS_OK, 0);
+    link_answer(link, action->tag, code == 0 ? RDMIG_STATUS_OK : RDMIG_STATUS_ERROR, code);
 }
 
 bool region_destroy_all(struct link *link)
@@ -124,22 +183,9 @@ bool region_destroy_all(struct link *link)
     struct link_regions *regions = &link->regions;
     bool are_all_gone = true;
 
-    if (regions->regions == NULL)
-        return true;
-    for (uint64_t i = 0; i < regions->region_slot_count; i++) {
-        struct ibv_mr *region = regions->regions[i];
-        uint64_t length_bytes;
-
-        if (region == NULL)
-            continue;
-        length_bytes = region->length;
-        if (ibv_dereg_mr(region) != 0) {
+    for (uint64_t i = 0; i < regions->region_slot_count; i++)
+        if (regions->regions[i].mr != NULL && take_apart(link, &regions->regions[i]) != 0)
             are_all_gone = false; /* kept: destroy tries again */
-            continue;
-        }
-        regions->regions[i] = NULL;
-        region_count_unpinned(link, length_bytes);
-    }
     return are_all_gone;
 }
 

@@ -3,7 +3,8 @@
 #
 # ci/machine tests/rxe/send_recv.sh: rdmig send to rdmig recv, three blocks (one that is no multiple
 # of 1 MiB, one of zeros, one random) and a stream of 3 MB; dynamic and pin-all, IPv4 and IPv6, files in
-# shared memory and ordinary ones: all equal. A block of zeros costs a handful of control messages.
+# shared memory, on huge pages and ordinary ones: all equal. A block of zeros costs a handful of
+# control messages. Relaxed ordering and on-demand paging: done, or done without and said so.
 # shellcheck disable=SC2317 # functions are called through check and wait_for
 # shellcheck source=tests/rxe/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -13,6 +14,8 @@ RECV_LIMIT_SECONDS=90
 # 64 MiB in chunks of 1 MiB: a message for each would be 64 and more.
 ZERO_MIB=64
 ZERO_CONTROL_MESSAGES_MAX=24
+# 16 MiB at each end, of 2 MiB each.
+HUGE_PAGE_COUNT=20
 
 source_dir=$RDMIG_TMP/source
 mkdir -p "$source_dir"
@@ -58,7 +61,7 @@ keys_are_those_documented() {
     python3 - "$RDMIG_RESULTS/$1.log" <<'PYTHON'
 import json, sys
 wanted = """status error mode bytes_total bytes_written bytes_zero rounds control_messages round_trips
-    registrations pinned_bytes_max setup_ms total_ms downtime_ms throughput_bytes_per_s""".split()
+    registrations pinned_bytes_max relaxed_ordering on_demand_paging setup_ms total_ms downtime_ms throughput_bytes_per_s""".split()
 line = [line for line in open(sys.argv[1]) if line.startswith("{")][0]
 got = list(json.loads(line))
 assert got == wanted, got
@@ -66,6 +69,8 @@ PYTHON
 }
 
 # migrate LISTEN TO FROM_DIR TARGET_DIR BLOCKS [OPTIONS OF SEND...]: both ends, to their ends.
+# recv_options: more options of recv.
+recv_options=()
 migrate() {
     local listen=$1 to=$2 from=$3 target=$4 blocks=$5 rams_from=() rams_to=() streams_from=()
     local streams_to=() name port send_status recv_status
@@ -80,7 +85,7 @@ migrate() {
         fi
     done
     start recv "$rdmig" recv --listen "$listen:0" "${rams_to[@]}" "${streams_to[@]}" --json \
-        --time-limit "$RECV_LIMIT_SECONDS"
+        --time-limit "$RECV_LIMIT_SECONDS" "${recv_options[@]}"
     wait_for 20 listening_port >/dev/null || echo "rdmig recv does not listen"
     port=$(listening_port)
     start send "$rdmig" send --to "$to:$port" "${rams_from[@]}" "${streams_from[@]}" --json "$@"
@@ -138,6 +143,78 @@ holes_stay_holes() {
     ((blocks * 512 < 1048576))
 }
 
+# A device of the machine's kernel has relaxed ordering or ignores it (6.1), refuses it (6.3), and
+# pages on demand from 6.15 on. Whatever it does, everything arrives; what is paged is not pinned.
+wishes_are_told() {
+    "$rdmig" devices --json >"$RDMIG_RESULTS/devices.log" || return 1
+    python3 - "$RDMIG_RESULTS" <<'PYTHON'
+import json, sys
+def report(name):
+    return json.loads([line for line in open(f"{sys.argv[1]}/{name}.log") if line.startswith("{")][0])
+can_page = report("devices")["devices"][0]["has_on_demand_paging"]
+for end in report("send"), report("recv"):
+    print(can_page, end)
+    assert end["on_demand_paging"] is can_page
+    assert end["relaxed_ordering"] in (True, False)
+    assert (end["pinned_bytes_max"] < 16 << 20) == can_page
+PYTHON
+}
+
+show_wishes() {
+    make_targets "$RDMIG_TMP/target"
+    recv_options=(--relaxed-ordering --on-demand-paging)
+    check "relaxed, on demand: completed" migrate "$RDMIG_ADDR" "$RDMIG_ADDR" "$source_dir" \
+        "$RDMIG_TMP/target" random --relaxed-ordering --on-demand-paging
+    recv_options=()
+    check "relaxed, on demand: all equal" cmp "$source_dir/random" "$RDMIG_TMP/target/random"
+    check "relaxed, on demand: both ends say what was had" wishes_are_told
+}
+
+# Copies FROM to TO on hugetlbfs, which takes no write(2).
+copy_to_huge() {
+    python3 - "$@" <<'PYTHON'
+import mmap, os, sys
+source = open(sys.argv[1], "rb").read()
+fd = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT)
+os.ftruncate(fd, len(source))
+with mmap.mmap(fd, len(source)) as memory:
+    memory[:] = source
+PYTHON
+}
+
+# Runs of 3 MiB begin and end in the middle of pages of 2 MiB.
+show_huge_pages() {
+    local huge=$RDMIG_TMP/huge before mode options region_count
+    mkdir -p "$huge"
+    before=$(sysctl -n vm.nr_hugepages)
+    sysctl -q -w "vm.nr_hugepages=$((before + HUGE_PAGE_COUNT))"
+    if ! mount -t hugetlbfs -o pagesize=2M none "$huge"; then
+        fail "no hugetlbfs can be mounted"
+        return
+    fi
+    mkdir "$huge/source" "$huge/target"
+    for mode in dynamic pin-all; do
+        options=(--run-chunks 3)
+        region_count=6
+        if [ $mode = pin-all ]; then
+            options=(--pin-all)
+            region_count=1
+        fi
+        if ! copy_to_huge "$source_dir/random" "$huge/source/random" ||
+            ! copy_to_huge <(head -c 16M /dev/zero | tr '\0' '\252') "$huge/target/random" ||
+            ! migrate "$RDMIG_ADDR" "$RDMIG_ADDR" "$huge/source" "$huge/target" random \
+                "${options[@]}"; then
+            fail "huge pages, $mode"
+            continue
+        fi
+        check "huge pages, $mode: all equal" cmp "$source_dir/random" "$huge/target/random"
+        check "huge pages, $mode: $(value recv registrations) registrations" \
+            test "$(value recv registrations)" = $region_count
+    done
+    umount "$huge"
+    sysctl -q -w "vm.nr_hugepages=$before"
+}
+
 make_blocks
 case "$(stat -f -c %T "$disk_dir")" in
 tmpfs) fail "$disk_dir is in a tmpfs: nothing here would be an ordinary file" ;;
@@ -152,6 +229,8 @@ done
 show_case "ordinary files, any address" "" "$RDMIG_ADDR" "$disk_dir/source" "$disk_dir/target" \
     dynamic --run-chunks 8
 check "ordinary files: zeros are a hole" holes_stay_holes
+show_wishes
+show_huge_pages
 check "keys of the JSON report, source" keys_are_those_documented send
 check "keys of the JSON report, destination" keys_are_those_documented recv
 check "zeros: a handful of control messages, dynamic" zeros_are_cheap

@@ -312,12 +312,16 @@ static inline struct rdmig_action action_private(enum rdmig_action_kind kind, co
 #define PRIVATE_DATA "\0\0\0\1\0\0\0\0"
 
 static struct link *the_link;
+static bool is_relaxed_wanted; /* of the next link */
+static bool is_on_demand_wanted;
 static struct rdmig_action last_action; /* the last one that was for the owner */
 
 static inline struct link_config config_for(enum rdmig_role role, const char *host)
 {
     return (struct link_config){.host = host,
                                 .service = "4444",
+                                .is_relaxed_wanted = is_relaxed_wanted,
+                                .is_on_demand_wanted = is_on_demand_wanted,
                                 .conn = {.struct_bytes = sizeof(struct rdmig_conn_config),
                                          .role = role,
                                          .connect_timeout_ns = UINT64_C(20000000000)}};
@@ -368,6 +372,8 @@ static inline int set_up(void **state)
     mock_reset();
     script_reset();
     the_link = NULL;
+    is_relaxed_wanted = false;
+    is_on_demand_wanted = false;
     memset(&last_action, 0, sizeof(last_action));
     return 0;
 }

@@ -66,6 +66,19 @@ static void test_devices__one_good_device__every_member(void **state)
     assert_int_equal(mock.pair_attributes.qp_type, IBV_QPT_RC);
 }
 
+/* What a migration needs of it, not that there is any. */
+static void test_devices__pages_rdma_writes__has_on_demand_paging(void **state)
+{
+    (void)state;
+    mock.odp_caps.general_caps = IBV_ODP_SUPPORT;
+    mock.odp_caps.per_transport_caps.rc_odp_caps = IBV_ODP_SUPPORT_READ;
+    rdmig_devices_list(devices, 4, &error);
+    assert_false(devices[0].has_on_demand_paging);
+    mock.odp_caps.per_transport_caps.rc_odp_caps = IBV_ODP_SUPPORT_WRITE;
+    rdmig_devices_list(devices, 4, &error);
+    assert_true(devices[0].has_on_demand_paging);
+}
+
 static void test_devices__infiniband_link_layer__is_no_ethernet(void **state)
 {
     (void)state;
@@ -268,6 +281,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_devices__one_good_device__every_member),
+        TEST(test_devices__pages_rdma_writes__has_on_demand_paging),
         TEST(test_devices__infiniband_link_layer__is_no_ethernet),
         TEST(test_devices__more_devices_than_room__all_are_counted),
         TEST(test_devices__no_device__zero),

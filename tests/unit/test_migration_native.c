@@ -124,6 +124,26 @@ static void test_migration__pin_all__registers_each_block_once(void **state)
     ends_free(&ends);
 }
 
+/* Each end has its own wishes, and its own answers. */
+static void test_migration__registered_as_wanted__each_end_for_itself(void **state)
+{
+    const struct rdmig_options relaxed = {.struct_bytes = sizeof(relaxed),
+                                          .relaxed_ordering = true};
+    const struct rdmig_options paged = {.struct_bytes = sizeof(paged), .on_demand_paging = true};
+    struct rdmig_progress progress;
+    struct two_ends ends;
+
+    (void)state;
+    ends_init(&ends);
+    ends_create(&ends, &relaxed, &paged);
+    ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+    rdmig_source_progress(ends.source, &progress);
+    assert_true(progress.is_relaxed && !progress.is_on_demand);
+    rdmig_destination_progress(ends.destination, &progress);
+    assert_true(!progress.is_relaxed && progress.is_on_demand);
+    ends_free(&ends);
+}
+
 /* Clause: W2 */
 static void test_migration__pin_all_refused__goes_dynamic_and_says_so(void **state)
 {
@@ -438,6 +458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_migration__dynamic_two_rounds__arrives_whole),
         cmocka_unit_test(test_migration__pin_all__registers_each_block_once),
+        cmocka_unit_test(test_migration__registered_as_wanted__each_end_for_itself),
         cmocka_unit_test(test_migration__pin_all_refused__goes_dynamic_and_says_so),
         cmocka_unit_test(test_migration__stream_byte_by_byte__arrives_whole),
         cmocka_unit_test(test_migration__zeros__cost_a_handful_of_messages),

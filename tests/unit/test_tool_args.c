@@ -65,7 +65,8 @@ static void test_send_in_full(void **state)
 {
     struct parsed parsed =
         parse("send --to [fd09::1]:4444 --ram pc.ram=/dev/shm/ram --ram=vga=a=b --stream - "
-              "--pin-all --run-chunks 128 --downtime-ms 50 --bandwidth 500M --time-limit 60 "
+              "--pin-all --relaxed-ordering --on-demand-paging --run-chunks 128 --downtime-ms 50 "
+              "--bandwidth 500M --time-limit 60 "
               "--json");
 
     (void)state;
@@ -79,6 +80,8 @@ static void test_send_in_full(void **state)
     assert_string_equal(parsed.args.rams[1].path, "a=b");
     assert_string_equal(parsed.args.stream_path, "-");
     assert_true(parsed.args.is_pin_all);
+    assert_true(parsed.args.is_relaxed_wanted);
+    assert_true(parsed.args.is_on_demand_wanted);
     assert_true(parsed.args.is_json);
     assert_int_equal(parsed.args.run_chunk_count, 128);
     assert_int_equal(parsed.args.downtime_target_ms, 50);
@@ -95,6 +98,8 @@ static void test_what_is_not_given_is_zero(void **state)
     assert_true(parsed.is_good);
     assert_null(parsed.args.stream_path);
     assert_false(parsed.args.is_pin_all);
+    assert_false(parsed.args.is_relaxed_wanted);
+    assert_false(parsed.args.is_on_demand_wanted);
     assert_false(parsed.args.is_json);
     assert_int_equal(parsed.args.run_chunk_count, 0);
     assert_int_equal(parsed.args.downtime_target_ms, 0);
@@ -109,6 +114,9 @@ static void test_good_lines(void **state)
         "recv --listen :4444 --ram a=b",
         "recv --listen 10.9.0.1:0 --ram a=b --ram b=b --stream s --refuse-pin-all",
         "capture --listen [::]:4444 --into dir",
+        "capture --listen [::]:4444 --into dir --relaxed-ordering --on-demand-paging",
+        "recv --listen :4444 --ram a=b --relaxed-ordering --on-demand-paging",
+        "restore --to h:1 --from dir --relaxed-ordering --on-demand-paging",
         "capture --listen :1 --into dir --refuse-pin-all --time-limit 4294967",
         "restore --to h:1 --from dir",
         ("restore --to [::1]:1 --from d --pin-all --run-chunks 8 --bandwidth 1G --time-limit 9 "

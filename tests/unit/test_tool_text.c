@@ -413,6 +413,7 @@ static void test_report_json(void **state)
                                          .round_trips = 6,
                                          .registrations = 7,
                                          .pinned_bytes_max = 8,
+                                         .is_on_demand = true,
                                          .setup_ns = 9000000,
                                          .total_ns = 10500000,
                                          .downtime_ns = 11,
@@ -421,7 +422,8 @@ static void test_report_json(void **state)
     static const char *const numbers =
         "\"bytes_total\": 1, \"bytes_written\": 2, \"bytes_zero\": 3, \"rounds\": 4, "
         "\"control_messages\": 5, \"round_trips\": 6, \"registrations\": 7, "
-        "\"pinned_bytes_max\": 8, \"setup_ms\": 9.000000, \"total_ms\": 10.500000, "
+        "\"pinned_bytes_max\": 8, \"relaxed_ordering\": false, \"on_demand_paging\": true, "
+        "\"setup_ms\": 9.000000, \"total_ms\": 10.500000, "
         "\"downtime_ms\": 0.000011, \"throughput_bytes_per_s\": 12}";
     char expected[1024];
     char *text = text_of(write_report, &report);
@@ -446,6 +448,30 @@ static void test_report_json(void **state)
     report.outcome = TOOL_FAILED;
     text = text_of(write_report, &report);
     assert_int_equal(strncmp(text, "{\"status\": \"failed\", ", 20), 0);
+    free(text);
+}
+
+static void write_report_text(FILE *out, const void *what)
+{
+    report_write_text(what, out);
+}
+
+/* A wish that was not granted is told of; one that was not made is not. */
+static void test_report_wishes(void **state)
+{
+    struct report report = {.outcome = TOOL_COMPLETED};
+    char *text = text_of(write_report_text, &report);
+
+    (void)state;
+    assert_null(strstr(text, "relaxed ordering"));
+    assert_null(strstr(text, "on-demand paging"));
+    free(text);
+    report.is_relaxed_wanted = true;
+    report.is_on_demand_wanted = true;
+    report.progress.is_relaxed = true;
+    text = text_of(write_report_text, &report);
+    assert_non_null(strstr(text, "  relaxed ordering: yes\n"));
+    assert_non_null(strstr(text, "  on-demand paging: no, the device or the kernel does not have"));
     free(text);
 }
 
@@ -515,6 +541,7 @@ int main(void)
         cmocka_unit_test(test_json_strings),
         cmocka_unit_test(test_manifest),
         cmocka_unit_test(test_report_json),
+        cmocka_unit_test(test_report_wishes),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_first_error_is_kept),
     };

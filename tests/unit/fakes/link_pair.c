@@ -53,6 +53,8 @@ struct link {
     bool is_dead;
     bool has_left; /* its queue pair takes nothing any more */
     bool is_peer_shut_out;
+    bool is_relaxed; /* whatever is wanted is granted */
+    bool is_on_demand;
     uint64_t messages_left; /* until it dies; 0: lives on */
     int register_fault;
 };
@@ -185,6 +187,8 @@ int link_create(struct link **out, const struct link_config *config, struct rdmi
     }
     link->role = config->conn.role;
     link->config = config->conn;
+    link->is_relaxed = config->is_relaxed_wanted;
+    link->is_on_demand = config->is_on_demand_wanted;
     link->memory = malloc(memory_bytes);
     link->control = aligned_alloc(RDMIG_CONTROL_MEMORY_ALIGNMENT, rdmig_conn_control_bytes());
     link->fd = eventfd(0, EFD_NONBLOCK);
@@ -493,7 +497,9 @@ uint16_t link_port(const struct link *link)
 
 void link_numbers(const struct link *link, struct link_numbers *out)
 {
-    *out = (struct link_numbers){.pinned_bytes = link->pinned_bytes,
+    *out = (struct link_numbers){.is_relaxed = link->is_relaxed,
+                                 .is_on_demand = link->is_on_demand,
+                                 .pinned_bytes = link->pinned_bytes,
                                  .pinned_bytes_max = link->pinned_bytes_max};
 }
 

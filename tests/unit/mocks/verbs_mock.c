@@ -93,11 +93,14 @@ void mock_reset(void)
     memset(&mock, 0, sizeof(mock));
     memset(&mock_world, 0, sizeof(mock_world));
     mock_world.channel.fd = -1;
-    mock_world.context.device = &mock_world.devices[0];
-    mock_world.context.ops.poll_cq = mock_poll_cq;
-    mock_world.context.ops.req_notify_cq = mock_req_notify_cq;
-    mock_world.context.ops.post_send = mock_post_send;
-    mock_world.context.ops.post_recv = mock_post_recv;
+    mock_world.verbs.context.device = &mock_world.devices[0];
+    mock_world.verbs.sz = sizeof(mock_world.verbs);
+    mock_world.verbs.query_device_ex = mock_query_device_ex;
+    mock_world.verbs.context.abi_compat = __VERBS_ABI_IS_EXTENDED;
+    mock_world.verbs.context.ops.poll_cq = mock_poll_cq;
+    mock_world.verbs.context.ops.req_notify_cq = mock_req_notify_cq;
+    mock_world.verbs.context.ops.post_send = mock_post_send;
+    mock_world.verbs.context.ops.post_recv = mock_post_recv;
     for (unsigned i = 0; i < 4; i++) {
         snprintf(mock_world.devices[i].name, sizeof(mock_world.devices[i].name), "mock%u", i);
         mock_world.devices[i].node_type = IBV_NODE_CA;
@@ -241,7 +244,7 @@ struct rdma_cm_id *mock_request(const void *data, uint8_t length)
     struct rdma_cm_id *listen_id = mock.listen_id;
     struct rdma_cm_id *id = mock_new_id(listen_id->context);
 
-    id->verbs = &mock_world.context;
+    id->verbs = &mock_world.verbs.context;
     id->port_num = 1;
     mock_event_for(id, RDMA_CM_EVENT_CONNECT_REQUEST, 0, data, length);
     mock_world.events[mock_world.event_end - 1]->event.listen_id = listen_id;
@@ -323,7 +326,7 @@ void mock_flush_all(void)
 
 void mock_set_iwarp(void)
 {
-    mock_world.context.device->transport_type = IBV_TRANSPORT_IWARP;
+    mock_world.verbs.context.device->transport_type = IBV_TRANSPORT_IWARP;
 }
 
 void mock_post_send_result(unsigned taken, int code)

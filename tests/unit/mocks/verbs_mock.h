@@ -73,6 +73,9 @@ enum mock_kind {
 struct mock {
     /* For the test to set. */
     struct ibv_device_attr limits;
+    struct ibv_odp_caps odp_caps;
+    unsigned access_refused; /* registering with any of these flags fails, with access_errno */
+    int access_errno;
     struct ibv_port_attr ports[4];
     struct ibv_gid_entry gids[64];
     unsigned gid_count;
@@ -96,9 +99,10 @@ struct mock {
     struct mock_connect connects[MOCK_CONNECT_COUNT];
     unsigned connect_count;
     struct ibv_qp_init_attr pair_attributes; /* of the last queue pair */
-    unsigned pair_access_flags;              /* what the peer may do; all of it at first */
-    int cq_depths[2];                        /* of the last two completion queues: send, receive */
-    struct rdma_cm_id *id;                   /* the last one that was made or connected to us */
+    unsigned pair_rnr_timer;
+    unsigned pair_access_flags; /* what the peer may do; all of it at first */
+    int cq_depths[2];           /* of the last two completion queues: send, receive */
+    struct rdma_cm_id *id;      /* the last one that was made or connected to us */
     struct rdma_cm_id *listen_id;
     struct sockaddr_storage resolved; /* of the last rdma_resolve_addr() */
     int resolve_ms;

@@ -205,7 +205,7 @@ int rdma_resolve_addr(struct rdma_cm_id *id, struct sockaddr *from, struct socka
     mock.resolve_ms = timeout_ms;
     if (mock_fails("rdma_resolve_addr"))
         return -1;
-    id->verbs = &mock_world.context;
+    id->verbs = &mock_world.verbs.context;
     id->port_num = 1;
     return 0;
 }
@@ -235,7 +235,7 @@ int rdma_create_qp(struct rdma_cm_id *id, struct ibv_pd *pd, struct ibv_qp_init_
     mock.cq_depths[1] = attributes->recv_cq->cqe;
     mock_world.pair = calloc(1, sizeof(*mock_world.pair));
     assert_non_null(mock_world.pair);
-    mock_world.pair->qp.context = &mock_world.context;
+    mock_world.pair->qp.context = &mock_world.verbs.context;
     id->qp = &mock_world.pair->qp;
     mock_made(MOCK_PAIR);
     return 0;

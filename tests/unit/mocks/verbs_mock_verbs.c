@@ -13,11 +13,21 @@
 
 int ibv_query_device(struct ibv_context *context, struct ibv_device_attr *out)
 {
-    assert_ptr_equal(context, &mock_world.context);
+    assert_ptr_equal(context, &mock_world.verbs.context);
     if (mock_fails("ibv_query_device"))
         return errno;
     *out = mock.limits;
     return 0;
+}
+
+int mock_query_device_ex(struct ibv_context *context, const struct ibv_query_device_ex_input *input,
+                         struct ibv_device_attr_ex *out, size_t out_bytes)
+{
+    assert_null(input);
+    assert_int_equal(out_bytes, sizeof(*out));
+    memset(out, 0, sizeof(*out));
+    out->odp_caps = mock.odp_caps;
+    return ibv_query_device(context, &out->orig_attr);
 }
 
 struct ibv_pd *ibv_alloc_pd(struct ibv_context *context)
@@ -161,6 +171,10 @@ struct ibv_mr *ibv_reg_mr_iova2(struct ibv_pd *pd, void *addr, size_t length, ui
     take_time();
     if (mock_fails("ibv_reg_mr"))
         return NULL;
+    if ((access & mock.access_refused) != 0) {
+        errno = mock.access_errno;
+        return NULL;
+    }
     mr = calloc(1, sizeof(*mr));
     assert_non_null(mr);
     mr->pd = pd;
@@ -205,6 +219,12 @@ int ibv_modify_qp(struct ibv_qp *qp, struct ibv_qp_attr *attributes, int mask)
         if (mock_fails("ibv_modify_qp_access"))
             return errno;
         mock.pair_access_flags = attributes->qp_access_flags;
+        return 0;
+    }
+    if (mask == IBV_QP_MIN_RNR_TIMER) {
+        if (mock_fails("ibv_modify_qp_rnr"))
+            return errno;
+        mock.pair_rnr_timer = attributes->min_rnr_timer;
         return 0;
     }
     assert_int_equal(mask, IBV_QP_STATE);
@@ -338,14 +358,14 @@ struct ibv_context *ibv_open_device(struct ibv_device *device)
 {
     if (mock_fails("ibv_open_device"))
         return NULL;
-    mock_world.context.device = device;
+    mock_world.verbs.context.device = device;
     mock_made(MOCK_CONTEXT);
-    return &mock_world.context;
+    return &mock_world.verbs.context;
 }
 
 int ibv_close_device(struct ibv_context *context)
 {
-    assert_ptr_equal(context, &mock_world.context);
+    assert_ptr_equal(context, &mock_world.verbs.context);
     mock_unmade(MOCK_CONTEXT, "ibv_close_device");
     return 0;
 }
@@ -353,7 +373,7 @@ int ibv_close_device(struct ibv_context *context)
 #undef ibv_query_port
 int ibv_query_port(struct ibv_context *context, uint8_t port, struct _compat_ibv_port_attr *out)
 {
-    assert_ptr_equal(context, &mock_world.context);
+    assert_ptr_equal(context, &mock_world.verbs.context);
     if (mock_fails("ibv_query_port"))
         return errno;
     memcpy(out, &mock.ports[port - 1], sizeof(mock.ports[0]));
@@ -365,7 +385,7 @@ ssize_t _ibv_query_gid_table(struct ibv_context *context, struct ibv_gid_entry *
 {
     size_t count = mock.gid_count < capacity ? mock.gid_count : capacity;
 
-    assert_ptr_equal(context, &mock_world.context);
+    assert_ptr_equal(context, &mock_world.verbs.context);
     assert_int_equal(flags, 0);
     assert_int_equal(entry_bytes, sizeof(*entries));
     if (mock_fails("ibv_query_gid_table"))

@@ -40,7 +40,7 @@ struct mock_pair {
 
 struct mock_world {
     unsigned live[MOCK_KIND_COUNT];
-    struct ibv_context context;
+    struct verbs_context verbs; /* what a driver's context is: the plain one is its last member */
     struct ibv_device devices[4];
     struct rdma_event_channel channel;
     struct mock_event_item *events[MOCK_EVENT_COUNT];
@@ -78,6 +78,8 @@ void mock_unring(int fd);
 struct rdma_cm_id *mock_new_id(void *context);
 
 /* The verbs that are reached through the context. */
+int mock_query_device_ex(struct ibv_context *context, const struct ibv_query_device_ex_input *input,
+                         struct ibv_device_attr_ex *out, size_t out_bytes);
 int mock_poll_cq(struct ibv_cq *cq, int count, struct ibv_wc *out);
 int mock_req_notify_cq(struct ibv_cq *cq, int solicited_only);
 int mock_post_send(struct ibv_qp *qp, struct ibv_send_wr *request, struct ibv_send_wr **bad);
