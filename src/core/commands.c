@@ -29,6 +29,17 @@ void commands_pop(struct rdmig_conn *conn)
     source->command_count--;
 }
 
+/* Is READY for the end of a round still to come? It is alone (clause C17). Nothing is written
+ * before it: a page of the round may be written again, and only READY orders the two (clause C10).
+ */
+bool commands_is_round_ending(const struct rdmig_conn *conn)
+{
+    const struct source *source = &conn->u.source;
+
+    return source->command_count > 0 &&
+           source->commands[source->command_head].type == RDMIG_MESSAGE_REGISTER_FINISHED;
+}
+
 /* May a command of this type be sent beside those that are under way? */
 static bool may_send(const struct rdmig_conn *conn, uint32_t type)
 {

@@ -407,6 +407,7 @@ void source_take_credit(struct rdmig_conn *conn);
 
 /* ---- commands.c: what the source sends, and what it has the driver do */
 bool commands_are_alone(uint32_t type);
+bool commands_is_round_ending(const struct rdmig_conn *conn);
 struct command *commands_oldest(struct rdmig_conn *conn);
 void commands_pop(struct rdmig_conn *conn);
 void commands_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header,

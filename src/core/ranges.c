@@ -178,7 +178,7 @@ static bool plan_write(struct rdmig_conn *conn, uint32_t *position, struct span 
     struct source *source = &conn->u.source;
     uint64_t end_bytes;
 
-    if (flight_room_count(conn) <= SEND_QUEUE_RESERVE)
+    if (flight_room_count(conn) <= SEND_QUEUE_RESERVE || commands_is_round_ending(conn))
         return false;
     for (*position = 0; *position < source->range_count; ++*position) {
         const struct range *range = ranges_at(conn, *position);

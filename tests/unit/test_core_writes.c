@@ -339,6 +339,25 @@ static void test_core_writes__round_without_ranges__is_ended_too(void **state)
     bench_close(bench);
 }
 
+/* Clause: C10 */
+static void test_core_writes__the_next_round__is_not_written_before_ready(void **state)
+{
+    struct bench *bench = source_with_region((struct rdmig_conn_config){0});
+
+    (void)state;
+    FEED(bench, ROUND_CLOSED);
+    source_push(bench, 1, 0, 4096);
+    EXPECT(bench, "> ROUND_CLOSED\n"
+                  "< POST_SEND s1 REGISTER_FINISHED x1\n"
+                  "< NOTIFY_ROUND_ENDED\n"
+                  "> RANGE_PUSHED block=1 offset=0 length=4096\n");
+    bench_receive_ready(bench);
+    EXPECT(bench, "> RECEIVED r2 READY x1\n"
+                  "< POST_WRITE w1 block=1 offset=0 length=4096 region=4 remote=0x600000000 "
+                  "rkey=0xab signalled\n");
+    bench_close(bench);
+}
+
 /* Clause: C10, R10 */
 static void test_core_writes__round_end__waits_for_runs_nobody_writes_to(void **state)
 {
@@ -466,6 +485,7 @@ int main(void)
         cmocka_unit_test(test_core_writes__round_end__waits_for_every_completion),
         cmocka_unit_test(test_core_writes__round_end__waits_for_a_credit_and_for_zeros),
         cmocka_unit_test(test_core_writes__round_without_ranges__is_ended_too),
+        cmocka_unit_test(test_core_writes__the_next_round__is_not_written_before_ready),
         cmocka_unit_test(test_core_writes__round_end__waits_for_runs_nobody_writes_to),
         cmocka_unit_test(test_core_writes__ranges_outside_their_block__are_refused),
         cmocka_unit_test(test_core_writes__range_queue__takes_64_and_then_says_again),
