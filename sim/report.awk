@@ -6,6 +6,7 @@ BEGIN {
     title["rates-4k"] = "The same with host memory in 4 KiB pages: registration is the limit above some 60 Gb/s"
     title["sizes"] = "8 GiB to 4 TiB full of data, idle, at 100 Gb/s"
     title["guests"] = "16 GiB at 100 Gb/s, guests that are busy or sparse"
+    title["limits"] = "16 GiB full of data, idle, at 100 Gb/s, with a limit on pinned memory at our ends"
     title["zeros"] = "100 GB of zeros at 100 Gb/s"
     print "# Speed in the simulated world\n"
     print "Made by `make sim-report`. No clock of any machine is in it: the same tree gives the same figures everywhere. Costs and their sources:"
@@ -26,6 +27,8 @@ NR == 1 { next }
         print "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|"
     }
     wire = $19 >= 2^30 ? sprintf("%.2f GiB", $19 / 2^30) : $19 >= 2^20 ? sprintf("%.2f MiB", $19 / 2^20) : sprintf("%.1f KiB", $19 / 1024)
+    if ($1 == "limits")
+        $7 = $25 == 0 ? "idle, no limit" : sprintf("idle, %d MiB pinned", $25 / 2^20)
     printf "| %s | %s %s | %s to %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %s | %.2f, %.2f | %s | %s, %s, %s |\n", $5, size($6), $7, $2, $3, $4,
         $8, $9, $10, $11, $12, $13, $14, $15, $16, $17 / 2^30, $18 / 2^30, wire, $22, $23, $24
     if ($1 == "sizes" && $2 == "ours" && $6 >= 2^42)

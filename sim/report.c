@@ -23,7 +23,8 @@ struct cell {
     enum costs_kind costs;
     uint64_t link_bits_per_s;
     uint64_t guest_bytes;
-    const char *guest; /* what it does: see below */
+    const char *guest;         /* what it does: see below */
+    uint64_t pinned_bytes_max; /* at both ends; 0: no limit */
 };
 
 struct guest_kind {
@@ -69,8 +70,21 @@ static void add(const char *table, struct pair pair, bool is_pin_all, enum costs
 {
     if (cell_count == CELLS_MAX)
         abort();
-    cells[cell_count++] = (struct cell){table, pair.source,        pair.destination, is_pin_all,
-                                        costs, gigabits * GIGABIT, guest_bytes,      guest};
+    cells[cell_count++] = (struct cell){table,       pair.source, pair.destination,
+                                        is_pin_all,  costs,       gigabits * GIGABIT,
+                                        guest_bytes, guest,       0};
+}
+
+static void add_limits(void)
+{
+    static const uint64_t limits_mib[] = {0, 1024, 256, 64, 32, 8};
+
+    for (uint32_t i = 1; i < PAIR_COUNT; i++) {
+        for (uint32_t j = 0; j < sizeof(limits_mib) / sizeof(limits_mib[0]); j++) {
+            add("limits", pairs[i], false, COSTS_MODERN, 100, 16 * GIB, "idle");
+            cells[cell_count - 1].pinned_bytes_max = limits_mib[j] << 20;
+        }
+    }
 }
 
 static void add_pairs(const char *table, enum costs_kind costs, uint64_t gigabits,
@@ -98,6 +112,7 @@ static void list_cells(void)
     for (uint32_t i = 0; i < sizeof(busy) / sizeof(busy[0]); i++)
         add_pairs("guests", COSTS_MODERN, 100, 16 * GIB, busy[i]);
     add_pairs("zeros", COSTS_MODERN, 100, UINT64_C(100000000000) / 4096 * 4096, "zero");
+    add_limits();
 }
 
 /* ---- running one */
@@ -141,8 +156,11 @@ static void set_options(struct options *options, const struct cell *cell)
     options->step_limit = UINT64_MAX;
     options->is_quiet = true;
     options->has_big_ram = true;
-    for (uint32_t i = 0; i < 2; i++)
+    for (uint32_t i = 0; i < 2; i++) {
         options->engine[i] = (struct engine_options){0};
+        options->is_pipelined[i] = options->kind[i] == PARTY_OURS;
+        options->pinned_bytes_max[i] = options->kind[i] == PARTY_OURS ? cell->pinned_bytes_max : 0;
+    }
     set_guest(options, cell);
 }
 
@@ -197,7 +215,7 @@ static void print_header(void)
            "ram_phase_s\ttotal_s\tdowntime_ms\trounds\tround_trips_per_gib\tcpu_source_s_per_gib\t"
            "cpu_destination_s_per_gib\tpinned_source_bytes\tpinned_destination_bytes\twire_bytes\t"
            "control_bytes\tengine_bytes\tlink_busy_percent\tcpu_source_percent\t"
-           "cpu_destination_percent\n");
+           "cpu_destination_percent\tpinned_limit_bytes\n");
 }
 
 static void print_cell(const struct cell *cell, const struct run_result *result)
@@ -214,7 +232,7 @@ static void print_cell(const struct cell *cell, const struct run_result *result)
 
     printf("%s\t%s\t%s\t%s\t%.0f\t%" PRIu64 "\t%s\t%.2f\t%.1f\t%.3f\t%.3f\t%.2f\t%" PRIu64
            "\t%.2f\t%.4f\t%.4f\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64 "\t%" PRIu64
-           "\t%.1f\t%.1f\t%.1f\n",
+           "\t%.1f\t%.1f\t%.1f\t%" PRIu64 "\n",
            cell->table, party_kind_name(cell->source), party_kind_name(cell->destination),
            cell->is_pin_all ? "pin-all" : "dynamic", (double)cell->link_bits_per_s / 1e9,
            cell->guest_bytes, cell->guest, gbit_s, 100 * gbit_s / payload_gbit_s,
@@ -226,7 +244,7 @@ static void print_cell(const struct cell *cell, const struct run_result *result)
            out->message_bytes + in->message_bytes, source->engine_bytes,
            percent(out->busy_ns, source->completed_ns),
            percent(result->cpu_ns[0], source->completed_ns),
-           percent(result->cpu_ns[1], source->completed_ns));
+           percent(result->cpu_ns[1], source->completed_ns), cell->pinned_bytes_max);
 }
 
 /* ---- calibration */
@@ -253,10 +271,10 @@ static int calibrate(void)
 
     for (uint32_t i = 0; i < sizeof(benches) / sizeof(benches[0]); i++) {
         const struct bench *bench = &benches[i];
-        const struct cell cell = {"calibration", PARTY_STOCK,
-                                  PARTY_STOCK,   bench->is_pin_all,
-                                  bench->costs,  costs_of(bench->costs)->link_bits_per_s,
-                                  8 * GIB,       "idle"};
+        const struct cell cell = {
+            "calibration",     PARTY_STOCK,  PARTY_STOCK,
+            bench->is_pin_all, bench->costs, costs_of(bench->costs)->link_bits_per_s,
+            8 * GIB,           "idle",       0};
         struct run_result result;
         double gbit_s = 0;
         bool is_good;
@@ -286,7 +304,7 @@ static double rate_of(enum party_kind source, enum party_kind destination, bool 
 {
     const struct cell cell = {"claim",    source,       destination,
                               is_pin_all, COSTS_MODERN, gigabits * GIGABIT,
-                              8 * GIB,    "idle"};
+                              8 * GIB,    "idle",       0};
     struct run_result result;
 
     return run(&cell, &result) ? first_round_bits_per_ns(&result) : 0;
@@ -331,7 +349,8 @@ static bool claim_zeros(void)
                               COSTS_MODERN,
                               100 * GIGABIT,
                               UINT64_C(100000000000) / 4096 * 4096,
-                              "zero"};
+                              "zero",
+                              0};
     struct run_result result;
     double wire_bytes = 1e12;
 
@@ -343,8 +362,8 @@ static bool claim_zeros(void)
 
 static bool claim_memory(void)
 {
-    const struct cell cell = {"claim",      PARTY_OURS,    PARTY_OURS, false,
-                              COSTS_MODERN, 100 * GIGABIT, 4096 * GIB, "idle"};
+    const struct cell cell = {"claim",       PARTY_OURS, PARTY_OURS, false, COSTS_MODERN,
+                              100 * GIGABIT, 4096 * GIB, "idle",     0};
     struct run_result result;
     double mib_per_tib = 1e9;
 
@@ -353,14 +372,41 @@ static bool claim_memory(void)
     return claim(mib_per_tib <= 8, "engine of a 4 TiB guest, MiB a TiB", mib_per_tib, 8);
 }
 
+/* Of a guest full of data, counted by the engine. */
+static bool claim_round_trips(void)
+{
+    enum { GUEST_GIB = 64 };
+    static const struct {
+        enum party_kind destination;
+        const char *text;
+        double bound;
+    } claims[] = {{PARTY_STOCK, "ours to stock, dynamic, round trips a GiB", 17},
+                  {PARTY_OURS, "ours to ours, dynamic, round trips a GiB", 2}};
+    bool is_good = true;
+
+    for (uint32_t i = 0; i < sizeof(claims) / sizeof(claims[0]); i++) {
+        const struct cell cell = {"claim",         PARTY_OURS,   claims[i].destination,
+                                  false,           COSTS_MODERN, 100 * GIGABIT,
+                                  GUEST_GIB * GIB, "idle",       0};
+        struct run_result result;
+        double count = 1e9;
+
+        if (run(&cell, &result))
+            count = (double)result.numbers[RDMIG_ROLE_SOURCE].round_trips / GUEST_GIB;
+        is_good &= claim(count <= claims[i].bound, claims[i].text, count, claims[i].bound);
+    }
+    return is_good;
+}
+
 static int check_claims(void)
 {
     const bool rates = claim_rates();
     const bool stock = claim_stock();
     const bool zeros = claim_zeros();
     const bool memory = claim_memory();
+    const bool round_trips = claim_round_trips();
 
-    return rates && stock && zeros && memory ? EXIT_SUCCESS : EXIT_FAILURE;
+    return rates && stock && zeros && memory && round_trips ? EXIT_SUCCESS : EXIT_FAILURE;
 }
 
 /* ---- the command */

@@ -118,6 +118,7 @@ uint32_t port_register(struct port *port, uint32_t block, uint64_t offset_bytes,
                        uint64_t length_bytes, bool is_remote_writable);
 /* False: no such region. */
 bool port_deregister(struct port *port, uint32_t key);
+uint64_t port_pinned_bytes(const struct port *port);
 uint64_t port_pinned_bytes_max(const struct port *port);
 uint32_t port_region_count(const struct port *port);
 

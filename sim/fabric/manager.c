@@ -50,6 +50,7 @@ void manager_tell(struct port *port, enum cm_kind kind, uint64_t delay_ns)
 static void keep_private_data(struct port *port, const uint8_t *bytes, uint32_t length_bytes)
 {
     const uint32_t padded_bytes = port->fabric->world->options->private_data_bytes;
+    uint32_t full_bytes = RDMIG_PRIVATE_DATA_BYTES;
 
     if (length_bytes > PRIVATE_DATA_BYTES_MAX)
         length_bytes = PRIVATE_DATA_BYTES_MAX;
@@ -57,8 +58,11 @@ static void keep_private_data(struct port *port, const uint8_t *bytes, uint32_t 
     if (length_bytes > 0)
         memcpy(port->private_data, bytes, length_bytes);
     port->private_data_bytes = length_bytes;
-    /* What is shorter than a full set stays short: a peer may send too little. */
-    if (length_bytes >= RDMIG_PRIVATE_DATA_BYTES && padded_bytes > length_bytes)
+    /* What is shorter than a full set stays short: a peer may send too little. PIPELINE's flag is
+     * bit 0 of byte 5, and makes the set longer (clause W11). */
+    if (length_bytes >= RDMIG_PRIVATE_DATA_BYTES && (bytes[5] & 1) != 0)
+        full_bytes = RDMIG_PRIVATE_DATA_BYTES_MAX;
+    if (length_bytes >= full_bytes && padded_bytes > length_bytes)
         port->private_data_bytes =
             padded_bytes < PRIVATE_DATA_BYTES_MAX ? padded_bytes : PRIVATE_DATA_BYTES_MAX;
 }
@@ -94,6 +98,7 @@ void port_connect(struct port *port, const uint8_t *bytes, uint32_t length_bytes
     if (port->state != PORT_IDLE)
         return;
     port->state = PORT_CONNECTING;
+    oracle_private_data(world->oracle, port->role, bytes, length_bytes);
     keep_private_data(port, bytes, length_bytes);
     world_at(world, port_time_ns(port) + world->costs.connect_ns + jitter_ns, request_arrives, port,
              0);
@@ -135,6 +140,7 @@ void port_accept(struct port *port, const uint8_t *bytes, uint32_t length_bytes)
     if (port->state != PORT_CONNECTING)
         return;
     port->state = PORT_UP;
+    oracle_private_data(world->oracle, port->role, bytes, length_bytes);
     keep_private_data(port, bytes, length_bytes);
     world_at(world, port_time_ns(port) + world->costs.latency_ns + jitter_ns, reply_arrives,
              fabric_peer(port), 0);

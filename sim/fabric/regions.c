@@ -85,10 +85,17 @@ bool port_deregister(struct port *port, uint32_t key)
     if (!found)
         return false;
     port_spend(port, costs_deregister_ns(&port->fabric->world->costs, found->length_bytes));
+    oracle_deregistered(port->fabric->world->oracle, port->role, found->block, found->offset_bytes,
+                        found->length_bytes);
     port->pinned_bytes -= found->length_bytes;
     port->regions_alive--;
     port->regions[found - port->regions].is_alive = false;
     return true;
+}
+
+uint64_t port_pinned_bytes(const struct port *port)
+{
+    return port->pinned_bytes;
 }
 
 uint64_t port_pinned_bytes_max(const struct port *port)

@@ -82,7 +82,7 @@ static enum hostile_kind draw_kind(struct hostile *hostile)
         HOSTILE_BODY,         HOSTILE_CREDIT,     HOSTILE_CREDIT,  HOSTILE_WRITES,
         HOSTILE_WRITES,       HOSTILE_TRUNCATION, HOSTILE_FLOOD,   HOSTILE_WHENEVER,
         HOSTILE_ERROR,        HOSTILE_SILENCE,    HOSTILE_LEAVING, HOSTILE_RECEIVES,
-        HOSTILE_PRIVATE_DATA,
+        HOSTILE_PRIVATE_DATA, HOSTILE_LIMIT,
     };
     const uint32_t index = hostile_pick(hostile, sizeof(kinds) / sizeof(kinds[0]));
 
@@ -168,6 +168,7 @@ void hostile_open(struct hostile *hostile)
 
     draw_character(hostile);
     hostile->life = LIFE_CONNECTING;
+    hostile->credit_count = 1;
     hostile->receive_bytes = RECEIVE_BYTES_MAX;
     if (hostile_does(hostile, HOSTILE_RECEIVES)) {
         receive_count = hostile_pick(hostile, HOSTILE_RECEIVES_MAX + 1);
@@ -270,6 +271,23 @@ static void interlude(struct hostile *hostile)
         hostile_write_anywhere(hostile);
 }
 
+/* The oldest, or, where the order is not kept, the one after it. */
+static struct hostile_received take_received(struct hostile *hostile)
+{
+    struct hostile_received *oldest = &hostile->inbox[hostile->inbox_first];
+    struct hostile_received *next =
+        &hostile->inbox[(hostile->inbox_first + 1) % HOSTILE_RECEIVES_MAX];
+    struct hostile_received taken = *oldest;
+
+    if (hostile->inbox_count > 1 && hostile_does(hostile, HOSTILE_ORDER)) {
+        taken = *next;
+        *next = *oldest;
+    }
+    hostile->inbox_first = (hostile->inbox_first + 1) % HOSTILE_RECEIVES_MAX;
+    hostile->inbox_count--;
+    return taken;
+}
+
 static void step(struct world *world, void *subject, uint64_t argument)
 {
     struct hostile *hostile = subject;
@@ -280,11 +298,9 @@ static void step(struct world *world, void *subject, uint64_t argument)
     if (hostile_is_up(hostile))
         interlude(hostile);
     if (hostile_is_up(hostile) && hostile->inbox_count > 0) {
-        const struct hostile_received received = hostile->inbox[hostile->inbox_first];
+        const struct hostile_received received = take_received(hostile);
         uint8_t *buffer = receive_memory[hostile->party.role][received.slot];
 
-        hostile->inbox_first = (hostile->inbox_first + 1) % HOSTILE_RECEIVES_MAX;
-        hostile->inbox_count--;
         hostile->role->received(hostile, buffer, received.length_bytes);
         if (hostile_is_up(hostile))
             (void)port_post_recv(hostile->party.port, received.slot, buffer,

@@ -32,6 +32,7 @@ enum hostile_kind {
     HOSTILE_DELAYS,
     HOSTILE_RECEIVES, /* fewer than there should be, or too small */
     HOSTILE_WHENEVER, /* a message at any time */
+    HOSTILE_LIMIT,    /* source: regions beyond the limit that it was told of */
     HOSTILE_KIND_COUNT
 };
 
@@ -48,21 +49,26 @@ enum oddity {
     ODD_SHORT_RESULTS, /* stock's answer to a batch */
     ODD_OFFSETS,       /* blocks anywhere in the ram_addr space */
     ODD_PIN_ALL,       /* the other way than the options say */
+    ODD_TOGETHER,      /* PIPELINE: commands under way that should be alone */
+    ODD_FEW_CREDITS,   /* PIPELINE: not as many as there could be */
     ODDITY_COUNT
 };
 
 enum hostile_life { LIFE_NEW, LIFE_CONNECTING, LIFE_UP, LIFE_SILENT, LIFE_OVER };
 
 enum {
-    HOSTILE_RECEIVES_MAX = 3,
+    HOSTILE_RECEIVES_MAX = 9,
     HOSTILE_REGIONS_MAX = 64,
     HOSTILE_ENTRIES_MAX = 64, /* of a batch, that are remembered */
     HOSTILE_MESSAGES_MAX = 60,
     HOSTILE_WRITES_MAX = 40,
-    HOSTILE_HEADER_BYTES = 16
+    HOSTILE_HEADER_BYTES = 16,
+    HOSTILE_CREDITS_MAX = 4
 };
-#define HOSTILE_CHUNK_BYTES (UINT64_C(1) << 20)
-#define HOSTILE_WRITE_ID    (UINT64_C(1) << 32) /* of every write; a SEND's is its type */
+#define HOSTILE_FLAG_PIN_ALL  0x1u
+#define HOSTILE_FLAG_PIPELINE 0x10000u
+#define HOSTILE_CHUNK_BYTES   (UINT64_C(1) << 20)
+#define HOSTILE_WRITE_ID      (UINT64_C(1) << 32) /* of every write; a SEND's is its type */
 
 /* Types on the wire. */
 enum hostile_type {
@@ -109,6 +115,13 @@ struct hostile_region {
     bool is_alive; /* a dead one's key is stale */
 };
 
+/* What private data say; as they come, all that is not there is 0. */
+struct hostile_private {
+    uint32_t flags;
+    uint32_t credit_count;
+    uint64_t bytes; /* the source's RAM, the destination's limit */
+};
+
 struct hostile_received {
     uint32_t slot;
     uint32_t length_bytes;
@@ -122,6 +135,7 @@ struct hostile {
     struct ratio rates[HOSTILE_KIND_COUNT];
     bool is_odd[ODDITY_COUNT];
     uint32_t message_count;
+    uint32_t last_type; /* of a message that it has sent */
     uint32_t write_count;
     uint32_t writes_out;
     uint32_t tick_count;
@@ -131,7 +145,9 @@ struct hostile {
     uint32_t inbox_first;
     uint32_t inbox_count;
     bool is_step_planned;
-    bool is_pin_all; /* agreed on */
+    bool is_pin_all;       /* agreed on */
+    uint32_t credit_count; /* likewise: 1 without PIPELINE */
+    uint64_t limit_bytes;  /* source: that it was told of; 0: none */
     struct hostile_block blocks[RAM_BLOCKS_MAX];
     uint32_t block_count;
     struct hostile_region regions[HOSTILE_REGIONS_MAX];
@@ -224,6 +240,8 @@ bool hostile_read_header(const uint8_t *bytes, uint32_t received_bytes,
 uint32_t hostile_get32(const uint8_t *bytes);
 uint64_t hostile_get64(const uint8_t *bytes);
 /* Returns how many bytes of out (of 64) are to be sent. */
-uint32_t hostile_private_data(struct hostile *hostile, uint32_t flags, uint8_t *out);
+uint32_t hostile_private_data(struct hostile *hostile, const struct hostile_private *told,
+                              uint8_t *out);
+struct hostile_private hostile_read_private(const struct cm_event *event);
 
 #endif

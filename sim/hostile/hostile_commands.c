@@ -43,8 +43,12 @@ static uint64_t known_count(struct hostile_source *source, uint32_t block, uint6
     const struct hostile_region *region = hostile_find_region(&source->hostile, block, first_chunk);
 
     for (uint32_t i = 0; i < source->asked_count; i++) {
-        if (source->asked[i].block == block && source->asked[i].first_chunk == first_chunk)
-            return source->asked[i].chunk_count;
+        for (uint32_t j = 0; j < source->asked[i].count; j++) {
+            const struct hostile_region *run = &source->asked[i].runs[j];
+
+            if (run->block == block && run->first_chunk == first_chunk)
+                return run->chunk_count;
+        }
     }
     return region ? region->chunk_count : 0;
 }
@@ -132,23 +136,68 @@ static void put_run(struct hostile_source *source, struct hostile_message *messa
     hostile_put_register(hostile, message, key, block, chunks);
 }
 
+/* What it is going to know of the answer. The oldest is forgotten for it when there is no room. */
+static struct hostile_asked *begin_asking(struct hostile_source *source)
+{
+    if (source->asked_count == HOSTILE_CREDITS_MAX) {
+        source->asked_count--;
+        for (uint32_t i = 0; i < source->asked_count; i++)
+            source->asked[i] = source->asked[i + 1];
+    }
+    source->asked[source->asked_count].count = 0;
+    return &source->asked[source->asked_count++];
+}
+
+static uint64_t run_bytes(const struct hostile *hostile, const struct hostile_region *run)
+{
+    const uint64_t left_bytes =
+        hostile->blocks[run->block].length_bytes - run->first_chunk * HOSTILE_CHUNK_BYTES;
+    const uint64_t whole_bytes = run->chunk_count * HOSTILE_CHUNK_BYTES;
+
+    return whole_bytes < left_bytes ? whole_bytes : left_bytes;
+}
+
+bool hostile_is_over_limit(const struct hostile_source *source, uint64_t more_bytes)
+{
+    const struct hostile *hostile = &source->hostile;
+
+    for (uint32_t i = 0; i < hostile->region_count; i++)
+        more_bytes += hostile->regions[i].is_alive ? run_bytes(hostile, &hostile->regions[i]) : 0;
+    for (uint32_t i = 0; i < source->asked_count; i++) {
+        for (uint32_t j = 0; j < source->asked[i].count; j++)
+            more_bytes += run_bytes(hostile, &source->asked[i].runs[j]);
+    }
+    return hostile->limit_bytes != 0 && more_bytes > hostile->limit_bytes;
+}
+
 void hostile_send_register(struct hostile_source *source)
 {
     struct hostile *hostile = &source->hostile;
     const uint32_t count = draw_batch(hostile);
+    struct hostile_asked *asked = begin_asking(source);
     struct hostile_message message;
 
     if (!hostile_begin(hostile, &message, TYPE_REGISTER))
         return;
-    source->asked_count = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct hostile_region run;
 
         if (i < HOSTILE_ENTRIES_MAX) {
             draw_run(source, &run);
-            source->asked[source->asked_count++] = run;
+            if (hostile_is_over_limit(source, run_bytes(hostile, &run)) &&
+                !hostile_does(hostile, HOSTILE_LIMIT))
+                continue;
+            asked->runs[asked->count++] = run;
+        } else {
+            run = asked->runs[i % (asked->count == 0 ? 1 : asked->count)];
         }
-        put_run(source, &message, &source->asked[i % HOSTILE_ENTRIES_MAX]);
+        if (asked->count > 0)
+            put_run(source, &message, &run);
+    }
+    if (message.repeat == 0) { /* nothing fits: zeros do */
+        source->asked_count--;
+        hostile_send_compress(source);
+        return;
     }
     if (count == 1 && hostile->is_odd[ODD_PADDING])
         message.repeat = 0; /* counts as 1 */

@@ -10,8 +10,8 @@ enum { ENTRY_BYTES = 24, RESULT_BYTES = 16, BLOCK_BYTES = 32, BLOCKS_MANY = 1638
 
 struct hostile_destination {
     struct hostile hostile;
-    bool is_asked; /* for the connection: it takes one */
-    bool is_ready_said;
+    bool is_asked;        /* for the connection: it takes one */
+    uint32_t grant_count; /* READYs to be given that are for no command */
     uint8_t private_data[64];
     uint32_t private_data_bytes;
 };
@@ -267,15 +267,13 @@ static void received(struct hostile *hostile, const uint8_t *bytes, uint32_t len
     give_credit(hostile);
 }
 
-/* The first READY; all others follow commands. */
+/* The first READYs, as many as were agreed on; all others follow commands. */
 static void act(struct hostile *hostile)
 {
     struct hostile_destination *destination = destination_of(hostile);
 
-    if (destination->is_ready_said)
-        return;
-    destination->is_ready_said = true;
-    give_credit(hostile);
+    for (; destination->grant_count > 0 && hostile_is_up(hostile); destination->grant_count--)
+        give_credit(hostile);
 }
 
 /* ---- the connection */
@@ -310,6 +308,11 @@ static void connect_requested(struct hostile_destination *destination, const str
 {
     struct hostile *hostile = &destination->hostile;
     const struct options *options = hostile->party.world->options;
+    const struct hostile_private offered = hostile_read_private(event);
+    struct hostile_private granted = {
+        .credit_count = offered.credit_count,
+        .bytes = options->pinned_bytes_max[hostile->party.role],
+    };
     bool is_pin_all = options->is_pin_all[hostile->party.role];
     uint64_t delay_ns;
 
@@ -318,9 +321,16 @@ static void connect_requested(struct hostile_destination *destination, const str
     destination->is_asked = true;
     if (hostile->is_odd[ODD_PIN_ALL])
         is_pin_all = !is_pin_all;
-    hostile->is_pin_all = is_pin_all && event->length_bytes >= 8 && (event->bytes[7] & 1) != 0;
+    if (hostile->is_odd[ODD_FEW_CREDITS] && offered.credit_count <= HOSTILE_CREDITS_MAX)
+        granted.credit_count = 1 + hostile_pick(hostile, offered.credit_count);
+    granted.flags =
+        offered.flags & ((is_pin_all ? HOSTILE_FLAG_PIN_ALL : 0) |
+                         (options->is_pipelined[hostile->party.role] ? HOSTILE_FLAG_PIPELINE : 0));
+    hostile->is_pin_all = (granted.flags & HOSTILE_FLAG_PIN_ALL) != 0;
+    destination->grant_count =
+        (granted.flags & HOSTILE_FLAG_PIPELINE) != 0 ? granted.credit_count : 1;
     destination->private_data_bytes =
-        hostile_private_data(hostile, hostile->is_pin_all ? 1 : 0, destination->private_data);
+        hostile_private_data(hostile, &granted, destination->private_data);
     delay_ns = hostile_delay_ns(hostile);
     port_at(hostile->party.port, port_time_ns(hostile->party.port) + delay_ns, accept_connection,
             destination, 0);

@@ -8,7 +8,8 @@
 enum {
     BODY_BYTES_MAX = 524288 + 64, /* a little more than any receive takes */
     ARENA_BYTES = 4 << 20,
-    PRIVATE_DATA_BYTES = 8,
+    SHORT_DATA_BYTES = 8,
+    LONG_DATA_BYTES = 24,
     FILLER = 0xa5
 };
 
@@ -49,25 +50,75 @@ bool hostile_read_header(const uint8_t *bytes, uint32_t received_bytes,
     return true;
 }
 
-uint32_t hostile_private_data(struct hostile *hostile, uint32_t flags, uint8_t *out)
+/* ---- private data */
+
+struct hostile_private hostile_read_private(const struct cm_event *event)
+{
+    struct hostile_private out = {0, 1, 0};
+
+    if (event->length_bytes >= SHORT_DATA_BYTES)
+        out.flags = hostile_get32(event->bytes + 4);
+    if ((out.flags & HOSTILE_FLAG_PIPELINE) == 0 || event->length_bytes < LONG_DATA_BYTES)
+        return out;
+    out.credit_count = hostile_get32(event->bytes + 8);
+    out.bytes = hostile_get64(event->bytes + 16);
+    return out;
+}
+
+/* Credits and bytes where none can be, and such as may be but nobody expects. */
+static void bend_private(struct hostile *hostile, struct hostile_private *bent)
+{
+    static const uint64_t bytes[] = {0,
+                                     1,
+                                     SIM_PAGE_BYTES,
+                                     HOSTILE_CHUNK_BYTES - 1,
+                                     HOSTILE_CHUNK_BYTES,
+                                     UINT64_C(1) << 63,
+                                     UINT64_MAX};
+    uint32_t pick;
+
+    if (hostile_pick(hostile, 2) == 1)
+        bent->flags = hostile_bend32(hostile, UINT32_MAX);
+    if (hostile_pick(hostile, 2) == 1) {
+        pick = hostile_pick(hostile, 4);
+        bent->credit_count = pick < 2    ? bent->credit_count + 1 - 2 * pick
+                             : pick == 2 ? HOSTILE_CREDITS_MAX + 1
+                                         : hostile_bend32(hostile, bent->credit_count);
+    }
+    if (hostile_pick(hostile, 2) == 1) {
+        pick = hostile_pick(hostile, sizeof(bytes) / sizeof(bytes[0]));
+        bent->bytes = bytes[pick];
+    }
+}
+
+uint32_t hostile_private_data(struct hostile *hostile, const struct hostile_private *told,
+                              uint8_t *out)
 {
     static const uint32_t versions[] = {1, 0, 2, UINT32_MAX, 0x01000000u, 0x80000001u};
-    static const uint32_t lengths[] = {PRIVATE_DATA_BYTES, 0, 1, 4, 7, 12, 56};
+    static const uint32_t lengths[] = {
+        LONG_DATA_BYTES, SHORT_DATA_BYTES, 0, 1, 4, 7, 12, 56, 16, 20, 23, 25, 9};
+    struct hostile_private bent = *told;
     uint32_t version = 1;
-    uint32_t length_bytes = PRIVATE_DATA_BYTES;
+    uint32_t length_bytes =
+        (told->flags & HOSTILE_FLAG_PIPELINE) != 0 ? LONG_DATA_BYTES : SHORT_DATA_BYTES;
 
     if (hostile_does(hostile, HOSTILE_PRIVATE_DATA)) {
         version = versions[hostile_pick(hostile, sizeof(versions) / sizeof(versions[0]))];
-        if (hostile_pick(hostile, 2) == 1)
-            flags = hostile_bend32(hostile, UINT32_MAX);
+        bend_private(hostile, &bent);
         length_bytes = lengths[hostile_pick(hostile, sizeof(lengths) / sizeof(lengths[0]))];
     }
     memset(out, FILLER, 64);
     store32(out, version);
-    store32(out + 4, flags);
+    store32(out + 4, bent.flags);
+    store32(out + 8, bent.credit_count);
+    store32(out + 12, hostile->is_odd[ODD_PADDING] ? UINT32_MAX : 0);
+    store32(out + 16, (uint32_t)(bent.bytes >> 32));
+    store32(out + 20, (uint32_t)bent.bytes);
     world_log(hostile->party.world,
-              "hostile %s: private data, %" PRIu32 " bytes: %" PRIu32 " %" PRIx32,
-              role_name(hostile->party.role), length_bytes, version, flags);
+              "hostile %s: private data, %" PRIu32 " bytes: %" PRIu32 " %" PRIx32 " %" PRIu32
+              " %" PRIu64,
+              role_name(hostile->party.role), length_bytes, version, bent.flags, bent.credit_count,
+              bent.bytes);
     return length_bytes;
 }
 
@@ -244,6 +295,7 @@ void hostile_send(struct hostile *hostile, struct hostile_message *message)
               role_name(hostile->party.role), length_bytes, header.length_bytes, header.type,
               header.repeat, is_posted ? "" : ", not posted");
     hostile->message_count++;
+    hostile->last_type = message->type;
     hostile->arena_used_bytes +=
         ((uint64_t)HOSTILE_HEADER_BYTES + message->body_bytes + 63) / 64 * 64;
 }

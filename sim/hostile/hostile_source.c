@@ -200,7 +200,14 @@ static void send_out_of_order(struct hostile_source *source)
     }
 }
 
-static void send_command(struct hostile_source *source)
+/* A command is under way as soon as it is posted, whatever it is. */
+static void note_under_way(struct hostile_source *source, uint32_t type)
+{
+    if (source->under_way_count < HOSTILE_UNDER_WAY_MAX)
+        source->under_way[source->under_way_count++] = type;
+}
+
+static void send_next(struct hostile_source *source)
 {
     struct hostile *hostile = &source->hostile;
 
@@ -230,6 +237,12 @@ static void send_command(struct hostile_source *source)
         hostile_leave(hostile);
         break;
     }
+}
+
+static void send_command(struct hostile_source *source)
+{
+    send_next(source);
+    note_under_way(source, source->hostile.last_type);
 }
 
 /* Any pages of a run that it may write to. */
@@ -266,6 +279,19 @@ static void write_pages(struct hostile_source *source)
     hostile_write(hostile, &request);
 }
 
+/* Of what is queued for it next: may it go beside what is under way (clause C17)? */
+static bool may_go_on(const struct hostile_source *source)
+{
+    bool is_beside = source->stage == STAGE_RAM && source->command_count > 1;
+
+    for (uint32_t i = 0; i < source->under_way_count; i++)
+        is_beside = is_beside && (source->under_way[i] == TYPE_COMPRESS ||
+                                  source->under_way[i] == TYPE_REGISTER ||
+                                  source->under_way[i] == TYPE_UNREGISTER);
+    return source->under_way_count == 0 || is_beside || source->hostile.is_odd[ODD_TOGETHER] ||
+           source->hostile.rates[HOSTILE_ORDER].numerator > 0;
+}
+
 static void act(struct hostile *hostile)
 {
     struct hostile_source *source = source_of(hostile);
@@ -276,7 +302,7 @@ static void act(struct hostile *hostile)
         while (write_count-- > 0)
             write_pages(source);
     }
-    if (source->credit_count > 0) {
+    while (hostile_is_up(hostile) && source->credit_count > 0 && may_go_on(source)) {
         source->credit_count--;
         send_command(source);
     }
@@ -306,8 +332,8 @@ static void take_blocks(struct hostile *hostile, const uint8_t *entry, uint32_t 
 
 static void take_results(struct hostile_source *source, const uint8_t *entry, uint32_t length_bytes)
 {
-    for (uint32_t i = 0; i < source->asked_count && length_bytes >= RESULT_BYTES; i++) {
-        struct hostile_region *run = &source->asked[i];
+    for (uint32_t i = 0; i < source->asked[0].count && length_bytes >= RESULT_BYTES; i++) {
+        struct hostile_region *run = &source->asked[0].runs[i];
         struct hostile_region *region =
             hostile_find_region(&source->hostile, run->block, run->first_chunk);
 
@@ -319,7 +345,23 @@ static void take_results(struct hostile_source *source, const uint8_t *entry, ui
         entry += RESULT_BYTES;
         length_bytes -= RESULT_BYTES;
     }
-    source->asked_count = 0;
+    if (source->asked_count == 0)
+        return;
+    source->asked_count--;
+    for (uint32_t i = 0; i < source->asked_count; i++)
+        source->asked[i] = source->asked[i + 1];
+    source->asked[source->asked_count].count = 0;
+}
+
+/* The first are for no command, each later one is for the oldest. */
+static void take_ready(struct hostile_source *source)
+{
+    source->credit_count++;
+    if (++source->ready_count <= source->hostile.credit_count || source->under_way_count == 0)
+        return;
+    source->under_way_count--;
+    for (uint32_t i = 0; i < source->under_way_count; i++)
+        source->under_way[i] = source->under_way[i + 1];
 }
 
 static void received(struct hostile *hostile, const uint8_t *bytes, uint32_t length_bytes)
@@ -331,7 +373,7 @@ static void received(struct hostile *hostile, const uint8_t *bytes, uint32_t len
     (void)hostile_read_header(bytes, length_bytes, &header);
     switch (header.type) {
     case TYPE_READY:
-        source->credit_count++;
+        take_ready(source);
         break;
     case TYPE_BLOCKS_RESULT:
         take_blocks(hostile, body, header.length_bytes);
@@ -349,10 +391,14 @@ static void received(struct hostile *hostile, const uint8_t *bytes, uint32_t len
 
 static void managed(struct hostile *hostile, const struct cm_event *event)
 {
+    const struct hostile_private granted = hostile_read_private(event);
+
     if (event->kind != CM_ESTABLISHED)
         return;
     hostile->life = LIFE_UP;
-    hostile->is_pin_all = event->length_bytes >= 8 && (event->bytes[7] & 1) != 0;
+    hostile->is_pin_all = (granted.flags & HOSTILE_FLAG_PIN_ALL) != 0;
+    hostile->credit_count = granted.credit_count;
+    hostile->limit_bytes = granted.bytes;
     hostile_plan_step(hostile);
 }
 
@@ -360,7 +406,9 @@ static void start(struct party *party)
 {
     struct hostile *hostile = (struct hostile *)(void *)party;
     struct hostile_source *source = source_of(hostile);
-    bool is_pin_all = party->world->options->is_pin_all[party->role];
+    const struct options *options = party->world->options;
+    bool is_pin_all = options->is_pin_all[party->role];
+    struct hostile_private offered = {.credit_count = HOSTILE_CREDITS_MAX};
     uint8_t private_data[64];
     uint32_t length_bytes;
 
@@ -369,7 +417,13 @@ static void start(struct party *party)
     begin_stage(source, STAGE_STREAM, 4);
     if (hostile->is_odd[ODD_PIN_ALL])
         is_pin_all = !is_pin_all;
-    length_bytes = hostile_private_data(hostile, is_pin_all ? 1 : 0, private_data);
+    if (hostile->is_odd[ODD_FEW_CREDITS])
+        offered.credit_count = 1 + hostile_pick(hostile, HOSTILE_CREDITS_MAX);
+    for (uint32_t i = 0; i < hostile->block_count && options->is_ram_told; i++)
+        offered.bytes += hostile->blocks[i].length_bytes;
+    offered.flags = (is_pin_all ? HOSTILE_FLAG_PIN_ALL : 0) |
+                    (options->is_pipelined[party->role] ? HOSTILE_FLAG_PIPELINE : 0);
+    length_bytes = hostile_private_data(hostile, &offered, private_data);
     port_connect(party->port, private_data, length_bytes);
 }
 

@@ -14,6 +14,7 @@
  * - source_remote_writable, region_outside, region_unasked: it registers as it likes at home.
  * - register_twice, run_length, batch, unsignalled, write_length: limits of our engine's own
  *   options. Its READY discipline, its messages' form and its ranges are asked like ours.
+ * - pinned_limit: it has none.
  * - no_owner when something went wrong: without PREPARE its source believes in a hand-over that its
  *   destination may still refuse, and it may wait for ever. Without a fault it must own the guest.
  * Of a hostile source's nonsense an honest destination is asked to say no READY to a command whose
@@ -37,8 +38,8 @@ static void forget(struct oracle *oracle)
 {
     for (uint32_t i = 0; i < OPTION_BLOCKS_MAX; i++)
         free(oracle->blocks[i].chunks);
-    free(oracle->asked.ranges);
-    free(oracle->obeyed.ranges);
+    oracle_commands_free(&oracle->asked);
+    oracle_commands_free(&oracle->obeyed);
 }
 
 static void begin(struct oracle *oracle, struct world *world)
@@ -58,6 +59,7 @@ static void begin(struct oracle *oracle, struct world *world)
     for (uint32_t i = 0; i < options->guest.block_count; i++)
         oracle->blocks[i].chunk_count =
             (options->guest.block_bytes[i] + oracle->chunk_bytes - 1) / oracle->chunk_bytes;
+    oracle->credit_count = 1;
     oracle->owner = ORACLE_OWNER_SOURCE;
 }
 
@@ -89,14 +91,6 @@ void oracle_restart(struct oracle *oracle)
 uint64_t oracle_block_bytes(const struct oracle *oracle, uint32_t block)
 {
     return oracle->world->options->guest.block_bytes[block];
-}
-
-bool oracle_is_pin_all(const struct oracle *oracle)
-{
-    const struct options *options = oracle->world->options;
-
-    return options->is_pin_all[RDMIG_ROLE_SOURCE] && (options->is_pin_all[RDMIG_ROLE_DESTINATION] ||
-                                                      !oracle->is_honest[RDMIG_ROLE_DESTINATION]);
 }
 
 bool oracle_is_inside(const struct oracle *oracle, const struct oracle_range *range)

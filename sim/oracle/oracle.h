@@ -16,6 +16,9 @@ void oracle_free(struct oracle *oracle);
 void oracle_restart(struct oracle *oracle);
 
 /* ---- called by the fabric */
+/* CONNECT's or ACCEPT's private data, as the end gave them. */
+void oracle_private_data(struct oracle *oracle, enum rdmig_role from, const uint8_t *bytes,
+                         uint32_t length_bytes);
 /* A SEND is posted; bytes are those of the buffer then. */
 void oracle_send_posted(struct oracle *oracle, enum rdmig_role from, const uint8_t *bytes,
                         uint32_t length_bytes);
@@ -33,6 +36,8 @@ void oracle_buffer_touched(struct oracle *oracle, enum rdmig_role role, const ch
 void oracle_queue_overrun(struct oracle *oracle, enum rdmig_role role, const char *which);
 void oracle_registered(struct oracle *oracle, enum rdmig_role role, uint32_t block,
                        uint64_t offset_bytes, uint64_t length_bytes, bool is_remote_writable);
+void oracle_deregistered(struct oracle *oracle, enum rdmig_role role, uint32_t block,
+                         uint64_t offset_bytes, uint64_t length_bytes);
 
 /* ---- called by parties */
 void oracle_fill_started(struct oracle *oracle, uint32_t block, uint64_t offset_bytes,

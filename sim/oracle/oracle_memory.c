@@ -1,130 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* RDMA Writes, fills and regions against each other, and the memory that comes of it. */
+/* RDMA Writes and fills against each other, and the memory that comes of it. */
 #include "oracle_internal.h"
-
-#include "fail.h"
 
 #include <inttypes.h>
 
 enum { DEFAULT_SIGNAL_INTERVAL = 64 /* of an engine of ours whose options do not say */ };
-
-/* ---- regions, as the source may see them */
-
-static struct oracle_chunk *chunks_of(struct oracle *oracle, uint32_t block)
-{
-    struct oracle_block *at = &oracle->blocks[block];
-
-    if (!at->chunks)
-        at->chunks = sim_allocated(calloc((size_t)at->chunk_count, sizeof(*at->chunks)));
-    return at->chunks;
-}
-
-static uint64_t first_chunk(const struct oracle *oracle, const struct oracle_range *range)
-{
-    return range->offset_bytes / oracle->chunk_bytes;
-}
-
-static uint64_t last_chunk(const struct oracle *oracle, const struct oracle_range *range)
-{
-    return (range->offset_bytes + range->length_bytes - 1) / oracle->chunk_bytes;
-}
-
-static void set_region(struct oracle *oracle, const struct oracle_range *range,
-                       enum oracle_chunk_state state, uint32_t rkey)
-{
-    struct oracle_chunk *chunks = chunks_of(oracle, range->block);
-    const uint64_t first = first_chunk(oracle, range);
-    const uint64_t last = last_chunk(oracle, range);
-
-    for (uint64_t i = first; i <= last; i++)
-        chunks[i] = (struct oracle_chunk){.rkey = rkey, .state = state};
-    if (state != ORACLE_CHUNK_BARE)
-        chunks[first].run_chunk_count = (uint32_t)(last - first + 1);
-}
-
-void oracle_register_posted(struct oracle *oracle, const struct oracle_command *command)
-{
-    struct world *world = oracle->world;
-
-    if (oracle->are_both_honest && oracle_is_pin_all(oracle))
-        world_break(world, "register_in_pin_all", "REGISTER_REQUEST, and all is pinned");
-    for (uint32_t i = 0; i < command->range_count; i++) {
-        const struct oracle_range *range = &command->ranges[i];
-        const struct oracle_chunk *chunks = chunks_of(oracle, range->block);
-
-        for (uint64_t j = first_chunk(oracle, range); j <= last_chunk(oracle, range); j++) {
-            if (oracle->is_ours[RDMIG_ROLE_SOURCE] && chunks[j].state != ORACLE_CHUNK_BARE)
-                world_break(world, "register_twice",
-                            "chunk %" PRIu64 " of block %" PRIu32 " is registered already", j,
-                            range->block);
-        }
-        set_region(oracle, range, ORACLE_CHUNK_ASKED, 0);
-    }
-}
-
-void oracle_region_answered(struct oracle *oracle, const struct oracle_range *range,
-                            bool is_answered, uint32_t rkey)
-{
-    set_region(oracle, range, is_answered ? ORACLE_CHUNK_LIVE : ORACLE_CHUNK_BARE, rkey);
-}
-
-void oracle_unregister_posted(struct oracle *oracle, const struct oracle_command *command)
-{
-    for (uint32_t i = 0; i < command->range_count; i++) {
-        const struct oracle_range *range = &command->ranges[i];
-
-        if (chunks_of(oracle, range->block)[first_chunk(oracle, range)].state != ORACLE_CHUNK_LIVE)
-            world_break(oracle->world, "unregister_unknown",
-                        "UNREGISTER_REQUEST of chunk %" PRIu64 " of block %" PRIu32
-                        ", which is no region",
-                        first_chunk(oracle, range), range->block);
-        if (oracle_is_written(oracle, range))
-            world_break(oracle->world, "unregister_in_use",
-                        "UNREGISTER_REQUEST of chunk %" PRIu64 " of block %" PRIu32
-                        " with a write in flight",
-                        first_chunk(oracle, range), range->block);
-        set_region(oracle, range, ORACLE_CHUNK_BARE, 0);
-    }
-}
-
-static bool is_asked_region(const struct oracle *oracle, const struct oracle_range *region)
-{
-    const struct oracle_command *obeyed = &oracle->obeyed;
-
-    for (uint32_t i = 0; obeyed->type == ORACLE_REGISTER_REQUEST && i < obeyed->range_count; i++) {
-        const struct oracle_range *range = &obeyed->ranges[i];
-
-        if (range->block == region->block && range->offset_bytes == region->offset_bytes &&
-            range->length_bytes == region->length_bytes)
-            return true;
-    }
-    return false;
-}
-
-void oracle_registered(struct oracle *oracle, enum rdmig_role role, uint32_t block,
-                       uint64_t offset_bytes, uint64_t length_bytes, bool is_remote_writable)
-{
-    const struct oracle_range region = {offset_bytes, length_bytes, block};
-    struct world *world = oracle->world;
-
-    if (!oracle->is_ours[role])
-        return;
-    if (role == RDMIG_ROLE_SOURCE && is_remote_writable)
-        world_break(world, "source_remote_writable", "the source lets others write block %" PRIu32,
-                    block);
-    if (!oracle_is_inside(oracle, &region) || offset_bytes % oracle->chunk_bytes != 0 ||
-        (length_bytes % oracle->chunk_bytes != 0 &&
-         offset_bytes + length_bytes != oracle_block_bytes(oracle, block)))
-        world_break(world, "region_outside",
-                    "the %s registers %" PRIu64 " bytes at %" PRIu64 " of block %" PRIu32,
-                    role_name(role), length_bytes, offset_bytes, block);
-    else if (role == RDMIG_ROLE_DESTINATION && oracle->are_both_honest &&
-             !oracle_is_pin_all(oracle) && !is_asked_region(oracle, &region))
-        world_break(world, "region_unasked",
-                    "the destination registers %" PRIu64 " bytes at %" PRIu64 " of block %" PRIu32
-                    ", for which nobody asked",
-                    length_bytes, offset_bytes, block);
-}
 
 /* ---- RDMA Writes */
 
@@ -137,23 +17,30 @@ static bool is_key_good(struct oracle *oracle, const struct oracle_range *range,
         return true;
     if (!chunks)
         return false;
-    for (uint64_t i = first_chunk(oracle, range); i <= last_chunk(oracle, range); i++) {
+    for (uint64_t i = oracle_first_chunk(oracle, range); i <= oracle_last_chunk(oracle, range);
+         i++) {
         if (chunks[i].state != ORACLE_CHUNK_LIVE || chunks[i].rkey != rkey)
             return false;
     }
     return true;
 }
 
+static bool is_zeroed_by(const struct oracle_command *asked, const struct oracle_range *range)
+{
+    for (uint32_t i = 0; asked->type == ORACLE_COMPRESS && i < asked->range_count; i++) {
+        if (oracle_is_overlap(&asked->ranges[i], range))
+            return true;
+    }
+    return false;
+}
+
 static void check_zeros(struct oracle *oracle, const struct oracle_range *range)
 {
-    const struct oracle_command *asked = &oracle->asked;
-    /* A hostile destination's READY may be older than the COMPRESS that it seems to answer. */
-    const bool is_asked =
-        asked->type == ORACLE_COMPRESS && oracle->is_honest[RDMIG_ROLE_DESTINATION];
     bool is_over_zero = oracle->is_filling && oracle_is_overlap(&oracle->fill, range);
 
-    for (uint32_t i = 0; is_asked && i < asked->range_count; i++)
-        is_over_zero = is_over_zero || oracle_is_overlap(&asked->ranges[i], range);
+    /* A hostile destination's READY may be older than the COMPRESS that it seems to answer. */
+    for (uint32_t i = 0; i < oracle->asked.count && oracle->is_honest[RDMIG_ROLE_DESTINATION]; i++)
+        is_over_zero = is_over_zero || is_zeroed_by(oracle_commands_at(&oracle->asked, i), range);
     if (is_over_zero)
         world_break(oracle->world, "write_over_zero",
                     "a write to %" PRIu64 " of block %" PRIu32 " beside its COMPRESS",
@@ -265,9 +152,9 @@ void oracle_compress_settled(struct oracle *oracle, const struct oracle_command 
 
 static bool is_asked_fill(const struct oracle *oracle, const struct oracle_range *fill)
 {
-    const struct oracle_command *obeyed = &oracle->obeyed;
+    const struct oracle_command *obeyed = oracle_obeyed(oracle, ORACLE_COMPRESS);
 
-    for (uint32_t i = 0; obeyed->type == ORACLE_COMPRESS && i < obeyed->range_count; i++) {
+    for (uint32_t i = 0; obeyed && i < obeyed->range_count; i++) {
         const struct oracle_range *range = &obeyed->ranges[i];
 
         if (range->block == fill->block && fill->offset_bytes >= range->offset_bytes &&

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Messages: their form, their order, and what they name. Read here for themselves, from the wire's
- * own description: no code of the protocol core is used. */
+/* Messages: their form and their order. Read here for themselves, from the wire's own description:
+ * no code of the protocol core is used. */
 #include "oracle_internal.h"
-
-#include "fail.h"
 
 #include <inttypes.h>
 
@@ -11,8 +9,7 @@ enum {
     HEADER_BYTES = 16,
     MESSAGE_BYTES_MAX = 524288,
     REPEAT_MAX = 4096,
-    STOCK_STREAM_BYTES_MAX = 32768,
-    DEFAULT_RUN_CHUNKS = 64 /* of an engine of ours whose options do not say */
+    STOCK_STREAM_BYTES_MAX = 32768
 };
 
 enum direction { FROM_SOURCE, FROM_DESTINATION, FROM_EITHER };
@@ -41,14 +38,19 @@ static const struct rule rules[ORACLE_TYPE_COUNT] = {
     [ORACLE_UNREGISTER_FINISHED] = {"UNREGISTER_FINISHED", FROM_DESTINATION, 0, ORACLE_NONE, false},
 };
 
-static uint32_t be32(const uint8_t *bytes)
+const char *oracle_type_name(uint32_t type)
 {
-    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
+    return rules[type].name;
 }
 
-static uint64_t be64(const uint8_t *bytes)
+uint32_t oracle_answer_type(uint32_t type)
 {
-    return (uint64_t)be32(bytes) << 32 | be32(bytes + 4);
+    return rules[type].answer;
+}
+
+uint32_t oracle_entry_bytes(uint32_t type)
+{
+    return rules[type].entry_bytes;
 }
 
 /* False: not a message. */
@@ -56,20 +58,13 @@ static bool read_message(const uint8_t *bytes, uint32_t length_bytes, struct ora
 {
     if (length_bytes < HEADER_BYTES || length_bytes > MESSAGE_BYTES_MAX)
         return false;
-    out->body_bytes = be32(bytes);
-    out->type = be32(bytes + 4);
-    out->repeat = be32(bytes + 8);
-    out->padding = be32(bytes + 12);
+    out->body_bytes = oracle_be32(bytes);
+    out->type = oracle_be32(bytes + 4);
+    out->repeat = oracle_be32(bytes + 8);
+    out->padding = oracle_be32(bytes + 12);
     out->body = bytes + HEADER_BYTES;
     return out->body_bytes == length_bytes - HEADER_BYTES && out->type > ORACLE_NONE &&
            out->type < ORACLE_TYPE_COUNT;
-}
-
-static uint32_t entry_count(const struct oracle_message *message)
-{
-    const uint32_t entry_bytes = rules[message->type].entry_bytes;
-
-    return entry_bytes == 0 ? 0 : message->body_bytes / entry_bytes;
 }
 
 /* ---- form */
@@ -94,10 +89,10 @@ static bool fits_body(const struct oracle *oracle, const struct oracle_message *
     if (message->body_bytes == 0 || message->body_bytes % entry_bytes != 0)
         return false;
     if (message->type == ORACLE_BLOCKS_RESULT)
-        return entry_count(message) == oracle->world->options->guest.block_count;
+        return oracle_entry_count(message) == oracle->world->options->guest.block_count;
     if (message->type == ORACLE_REGISTER_RESULT && !oracle->is_ours[RDMIG_ROLE_DESTINATION])
-        return entry_count(message) == 1;
-    return entry_count(message) == (message->repeat == 0 ? 1 : message->repeat);
+        return oracle_entry_count(message) == 1;
+    return oracle_entry_count(message) == (message->repeat == 0 ? 1 : message->repeat);
 }
 
 static bool check_form(struct oracle *oracle, enum rdmig_role from, const uint8_t *bytes,
@@ -124,130 +119,7 @@ static bool check_form(struct oracle *oracle, enum rdmig_role from, const uint8_
     return false;
 }
 
-/* ---- what a command names */
-
-static struct oracle_range *add_range(struct oracle_command *command)
-{
-    if (command->range_count == command->range_capacity) {
-        command->range_capacity = command->range_capacity == 0 ? 16 : 2 * command->range_capacity;
-        command->ranges = sim_allocated(
-            realloc(command->ranges, command->range_capacity * sizeof(*command->ranges)));
-    }
-    return &command->ranges[command->range_count++];
-}
-
-/* Block and bytes in it; a length of 0 stands for what is not inside any block. */
-static struct oracle_range read_compress(const struct oracle *oracle, const uint8_t *entry)
-{
-    struct oracle_range range = {0, 0, be32(entry + 4)};
-
-    if (range.block >= oracle->world->options->guest.block_count)
-        return range;
-    range.offset_bytes = be64(entry + 8) - oracle->blocks[range.block].ram_offset;
-    range.length_bytes = be64(entry + 16);
-    if (!oracle_is_inside(oracle, &range))
-        range.length_bytes = 0;
-    return range;
-}
-
-static void set_chunks(const struct oracle *oracle, struct oracle_range *range, uint64_t chunk,
-                       uint64_t more_chunks)
-{
-    const uint64_t chunk_count = oracle->blocks[range->block].chunk_count;
-    const uint64_t block_bytes = oracle_block_bytes(oracle, range->block);
-
-    if (chunk >= chunk_count || more_chunks >= chunk_count - chunk)
-        return;
-    range->offset_bytes = chunk * oracle->chunk_bytes;
-    range->length_bytes = (more_chunks + 1) * oracle->chunk_bytes;
-    if (range->length_bytes > block_bytes - range->offset_bytes)
-        range->length_bytes = block_bytes - range->offset_bytes;
-}
-
-static struct oracle_range read_register(const struct oracle *oracle, const uint8_t *entry)
-{
-    struct oracle_range range = {0, 0, be32(entry + 8)};
-    uint64_t offset_bytes;
-
-    if (range.block >= oracle->world->options->guest.block_count)
-        return range;
-    offset_bytes = be64(entry) - oracle->blocks[range.block].ram_offset;
-    if (offset_bytes < oracle_block_bytes(oracle, range.block))
-        set_chunks(oracle, &range, offset_bytes / oracle->chunk_bytes, be64(entry + 16));
-    return range;
-}
-
-/* The region that starts at the chunk, as long as it is known to be. */
-static struct oracle_range read_unregister(const struct oracle *oracle, const uint8_t *entry)
-{
-    struct oracle_range range = {0, 0, be32(entry + 8)};
-    const struct oracle_block *block;
-    const uint64_t chunk = be64(entry);
-
-    if (range.block >= oracle->world->options->guest.block_count)
-        return range;
-    block = &oracle->blocks[range.block];
-    if (chunk < block->chunk_count && block->chunks && block->chunks[chunk].run_chunk_count > 0)
-        set_chunks(oracle, &range, chunk, block->chunks[chunk].run_chunk_count - 1);
-    return range;
-}
-
-static void read_command(const struct oracle *oracle, const struct oracle_message *message,
-                         struct oracle_command *out)
-{
-    const uint32_t entry_bytes = rules[message->type].entry_bytes;
-    const uint32_t count = entry_count(message);
-
-    out->type = message->type;
-    out->range_count = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        const uint8_t *entry = message->body + (size_t)i * entry_bytes;
-
-        if (message->type == ORACLE_COMPRESS)
-            *add_range(out) = read_compress(oracle, entry);
-        else if (message->type == ORACLE_REGISTER_REQUEST)
-            *add_range(out) = read_register(oracle, entry);
-        else
-            *add_range(out) = read_unregister(oracle, entry);
-    }
-}
-
-static bool check_ranges(struct oracle *oracle, const struct oracle_command *command)
-{
-    for (uint32_t i = 0; i < command->range_count; i++) {
-        if (command->ranges[i].length_bytes > 0)
-            continue;
-        if (command->type == ORACLE_UNREGISTER_REQUEST)
-            world_break(oracle->world, "unregister_unknown",
-                        "UNREGISTER_REQUEST of what is no region, in block %" PRIu32,
-                        command->ranges[i].block);
-        else
-            world_break(oracle->world, "range_outside", "%s outside block %" PRIu32,
-                        rules[command->type].name, command->ranges[i].block);
-        return false;
-    }
-    return true;
-}
-
 /* ---- the source posts */
-
-static void check_run_lengths(struct oracle *oracle, const struct oracle_command *command)
-{
-    const struct engine_options *engine = &oracle->world->options->engine[RDMIG_ROLE_SOURCE];
-    const uint64_t chunks_max =
-        engine->run_chunk_count != 0 ? engine->run_chunk_count : DEFAULT_RUN_CHUNKS;
-    const uint32_t batch_max = engine->register_batch_count != 0 ? engine->register_batch_count : 1;
-
-    if (command->range_count > batch_max)
-        world_break(oracle->world, "batch", "%" PRIu32 " runs in one REGISTER_REQUEST",
-                    command->range_count);
-    for (uint32_t i = 0; i < command->range_count; i++) {
-        if (command->ranges[i].length_bytes > chunks_max * oracle->chunk_bytes)
-            world_break(oracle->world, "run_length",
-                        "a registration of %" PRIu64 " bytes, more than %" PRIu64 " chunks",
-                        command->ranges[i].length_bytes, chunks_max);
-    }
-}
 
 static bool is_about_ram(uint32_t type)
 {
@@ -255,20 +127,35 @@ static bool is_about_ram(uint32_t type)
            type == ORACLE_REGISTER_FINISHED || type == ORACLE_UNREGISTER_REQUEST;
 }
 
+static void check_values(struct oracle *oracle, const struct oracle_message *message)
+{
+    for (uint32_t i = 0; i < oracle_entry_count(message); i++) {
+        const uint32_t value = oracle_be32(message->body + (size_t)i * 24);
+
+        if (value != 0)
+            world_break(oracle->world, "compress_value", "COMPRESS with value %" PRIu32, value);
+    }
+}
+
 static void command_posted(struct oracle *oracle, const struct oracle_message *message)
 {
-    struct oracle_command *asked = &oracle->asked;
+    struct oracle_command *asked;
 
     if (is_about_ram(message->type) && !oracle->is_exchanged) {
         world_break(oracle->world, "register_before_exchange",
                     "%s before the blocks were exchanged", rules[message->type].name);
         return;
     }
-    read_command(oracle, message, asked);
-    if (!check_ranges(oracle, asked)) {
+    oracle_check_alone(oracle, message->type);
+    asked = oracle_commands_add(oracle, &oracle->asked, message);
+    if (!asked)
+        return; /* who has so many under way has broken the rule of credits */
+    if (!oracle_check_ranges(oracle, asked)) {
         asked->range_count = 0;
         return;
     }
+    if (oracle->is_ours[RDMIG_ROLE_SOURCE])
+        oracle_check_batch(oracle, asked);
     switch (message->type) {
     case ORACLE_BLOCKS_REQUEST:
         if (oracle->is_exchange_asked)
@@ -276,17 +163,10 @@ static void command_posted(struct oracle *oracle, const struct oracle_message *m
         oracle->is_exchange_asked = true;
         break;
     case ORACLE_COMPRESS:
-        for (uint32_t i = 0; i < asked->range_count; i++) {
-            const uint32_t value = be32(message->body + (size_t)i * 24);
-
-            if (value != 0)
-                world_break(oracle->world, "compress_value", "COMPRESS with value %" PRIu32, value);
-        }
+        check_values(oracle, message);
         oracle_compress_posted(oracle, asked);
         break;
     case ORACLE_REGISTER_REQUEST:
-        if (oracle->is_ours[RDMIG_ROLE_SOURCE])
-            check_run_lengths(oracle, asked);
         oracle_register_posted(oracle, asked);
         break;
     case ORACLE_UNREGISTER_REQUEST:
@@ -319,59 +199,62 @@ static void source_posted(struct oracle *oracle, const struct oracle_message *me
 
 /* ---- the destination posts */
 
+/* Those that were agreed on are for no command; each later one is for the oldest that has none. */
 static void ready_posted(struct oracle *oracle)
 {
-    if (oracle->readies_posted > oracle->commands_arrived)
-        world_break(oracle->world, "credit",
-                    "a READY while one is out: %" PRIu64 " after %" PRIu64 " commands",
-                    oracle->readies_posted + 1, oracle->commands_arrived);
+    const struct oracle_command *obeyed = oracle_commands_head(&oracle->obeyed);
+
     oracle->readies_posted++;
-    /* The first comes before any command. */
-    if (oracle->nonsense_arrived > 0 && oracle->readies_posted > oracle->nonsense_arrived)
+    if (oracle->readies_posted > oracle->commands_arrived + oracle->credit_count)
+        world_break(oracle->world, "credit",
+                    "a READY while %" PRIu32 " are out: %" PRIu64 " after %" PRIu64 " commands",
+                    oracle->credit_count, oracle->readies_posted, oracle->commands_arrived);
+    if (oracle->nonsense_arrived > 0 &&
+        oracle->readies_posted >= oracle->nonsense_arrived + oracle->credit_count)
         world_break(oracle->world, "nonsense_obeyed",
                     "READY after command %" PRIu64 ", which must fail the connection",
                     oracle->nonsense_arrived);
+    if (oracle->readies_posted <= oracle->credit_count)
+        return;
     if (oracle->is_filling)
         world_break(oracle->world, "zero_late", "READY while block %" PRIu32 " is being filled",
                     oracle->fill.block);
-    if (!oracle->are_both_honest)
-        return;
-    for (uint32_t type = 0; type < ORACLE_TYPE_COUNT; type++) {
-        if (oracle->answers_posted[type] < oracle->asks_arrived[type])
-            world_break(oracle->world, "ready_before_answer", "READY before %s", rules[type].name);
-    }
+    if (obeyed && rules[obeyed->type].answer != ORACLE_NONE && !obeyed->is_answered)
+        world_break(oracle->world, "ready_before_answer", "READY before %s",
+                    rules[rules[obeyed->type].answer].name);
+    oracle_commands_pop(&oracle->obeyed);
 }
 
 static void check_block_answer(struct oracle *oracle, const struct oracle_message *message)
 {
     const struct fabric *fabric = oracle->world->fabric;
 
-    for (uint32_t i = 0; i < entry_count(message); i++) {
+    for (uint32_t i = 0; i < oracle_entry_count(message); i++) {
         const uint8_t *entry = message->body + (size_t)i * 32;
 
-        if (be64(entry) != fabric_block_addr(fabric, i) ||
-            be64(entry + 8) != fabric_block_ram_offset(fabric, i) ||
-            be64(entry + 16) != oracle_block_bytes(oracle, i))
+        if (oracle_be64(entry) != fabric_block_addr(fabric, i) ||
+            oracle_be64(entry + 8) != fabric_block_ram_offset(fabric, i) ||
+            oracle_be64(entry + 16) != oracle_block_bytes(oracle, i))
             world_break(oracle->world, "answer",
                         "RAM_BLOCKS_RESULT tells something else of block %" PRIu32, i);
     }
 }
 
-/* Its entries, against those of the request that came last. */
-static void check_region_answer(struct oracle *oracle, const struct oracle_message *message)
+/* Its entries, against those of the request. */
+static void check_region_answer(struct oracle *oracle, const struct oracle_message *message,
+                                const struct oracle_command *obeyed)
 {
-    const struct oracle_command *obeyed = &oracle->obeyed;
-
-    if (obeyed->type != ORACLE_REGISTER_REQUEST || message->repeat != obeyed->range_count) {
+    if (message->repeat != obeyed->entry_count) {
         world_break(oracle->world, "answer",
                     "REGISTER_RESULT with repeat %" PRIu32 " to a request of %" PRIu32,
-                    message->repeat, obeyed->range_count);
+                    message->repeat, obeyed->entry_count);
         return;
     }
-    for (uint32_t i = 0; i < entry_count(message); i++) {
+    for (uint32_t i = 0; i < oracle_entry_count(message) && i < obeyed->range_count; i++) {
         const uint8_t *entry = message->body + (size_t)i * 16;
 
-        if (be64(entry + 8) != fabric_block_addr(oracle->world->fabric, obeyed->ranges[i].block))
+        if (oracle_be64(entry + 8) !=
+            fabric_block_addr(oracle->world->fabric, obeyed->ranges[i].block))
             world_break(oracle->world, "answer",
                         "REGISTER_RESULT with another address of block %" PRIu32,
                         obeyed->ranges[i].block);
@@ -380,20 +263,24 @@ static void check_region_answer(struct oracle *oracle, const struct oracle_messa
 
 static void destination_posted(struct oracle *oracle, const struct oracle_message *message)
 {
+    struct oracle_command *obeyed = oracle_commands_head(&oracle->obeyed);
+
     if (message->type == ORACLE_READY) {
         ready_posted(oracle);
         return;
     }
     if (message->type == ORACLE_ERROR)
         return;
-    if (oracle->answers_posted[message->type] >= oracle->asks_arrived[message->type])
+    if (!obeyed || rules[obeyed->type].answer != message->type || obeyed->is_answered) {
         world_break(oracle->world, "answer", "%s, for which nobody asked",
                     rules[message->type].name);
-    oracle->answers_posted[message->type]++;
+        return;
+    }
+    obeyed->is_answered = true;
     if (message->type == ORACLE_BLOCKS_RESULT)
         check_block_answer(oracle, message);
-    else if (message->type == ORACLE_REGISTER_RESULT && oracle->are_both_honest)
-        check_region_answer(oracle, message);
+    else if (message->type == ORACLE_REGISTER_RESULT)
+        check_region_answer(oracle, message, obeyed);
 }
 
 void oracle_send_posted(struct oracle *oracle, enum rdmig_role from, const uint8_t *bytes,
@@ -416,7 +303,8 @@ void oracle_send_posted(struct oracle *oracle, enum rdmig_role from, const uint8
 /* ---- arrivals */
 
 /* A command that breaks a rule which its own bytes show: no honest destination says READY to it. */
-static bool is_nonsense(struct oracle *oracle, const struct oracle_message *message)
+static bool is_nonsense(struct oracle *oracle, const struct oracle_message *message,
+                        const struct oracle_command *command)
 {
     const bool is_first = !oracle->is_exchange_asked;
 
@@ -431,9 +319,8 @@ static bool is_nonsense(struct oracle *oracle, const struct oracle_message *mess
     if (!oracle->is_exchanged ||
         (message->type != ORACLE_COMPRESS && message->type != ORACLE_REGISTER_REQUEST))
         return false;
-    read_command(oracle, message, &oracle->obeyed);
-    for (uint32_t i = 0; i < oracle->obeyed.range_count; i++) {
-        if (oracle->obeyed.ranges[i].length_bytes == 0)
+    for (uint32_t i = 0; command && i < command->range_count; i++) {
+        if (command->ranges[i].length_bytes == 0)
             return true;
     }
     return false;
@@ -441,16 +328,15 @@ static bool is_nonsense(struct oracle *oracle, const struct oracle_message *mess
 
 static void arrived_at_destination(struct oracle *oracle, const struct oracle_message *message)
 {
+    const struct oracle_command *command;
+
     if (!rules[message->type].is_command)
         return;
     oracle->commands_arrived++;
-    if (rules[message->type].answer != ORACLE_NONE)
-        oracle->asks_arrived[rules[message->type].answer]++;
     /* UNREGISTER_REQUEST's regions are forgotten by now; nothing asks for them here. */
-    if (oracle->are_both_honest)
-        read_command(oracle, message, &oracle->obeyed);
+    command = oracle_commands_add(oracle, &oracle->obeyed, message);
     if (!oracle->is_honest[RDMIG_ROLE_SOURCE] && oracle->nonsense_arrived == 0 &&
-        is_nonsense(oracle, message))
+        is_nonsense(oracle, message, command))
         oracle->nonsense_arrived = oracle->commands_arrived;
 }
 
@@ -459,46 +345,65 @@ static void learn_blocks(struct oracle *oracle, const struct oracle_message *mes
     if (!oracle->is_exchange_asked || oracle->is_exchanged ||
         message->body_bytes != 32 * oracle->world->options->guest.block_count)
         return;
-    for (uint32_t i = 0; i < entry_count(message); i++) {
+    for (uint32_t i = 0; i < oracle_entry_count(message); i++) {
         const uint8_t *entry = message->body + (size_t)i * 32;
 
-        oracle->blocks[i].addr = be64(entry);
-        oracle->blocks[i].ram_offset = be64(entry + 8);
-        oracle->blocks[i].rkey = be32(entry + 24);
+        oracle->blocks[i].addr = oracle_be64(entry);
+        oracle->blocks[i].ram_offset = oracle_be64(entry + 8);
+        oracle->blocks[i].rkey = oracle_be32(entry + 24);
     }
     oracle->is_exchanged = true;
 }
 
 /* The first of several, or all. Those that got no answer may be asked for again. */
-static void learn_regions(struct oracle *oracle, const struct oracle_message *message)
+static void learn_regions(struct oracle *oracle, const struct oracle_message *message,
+                          const struct oracle_command *asked)
 {
-    const uint32_t count = entry_count(message);
+    const uint32_t count = oracle_entry_count(message);
 
-    if (oracle->asked.type != ORACLE_REGISTER_REQUEST)
-        return;
-    for (uint32_t i = 0; i < oracle->asked.range_count; i++) {
-        const struct oracle_range *range = &oracle->asked.ranges[i];
+    for (uint32_t i = 0; i < asked->range_count; i++) {
+        const struct oracle_range *range = &asked->ranges[i];
         const uint8_t *entry = i < count ? message->body + (size_t)i * 16 : NULL;
-        const bool is_answered = entry && be64(entry + 8) == oracle->blocks[range->block].addr;
+        const bool is_answered =
+            entry && oracle_be64(entry + 8) == oracle->blocks[range->block].addr;
 
-        oracle_region_answered(oracle, range, is_answered, is_answered ? be32(entry) : 0);
+        oracle_region_answered(oracle, range, is_answered, is_answered ? oracle_be32(entry) : 0);
     }
-    oracle->asked.range_count = 0;
+}
+
+static void ready_arrived(struct oracle *oracle)
+{
+    const struct oracle_command *asked = oracle_commands_head(&oracle->asked);
+
+    if (++oracle->readies_arrived <= oracle->credit_count)
+        return;
+    if (!asked) {
+        oracle->readies_early++;
+        return;
+    }
+    if (asked->type == ORACLE_COMPRESS && oracle->are_both_honest)
+        oracle_compress_settled(oracle, asked);
+    oracle_commands_pop(&oracle->asked);
 }
 
 static void arrived_at_source(struct oracle *oracle, const struct oracle_message *message)
 {
-    if (message->type == ORACLE_BLOCKS_RESULT) {
-        learn_blocks(oracle, message);
-    } else if (message->type == ORACLE_REGISTER_RESULT) {
-        learn_regions(oracle, message);
-    } else if (message->type == ORACLE_READY) {
-        oracle->readies_arrived++;
-        if (oracle->asked.type == ORACLE_COMPRESS && oracle->are_both_honest)
-            oracle_compress_settled(oracle, &oracle->asked);
-        oracle->asked.type = ORACLE_NONE;
-        oracle->asked.range_count = 0;
+    struct oracle_command *asked;
+
+    if (message->type == ORACLE_READY) {
+        ready_arrived(oracle);
+        return;
     }
+    if (message->type == ORACLE_BLOCKS_RESULT)
+        learn_blocks(oracle, message);
+    asked = message->type == ORACLE_ERROR ? NULL : oracle_answered(oracle, message->type);
+    if (!asked)
+        return;
+    asked->is_answered = true;
+    if (message->type == ORACLE_REGISTER_RESULT)
+        learn_regions(oracle, message, asked);
+    else if (message->type == ORACLE_UNREGISTER_FINISHED)
+        oracle_unregister_answered(oracle, asked);
 }
 
 void oracle_send_arrived(struct oracle *oracle, enum rdmig_role from, const uint8_t *bytes,

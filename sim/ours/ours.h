@@ -30,6 +30,7 @@ struct ours_region {
     uint32_t block;
     uint64_t offset_bytes;
     uint64_t length_bytes;
+    bool is_leaving; /* source: UNREGISTER_REQUEST has named it */
 };
 struct ours_regions {
     struct ours_region *entries; /* by ascending number */
@@ -63,6 +64,27 @@ struct ours_operation {
     uint64_t done_bytes; /* FILL_RANGE */
     bool is_out;
     bool is_doomed; /* a fault: it will fail */
+};
+
+enum { OURS_COMMANDS_MAX = 16 };
+
+/* A command that it has sent, until the READY for it. */
+struct ours_command {
+    uint32_t type;
+    uint32_t entry_count;
+    bool is_answered;
+};
+
+/* Who may send what next: ours_order.c. */
+struct ours_order {
+    bool is_pipelined;
+    uint32_t credit_count; /* agreed on; before that, those that it offers */
+    uint64_t readies;      /* source: received. destination: sent */
+    uint64_t received;     /* destination: commands */
+    uint64_t doomed;       /* destination: the first of them that must fail it; 0: none */
+    struct ours_command commands[OURS_COMMANDS_MAX]; /* source: a ring */
+    uint64_t first_command;
+    uint32_t command_count;
 };
 
 /* What is seen of a core from outside: ours_watch.c. */
@@ -118,6 +140,7 @@ struct ours {
     struct ours_operation operations[OURS_OPERATIONS_MAX];
     uint32_t operation_count; /* that are out */
     struct ours_regions regions;
+    struct ours_order order;
     struct ours_watch watch;
     /* For wrong calls: tags that have been answered, and what the application is waiting for. */
     uint64_t old_send_tag;   /* the last one */
@@ -129,7 +152,8 @@ struct ours {
     bool is_round_open;
     bool is_round_closing;
     bool is_flush_asked;
-    bool is_letting_go;        /* source: UNREGISTER is under way */
+    bool is_letting_go;        /* source: UNREGISTER is under way, as it was asked to ... */
+    uint32_t let_go_region;    /* ... for this one */
     uint64_t unconsumed_bytes; /* destination: of the message that was delivered */
     uint8_t *before;           /* room for a copy of the core's memory */
 };
@@ -180,6 +204,7 @@ void ours_start_operation(struct ours *ours, const struct rdmig_action *action);
 
 /* Before the step that tells of it. */
 void ours_watch_received(struct ours *ours, const uint8_t *message, uint32_t length_bytes);
+void ours_watch_private_data(struct ours *ours, const uint8_t *bytes, uint64_t length_bytes);
 void ours_watch_error(struct ours *ours, int32_t os_code);
 /* After the step. */
 void ours_watch_failure(struct ours *ours);
@@ -188,6 +213,19 @@ void ours_watch_heard(struct ours *ours);
 void ours_watch_action(struct ours *ours, const struct rdmig_action *action);
 /* When nothing is left to carry out. */
 void ours_watch_drained(struct ours *ours);
+
+/* ---- ours_order.c */
+
+/* CONNECT's or ACCEPT's private data, and those of the peer. */
+void ours_order_data_given(struct ours *ours, const uint8_t *bytes, uint64_t length_bytes);
+bool ours_order_data_taken(struct ours *ours, const uint8_t *bytes, uint64_t length_bytes);
+/* Anything but ERROR. True: it says READY to what it must not have obeyed. */
+bool ours_order_sent(struct ours *ours, const uint8_t *message);
+/* The command that has just come cannot be obeyed. True: it must be seen now; false: the
+ * destination may be at another one that came before it. */
+bool ours_order_dooms(struct ours *ours);
+bool ours_order_received(struct ours *ours, uint32_t type, const uint8_t *message,
+                         uint32_t length_bytes);
 
 /* ---- ours_memory.c */
 

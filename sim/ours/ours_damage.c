@@ -86,7 +86,31 @@ static bool overfill_runs(struct rdmig_conn *conn)
 
 static bool overfill_asked(struct rdmig_conn *conn)
 {
-    conn->u.source.run_asked_count = RDMIG_REGISTER_BATCH_MAX + 1;
+    conn->u.source.run_asked_count = conn->u.source.run_count + 1;
+    return true;
+}
+
+static bool overfill_answered(struct rdmig_conn *conn)
+{
+    conn->u.source.run_answered_count = conn->u.source.run_asked_count + 1;
+    return true;
+}
+
+static bool miscount_credits(struct rdmig_conn *conn)
+{
+    conn->u.source.credit_count++;
+    return conn->phase == RDMIG_PHASE_RUNNING;
+}
+
+static bool pin_too_much(struct rdmig_conn *conn)
+{
+    conn->u.source.pinned_bytes = conn->u.source.pinned_limit_bytes + 1;
+    return conn->u.source.pinned_limit_bytes != 0;
+}
+
+static bool overfill_releases(struct rdmig_conn *conn)
+{
+    conn->u.source.release_count = RELEASE_COUNT_MAX + 1;
     return true;
 }
 
@@ -122,6 +146,12 @@ static bool give_slot_away(struct rdmig_conn *conn)
     return true;
 }
 
+static bool give_too_much(struct rdmig_conn *conn)
+{
+    conn->u.destination.given_count = conn->credit_max + 1;
+    return true;
+}
+
 static bool obey_twice(struct rdmig_conn *conn)
 {
     conn->u.destination.entry_index = conn->u.destination.entry_count + 1;
@@ -135,7 +165,7 @@ struct damage {
     const char *name; /* as the core calls what does not hold */
 };
 
-enum { DAMAGES_COMMON = 4, DAMAGES_SOURCE = 8, DAMAGES_DESTINATION = 3 };
+enum { DAMAGES_COMMON = 4, DAMAGES_SOURCE = 12, DAMAGES_DESTINATION = 4 };
 
 static const struct damage common[DAMAGES_COMMON] = {
     {overfill_queue, "no more work than the send queue holds"},
@@ -150,14 +180,19 @@ static const struct damage of_source[DAMAGES_SOURCE] = {
     {miscount_flight, "bytes in flight are those of the writes that are out"},
     {overfill_stream, "stream bytes fit their message"},
     {hold_slot_for_nothing, "a stream slot is held exactly while it has bytes"},
-    {overfill_runs, "no more runs than a batch holds"},
-    {overfill_asked, "no more runs than a batch holds"},
+    {overfill_runs, "no more runs than a batch holds, no more asked for, no more answered"},
+    {overfill_asked, "no more runs than a batch holds, no more asked for, no more answered"},
+    {overfill_answered, "no more runs than a batch holds, no more asked for, no more answered"},
+    {miscount_credits, "credits are here, to come, or spent on what is under way"},
+    {pin_too_much, "no more is pinned than the limit allows"},
+    {overfill_releases, "no more regions are let go of than the list holds"},
     {keep_range, "ranges belong to a round"},
 };
 
 static const struct damage of_destination[DAMAGES_DESTINATION] = {
     {lose_slot, "a receive slot is held exactly while its message is obeyed"},
     {give_slot_away, "the slot of the command is ours"},
+    {give_too_much, "no more credits are out than were agreed on"},
     {obey_twice, "entries are obeyed once"},
 };
 

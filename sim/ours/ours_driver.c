@@ -15,21 +15,44 @@ enum { ACTIONS_MAX = 1000000, SLOW_ONE_IN = 16 };
 
 /* ---- making it */
 
+static uint64_t ram_bytes(const struct options *options)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < options->guest.block_count; i++)
+        bytes += options->guest.block_bytes[i];
+    return bytes;
+}
+
+/* Pin-all that would not fit its own limit is not asked for. */
+static uint32_t capability_flags(const struct options *options, enum rdmig_role role)
+{
+    const uint64_t limit_bytes = options->pinned_bytes_max[role];
+    const bool is_pinnable =
+        role == RDMIG_ROLE_DESTINATION || limit_bytes == 0 || ram_bytes(options) <= limit_bytes;
+
+    return (options->is_pin_all[role] && is_pinnable ? RDMIG_CAPABILITY_PIN_ALL : 0) |
+           (options->is_pipelined[role] ? RDMIG_CAPABILITY_PIPELINE : 0);
+}
+
 static void configure(struct ours *ours)
 {
     const struct options *options = ours->party.world->options;
     const struct engine_options *engine = &options->engine[ours->party.role];
+    const bool is_ram_told = ours->party.role == RDMIG_ROLE_SOURCE && options->is_ram_told;
 
     ours->config = (struct rdmig_conn_config){
         .struct_bytes = sizeof(ours->config),
         .role = ours->party.role,
-        .capability_flags = options->is_pin_all[ours->party.role] ? RDMIG_CAPABILITY_PIN_ALL : 0,
+        .capability_flags = capability_flags(options, ours->party.role),
         .run_chunk_count = engine->run_chunk_count,
         .register_batch_count = engine->register_batch_count,
         .send_queue_depth = engine->send_queue_depth,
         .signal_interval = engine->signal_interval,
         .stream_message_bytes = engine->stream_message_bytes,
         .write_bytes_max = engine->write_bytes_max,
+        .pinned_bytes_max = options->pinned_bytes_max[ours->party.role],
+        .ram_bytes = is_ram_told ? ram_bytes(options) : 0,
         .connect_timeout_ns = engine->connect_timeout_ns,
         .reply_timeout_ns = engine->reply_timeout_ns,
         .probe_interval_ns = engine->probe_interval_ns,
@@ -433,6 +456,7 @@ static void take_request(struct ours *ours, const struct cm_event *event)
     ours->is_connect_asked = true;
     ours->is_request_open = true;
     ours_start(ours);
+    ours_watch_private_data(ours, event->bytes, event->length_bytes);
     ours_tell(ours, &requested);
 }
 
@@ -443,6 +467,7 @@ static void take_established(struct ours *ours, const struct cm_event *event)
     if (ours->party.role == RDMIG_ROLE_SOURCE) {
         established.bytes = event->length_bytes > 0 ? event->bytes : NULL;
         established.length = event->length_bytes;
+        ours_watch_private_data(ours, event->bytes, event->length_bytes);
     }
     ours_tell(ours, &established);
     ours_watch_heard(ours);

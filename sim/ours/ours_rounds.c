@@ -167,6 +167,7 @@ static bool let_one_go(struct source *source)
     struct ours *ours = &source->ours;
     const uint32_t index = choice_below(ours->party.world->choice, ours->regions.count);
     const struct ours_region *region = &ours->regions.entries[index];
+    const bool is_leaving = region->is_leaving; /* it makes room for another by itself */
     struct rdmig_event event = {
         .kind = RDMIG_EVENT_UNREGISTER_REQUESTED,
         .block_index = region->block,
@@ -175,9 +176,10 @@ static bool let_one_go(struct source *source)
     const int result = ours_step(ours, &event);
 
     source->ours.is_letting_go = result == RDMIG_OK;
+    source->ours.let_go_region = region->region;
     /* Between rounds nothing is in flight and nothing is being registered. */
     if (result != RDMIG_OK && result != -RDMIG_E_FAILED && result != -RDMIG_E_STATE &&
-        source->stage == STAGE_LETTING_GO)
+        source->stage == STAGE_LETTING_GO && !is_leaving)
         world_break(ours->party.world, "refusal", "the source's core does not let go of a region");
     return source->ours.is_letting_go;
 }

@@ -157,7 +157,8 @@ static void flushed(struct source *source)
 
 static void unregistered(struct source *source, uint32_t region)
 {
-    if (!source->ours.is_letting_go || ours_regions_find(&source->ours.regions, region))
+    if (!source->ours.is_letting_go || source->ours.let_go_region != region ||
+        ours_regions_find(&source->ours.regions, region))
         world_break(source->ours.party.world, "region",
                     "the source's core let go of what it was not asked to, or still has");
     source->ours.is_letting_go = false;
@@ -284,8 +285,12 @@ static bool work(struct ours *ours)
 
     if (source->stage == STAGE_CONNECTING || source->stage >= STAGE_COMPLETED)
         return false;
-    if (pump_outbox(source))
+    if (pump_outbox(source)) {
+        /* Nothing comes between: how they fare must be heard of. */
+        if (source->stage == STAGE_HANDING_OVER && is_outbox_empty(source))
+            (void)ask_flush(source);
         return true;
+    }
     switch (source->stage) {
     case STAGE_OPENING:
         return ask_exchange(source);

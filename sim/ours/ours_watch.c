@@ -103,21 +103,31 @@ static bool is_message_bad(const struct ours *ours, const uint8_t *message, uint
         return true;
     if ((without_data >> type & 1) != 0 && length_bytes != RDMIG_HEADER_BYTES)
         return true;
-    if (type != RDMIG_MESSAGE_ERROR && (to_source >> type & 1) != (is_source ? 1 : 0))
-        return true;
-    return !is_source && is_command_bad(ours, type, message, length_bytes);
+    return type != RDMIG_MESSAGE_ERROR && (to_source >> type & 1) != (is_source ? 1 : 0);
 }
 
 void ours_watch_received(struct ours *ours, const uint8_t *message, uint32_t length_bytes)
 {
     struct ours_watch *watch = &ours->watch;
     const uint32_t type = type_of(message, length_bytes);
+    const bool is_bad =
+        is_message_bad(ours, message, length_bytes) ||
+        ours_order_received(ours, type, message, length_bytes) ||
+        (ours->party.role == RDMIG_ROLE_DESTINATION &&
+         is_command_bad(ours, type, message, length_bytes) && ours_order_dooms(ours));
 
-    watch->must_fail = is_up(ours) && is_message_bad(ours, message, length_bytes);
+    watch->must_fail = is_up(ours) && is_bad;
     if (type == RDMIG_MESSAGE_ERROR && !is_message_bad(ours, message, length_bytes))
         watch->is_error_received = true;
     if (type == RDMIG_MESSAGE_READY && length_bytes == RDMIG_HEADER_BYTES)
         watch->credit_count++;
+}
+
+void ours_watch_private_data(struct ours *ours, const uint8_t *bytes, uint64_t length_bytes)
+{
+    const bool is_bad = ours_order_data_taken(ours, bytes, length_bytes);
+
+    ours->watch.must_fail = is_up(ours) && is_bad;
 }
 
 /* Work, or a receive, comes back with an error: somebody must be told why. */
@@ -187,9 +197,28 @@ static bool must_say_error(const struct ours *ours)
         return false;
     case RDMIG_REASON_CANCELLED:
     case RDMIG_REASON_REGISTER_FAILED:
+    case RDMIG_REASON_PINNED_LIMIT:
         return ours->party.role == RDMIG_ROLE_DESTINATION || watch->credit_count > 0;
     default: /* a source's credit may have been what was wrong */
         return ours->party.role == RDMIG_ROLE_DESTINATION;
+    }
+}
+
+/* Regions that the source's core is about to let go of, whoever wants it. */
+static void watch_leaving(struct ours *ours, const uint8_t *message, uint32_t length_bytes)
+{
+    enum { ENTRY_BYTES = 24 };
+
+    for (uint32_t at = RDMIG_HEADER_BYTES; at + ENTRY_BYTES <= length_bytes; at += ENTRY_BYTES) {
+        const uint64_t offset_bytes = load64(message + at) * RDMIG_CHUNK_BYTES;
+        const uint32_t block = load32(message + at + 8);
+
+        for (uint32_t i = 0; i < ours->regions.count; i++) {
+            struct ours_region *region = &ours->regions.entries[i];
+
+            if (region->block == block && region->offset_bytes == offset_bytes)
+                region->is_leaving = true;
+        }
     }
 }
 
@@ -204,6 +233,11 @@ static void watch_send(struct ours *ours, const struct rdmig_action *action)
         break_rule(ours, "leaving", "a failed connection sends something else than ERROR");
     else if (watch->credit_count > 0)
         watch->credit_count--;
+    if (!watch->has_failed && action->length >= RDMIG_HEADER_BYTES &&
+        ours_order_sent(ours, message))
+        break_rule(ours, "failure", "a command that must fail a connection has been obeyed");
+    if (load32(message + 4) == RDMIG_MESSAGE_UNREGISTER_REQUEST)
+        watch_leaving(ours, message, (uint32_t)action->length);
     if (watch->is_error_received)
         break_rule(ours, "leaving", "something is sent after ERROR has come");
 }
@@ -214,6 +248,12 @@ void ours_watch_action(struct ours *ours, const struct rdmig_action *action)
     case RDMIG_ACTION_POST_SEND:
         if (action->memory_offset_bytes < ours->control.length_bytes - RDMIG_HEADER_BYTES)
             watch_send(ours, action);
+        break;
+    case RDMIG_ACTION_CONNECT:
+    case RDMIG_ACTION_ACCEPT:
+        ours_order_data_given(ours, action->bytes, action->length);
+        if (ours->watch.has_failed)
+            break_rule(ours, "leaving", rdmig_action_name(action->kind));
         break;
     case RDMIG_ACTION_DISCONNECT:
         if (must_say_error(ours) && !ours->watch.is_error_posted)

@@ -76,6 +76,19 @@ static bool has_short_limit(const struct world *world, const struct ending *endi
     return false;
 }
 
+/* No chunk fits: the source says so and leaves (clause R13). */
+static bool has_hopeless_limit(const struct world *world)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        const uint64_t limit_bytes = world->options->pinned_bytes_max[i];
+
+        if (is_ours(world, (enum rdmig_role)i) && limit_bytes != 0 &&
+            limit_bytes < RDMIG_CHUNK_BYTES)
+            return true;
+    }
+    return false;
+}
+
 /* While the link is down, a request or a reply of the connection managers is lost for good. */
 static bool has_lost_request(const struct world *world, uint32_t taken)
 {
@@ -94,7 +107,8 @@ static bool may_fail(const struct world *world, const struct ending *ending)
     if (!ending->is_first)
         return false;
     return world->options->kind[0] == PARTY_HOSTILE || world->options->kind[1] == PARTY_HOSTILE ||
-           fatal != 0 || has_lost_request(world, taken) || has_short_limit(world, ending);
+           fatal != 0 || has_lost_request(world, taken) || has_short_limit(world, ending) ||
+           has_hopeless_limit(world);
 }
 
 /* A stock destination leaves as soon as it has the guest: with the link down just then, the

@@ -47,9 +47,11 @@ struct exhaustive {
 
 /* Two blocks of two pages, zeros but for one page that is written again while the first round is
  * under way. */
-static void tiny_world(struct options *options)
+static void tiny_world(struct options *options, bool is_pipelined)
 {
     options_init(options);
+    options->is_pipelined[RDMIG_ROLE_SOURCE] = is_pipelined;
+    options->is_pipelined[RDMIG_ROLE_DESTINATION] = is_pipelined;
     options->guest.block_count = 2;
     options->guest.block_bytes[0] = 8192;
     options->guest.block_bytes[1] = 8192;
@@ -234,20 +236,16 @@ static int enumerate(const struct explore_request *request, struct exhaustive *e
     return EXIT_PASSED;
 }
 
-int explore_exhaustive(const struct explore_request *request, uint32_t depth)
+static int explore_world(const struct explore_request *request, const struct options *options,
+                         uint32_t depth)
 {
-    struct exhaustive exhaustive = {.depth = depth};
+    struct exhaustive exhaustive = {.options = *options, .depth = depth};
     const char *wrong = NULL;
     int status;
 
-    printf("%s --exhaustive %" PRIu32 "%s\n", request->program, depth, request->scenario_arguments);
-    if (request->scenario)
-        exhaustive.options = *request->scenario;
-    else
-        tiny_world(&exhaustive.options);
     if (depth > DEPTH_MAX)
         wrong = "24 decisions are the most that are enumerated";
-    else if (exhaustive.options.fault_count == OPTION_FAULTS_MAX)
+    else if (options->fault_count == OPTION_FAULTS_MAX)
         wrong = "the scenario has 3 faults: there is no room for the one that is tried";
     exhaustive.decisions_before_step =
         sim_allocated(calloc(STEPS_MAX, sizeof(*exhaustive.decisions_before_step)));
@@ -257,5 +255,21 @@ int explore_exhaustive(const struct explore_request *request, uint32_t depth)
         fprintf(stderr, "rdmig-sim: --exhaustive: %s\n", wrong);
     status = wrong ? EXIT_USAGE : enumerate(request, &exhaustive);
     free(exhaustive.decisions_before_step);
+    return status;
+}
+
+int explore_exhaustive(const struct explore_request *request, uint32_t depth)
+{
+    struct options options;
+    int status = EXIT_PASSED;
+
+    printf("%s --exhaustive %" PRIu32 "%s\n", request->program, depth, request->scenario_arguments);
+    if (request->scenario)
+        return explore_world(request, request->scenario, depth);
+    for (uint32_t i = 0; i < 2 && status == EXIT_PASSED; i++) {
+        tiny_world(&options, i == 0);
+        printf("%s PIPELINE: ", i == 0 ? "with" : "without");
+        status = explore_world(request, &options, depth);
+    }
     return status;
 }

@@ -223,6 +223,9 @@ static void calm_options(const struct options *options, struct options *calm)
         engine->reply_timeout_ns = 0;
         engine->idle_timeout_ns = 0;
         engine->close_timeout_ns = CALM_TIMEOUT_NS;
+        /* Less than what no region fits into is no limit for who wants to get there. */
+        if (calm->pinned_bytes_max[i] < RDMIG_CHUNK_BYTES)
+            calm->pinned_bytes_max[i] = 0;
     }
 }
 

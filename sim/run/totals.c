@@ -21,15 +21,24 @@ void totals_add(struct totals *totals, const struct options *options,
                                        ? RDMIG_ROLE_DESTINATION
                                        : RDMIG_ROLE_SOURCE;
 
+    const bool is_pipelined = options->is_pipelined[0] && options->is_pipelined[1];
+
     totals->world_count++;
+    totals->pipelined_count += is_pipelined ? 1 : 0;
+    totals->limited_count +=
+        options->pinned_bytes_max[0] + options->pinned_bytes_max[1] > 0 ? 1 : 0;
     totals->outcome_count[result->outcome[teller]]++;
     totals->retry_count += result->attempt_count - 1;
     totals->step_count += result->step_count;
     totals->decision_count += result->decision_count;
     totals->pair_count[options->kind[0]][options->kind[1]]++;
     for (uint32_t kind = 0; kind < FAULT_KIND_COUNT; kind++) {
-        for (uint32_t role = 0; role < 2; role++)
-            totals->fault_count[kind] += (result->faults_taken[role] >> kind) & 1;
+        for (uint32_t role = 0; role < 2; role++) {
+            const uint32_t taken = (result->faults_taken[role] >> kind) & 1;
+
+            totals->fault_count[kind] += taken;
+            totals->pipelined_fault_count[kind] += is_pipelined ? taken : 0;
+        }
     }
     totals->hash_sum += result->log_hash;
 }
@@ -73,8 +82,12 @@ static void merge(struct totals *totals, const struct totals *other)
     totals->hash_sum += other->hash_sum;
     for (uint32_t i = 0; i < 4; i++)
         totals->outcome_count[i] += other->outcome_count[i];
-    for (uint32_t i = 0; i < FAULT_KIND_COUNT; i++)
+    totals->pipelined_count += other->pipelined_count;
+    totals->limited_count += other->limited_count;
+    for (uint32_t i = 0; i < FAULT_KIND_COUNT; i++) {
         totals->fault_count[i] += other->fault_count[i];
+        totals->pipelined_fault_count[i] += other->pipelined_fault_count[i];
+    }
     for (uint32_t i = 0; i < SURVEY_MAX && other->survey[i].count > 0; i++)
         add_line(totals, &other->survey[i]);
     for (uint32_t i = 0; i < PARTY_KIND_COUNT; i++) {
@@ -93,9 +106,12 @@ void totals_print(const struct totals *totals, FILE *file)
                         party_kind_name((enum party_kind)j), totals->pair_count[i][j]);
         }
     }
-    fprintf(file, "\nfaults that took place:");
+    fprintf(file, "\nPIPELINE at both ends %" PRIu64 ", a limit on pinned memory %" PRIu64,
+            totals->pipelined_count, totals->limited_count);
+    fprintf(file, "\nfaults that took place (of them with PIPELINE at both ends):");
     for (uint32_t kind = FAULT_NONE + 1; kind < FAULT_KIND_COUNT; kind++)
-        fprintf(file, " %s %" PRIu64, fault_name((enum fault_kind)kind), totals->fault_count[kind]);
+        fprintf(file, " %s %" PRIu64 " (%" PRIu64 ")", fault_name((enum fault_kind)kind),
+                totals->fault_count[kind], totals->pipelined_fault_count[kind]);
     for (uint32_t i = 0; i < SURVEY_MAX && totals->survey[i].count > 0; i++)
         fprintf(file, "\nbroken: %-28s %" PRIu64 " times, first by --seed %" PRIu64,
                 totals->survey[i].name, totals->survey[i].count, totals->survey[i].first_seed);

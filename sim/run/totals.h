@@ -22,7 +22,10 @@ struct totals {
     uint64_t decision_count;
     uint64_t pair_count[PARTY_KIND_COUNT][PARTY_KIND_COUNT]; /* source, destination */
     uint64_t fault_count[FAULT_KIND_COUNT];                  /* that took place */
-    uint64_t hash_sum; /* of all log hashes: the same in any order */
+    uint64_t pipelined_fault_count[FAULT_KIND_COUNT]; /* of them, where both ends know PIPELINE */
+    uint64_t pipelined_count;                         /* worlds */
+    uint64_t limited_count;                           /* worlds with a limit on pinned memory */
+    uint64_t hash_sum;                                /* of all log hashes: the same in any order */
     uint64_t broken_count;
     struct survey_line survey[SURVEY_MAX];
 };

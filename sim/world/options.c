@@ -58,6 +58,12 @@ static const struct option_row rows[] = {
     {"destination.kind", OPTION_PARTY, AT(kind[RDMIG_ROLE_DESTINATION]), 0, 0},
     {"source.pin_all", OPTION_FLAG, AT(is_pin_all[RDMIG_ROLE_SOURCE]), 0, 1},
     {"destination.pin_all", OPTION_FLAG, AT(is_pin_all[RDMIG_ROLE_DESTINATION]), 0, 1},
+    {"source.pipelined", OPTION_FLAG, AT(is_pipelined[RDMIG_ROLE_SOURCE]), 0, 1},
+    {"destination.pipelined", OPTION_FLAG, AT(is_pipelined[RDMIG_ROLE_DESTINATION]), 0, 1},
+    {"source.pinned_bytes_max", OPTION_BYTES64, AT(pinned_bytes_max[RDMIG_ROLE_SOURCE]), 0, 0},
+    {"destination.pinned_bytes_max", OPTION_BYTES64, AT(pinned_bytes_max[RDMIG_ROLE_DESTINATION]),
+     0, 0},
+    {"ram_told", OPTION_FLAG, AT(is_ram_told), 0, 1},
     {"blocks", OPTION_BLOCKS, AT(guest), 0, 0},
     {"workload", OPTION_WORKLOAD, AT(guest.workload), 0, 0},
     {"writes_per_s", OPTION_RATE, AT(guest.writes_per_s), 0, UINT64_C(1000000000000)},
@@ -136,6 +142,9 @@ const char *workload_name(enum workload workload)
 void options_init(struct options *options)
 {
     memset(options, 0, sizeof(*options));
+    options->is_pipelined[RDMIG_ROLE_SOURCE] = true;
+    options->is_pipelined[RDMIG_ROLE_DESTINATION] = true;
+    options->is_ram_told = true;
     options->guest.block_count = 2;
     options->guest.block_bytes[0] = 300 * UINT64_C(4096);
     options->guest.block_bytes[1] = 3 * UINT64_C(4096);

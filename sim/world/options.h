@@ -96,6 +96,12 @@ struct engine_options { /* of an end of ours; 0: the default of the core */
 struct options {
     enum party_kind kind[2]; /* by enum rdmig_role */
     bool is_pin_all[2];      /* asked for; granted */
+    /* Ends of ours, and hostile ones: PIPELINE (clause W11) is offered; granted. Stock has never
+     * heard of it. */
+    bool is_pipelined[2];
+    uint64_t pinned_bytes_max[2]; /* of an end of ours, or named by a hostile destination; 0: no
+                                     limit */
+    bool is_ram_told;             /* the source says how much memory its guest has */
     struct guest_options guest;
     struct engine_options engine[2];
     uint32_t state_bytes;       /* device state in the stream */

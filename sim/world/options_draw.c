@@ -7,9 +7,10 @@
 
 #include <rdmig/core.h>
 
-#define PAGE_BYTES UINT64_C(4096)
-#define US         UINT64_C(1000)
-#define MS         UINT64_C(1000000)
+#define PAGE_BYTES  UINT64_C(4096)
+#define CHUNK_BYTES (UINT64_C(1) << 20)
+#define US          UINT64_C(1000)
+#define MS          UINT64_C(1000000)
 
 enum { PAGES_PER_CHUNK = 256, BIG_GUEST_BYTES = 12 << 20, BIG_GUEST_WRITE_BYTES = 65536 };
 
@@ -19,8 +20,9 @@ enum { MANY_BLOCKS_MIN = 65, MANY_BLOCKS_MORE = OPTION_BLOCKS_MAX - MANY_BLOCKS_
 enum { LONG_ZERO_PAGES = 260 * PAGES_PER_CHUNK, LONG_ZERO_PAGES_MORE = 40 * PAGES_PER_CHUNK };
 
 /* What a calm peer may take besides, for each byte of the guest, within one round: ours may pin all
- * of it, or write it in small pieces; a stock source may write it page by page, one at a time. */
-enum { PATIENCE_NS = 64, STOCK_PATIENCE_NS = 256, PROBES_MAX = 50000 };
+ * of it, or write it in small pieces one at a time, and some of it several times; a stock source
+ * may write it page by page. */
+enum { PATIENCE_NS = 320, PROBES_MAX = 50000 };
 
 #define COUNT_OF(table) ((uint32_t)(sizeof(table) / sizeof((table)[0])))
 
@@ -151,6 +153,33 @@ static void draw_limits(struct engine_options *engine, uint64_t patience_ns, boo
         engine->probe_interval_ns = 10 * MS;
 }
 
+/* Most ends of ours, and the hostile ones they meet, know of PIPELINE; in some worlds one only, or
+ * none. */
+static void draw_pipeline(struct options *options, struct choice *choice)
+{
+    const uint32_t which = choice_below(choice, 8);
+
+    for (uint32_t i = 0; i < 2; i++)
+        options->is_pipelined[i] = options->kind[i] != PARTY_STOCK && which != 5 + i && which != 7;
+}
+
+/* From a chunk, or a byte less than what no region fits into, to more than most guests have. */
+static void draw_pinned_limits(struct options *options, struct choice *choice)
+{
+    const uint32_t which = choice_below(choice, 12);
+
+    options->is_ram_told = choice_below(choice, 4) != 3;
+    for (uint32_t i = 0; i < 2; i++) {
+        if (options->kind[i] == PARTY_STOCK || which < 8 || which == 10 + i)
+            continue;
+        options->pinned_bytes_max[i] =
+            PICK(choice, CHUNK_BYTES, 2 * CHUNK_BYTES, 3 * CHUNK_BYTES + PAGE_BYTES,
+                 8 * CHUNK_BYTES - 1, 24 * CHUNK_BYTES, CHUNK_BYTES, 5 * CHUNK_BYTES);
+        if (choice_below(choice, 24) == 23)
+            options->pinned_bytes_max[i] = CHUNK_BYTES - 1;
+    }
+}
+
 /* Where it can happen at all: connecting is done by the source, at once; only a destination fills.
  */
 static void place_fault(struct fault *fault)
@@ -198,13 +227,6 @@ static void draw_faults(struct options *options, struct choice *choice)
     }
 }
 
-static uint64_t patience_ns(const struct options *options, uint64_t guest_bytes)
-{
-    const bool is_stock = options->kind[RDMIG_ROLE_SOURCE] == PARTY_STOCK;
-
-    return guest_bytes * (is_stock ? STOCK_PATIENCE_NS : PATIENCE_NS);
-}
-
 /* Without a limit of its own for silence a destination has the probe, and nothing else: enough as
  * long as nobody falls silent whose hardware lives (clause C13). */
 static void draw_probing(struct options *options, struct choice *choice)
@@ -242,6 +264,8 @@ void options_draw(struct options *options, struct choice *choice)
     options->kind[RDMIG_ROLE_DESTINATION] = pair->destination;
     options->is_pin_all[RDMIG_ROLE_SOURCE] = choice_below(choice, 3) == 2;
     options->is_pin_all[RDMIG_ROLE_DESTINATION] = choice_below(choice, 3) != 0;
+    draw_pipeline(options, choice);
+    draw_pinned_limits(options, choice);
     draw_guest(&options->guest, choice);
     for (uint32_t i = 0; i < options->guest.block_count; i++)
         guest_bytes += options->guest.block_bytes[i];
@@ -264,7 +288,7 @@ void options_draw(struct options *options, struct choice *choice)
         const bool is_needed = options->fault_count > 0 || options->kind[0] == PARTY_HOSTILE ||
                                options->kind[1] == PARTY_HOSTILE;
 
-        draw_limits(&options->engine[i], patience_ns(options, guest_bytes), is_needed, choice);
+        draw_limits(&options->engine[i], guest_bytes * PATIENCE_NS, is_needed, choice);
     }
     draw_probing(options, choice);
     draw_impatience(options, choice);

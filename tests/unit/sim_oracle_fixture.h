@@ -47,6 +47,7 @@ struct port {
     uint32_t block;
     uint64_t offset_bytes;
     uint64_t length_bytes;
+    uint64_t pinned_bytes;
 };
 
 struct fabric {
@@ -84,6 +85,11 @@ bool port_is_down(const struct port *port)
 bool port_is_dead(const struct port *port)
 {
     return port->is_dead;
+}
+
+uint64_t port_pinned_bytes(const struct port *port)
+{
+    return port->pinned_bytes;
 }
 
 bool port_has_write_in_flight(const struct port *port, uint32_t block, uint64_t offset_bytes,
@@ -225,7 +231,60 @@ static inline void put_block_answer(struct bench *bench)
     }
 }
 
-/* Connected and exchanged; the source has a READY. */
+/* Private data; bytes of them as far as they are asked for. */
+struct private_data {
+    uint32_t length_bytes;
+    uint32_t version;
+    uint32_t flags;
+    uint32_t credit_count;
+    uint32_t padding;
+    uint64_t bytes;
+};
+
+static inline void give_private_data(struct bench *bench, enum rdmig_role from,
+                                     const struct private_data *data)
+{
+    bench->length_bytes = 0;
+    put32(bench, data->version);
+    put32(bench, data->flags);
+    put32(bench, data->credit_count);
+    put32(bench, data->padding);
+    put64(bench, data->bytes);
+    oracle_private_data(bench->world.oracle, from, bench->message, data->length_bytes);
+}
+
+enum { PIN_ALL = 0x1, PIPELINE = 0x10000 };
+
+/* What an end of ours says when it may have several commands under way. */
+static inline struct private_data data_of(struct bench *bench, enum rdmig_role from)
+{
+    const uint64_t ram_bytes = bench->options.is_ram_told ? BLOCK0 + BLOCK1 : 0;
+
+    bench->options.is_pipelined[from] = true;
+    return (struct private_data){
+        .length_bytes = 24,
+        .version = 1,
+        .flags = PIPELINE,
+        .credit_count = 4,
+        .bytes = from == SOURCE ? ram_bytes : bench->options.pinned_bytes_max[from],
+    };
+}
+
+/* Connected: so many commands may be under way. */
+static inline void agree(struct bench *bench, uint32_t credit_count)
+{
+    struct private_data offered = data_of(bench, SOURCE);
+    struct private_data granted = data_of(bench, DESTINATION);
+
+    offered.credit_count = credit_count;
+    granted.credit_count = credit_count;
+    give_private_data(bench, SOURCE, &offered);
+    give_private_data(bench, DESTINATION, &granted);
+    for (uint32_t i = 1; i < credit_count; i++)
+        send_ready(bench);
+}
+
+/* Connected and exchanged; the source has a READY, or all that were agreed on. */
 static inline void exchange(struct bench *bench)
 {
     send_ready(bench);

@@ -262,6 +262,7 @@ static void play_unregister_unknown(struct bench *bench)
 
 static void play_unregister_twice(struct bench *bench)
 {
+    agree(bench, 1);
     exchange(bench);
     register_run(bench, 0, 0, 2, KEY);
     begin_message(bench, UNREGISTER_REQUEST, 2, 48);
