@@ -36,10 +36,11 @@ static void open_side(struct fabric_side *side, const struct rdmig_conn_config *
                      RDMIG_OK);
 }
 
-void fabric_open(struct fabric *fabric, uint64_t seed, const struct rdmig_conn_config *config)
+void fabric_open(struct fabric *fabric, uint64_t seed, const struct rdmig_conn_config *source,
+                 const struct rdmig_conn_config *destination)
 {
     static const uint64_t lengths[FABRIC_BLOCKS] = {5 * MIB + 8192, MIB, 2 * MIB + 4096};
-    struct rdmig_conn_config each = *config;
+    struct rdmig_conn_config each = *source;
 
     memset(fabric, 0, sizeof(*fabric));
     fabric->random = seed * UINT64_C(0x9e3779b97f4a7c15) + 1;
@@ -52,6 +53,8 @@ void fabric_open(struct fabric *fabric, uint64_t seed, const struct rdmig_conn_c
     each.struct_bytes = sizeof(each);
     each.role = RDMIG_ROLE_SOURCE;
     open_side(&fabric->source, &each);
+    each = *destination;
+    each.struct_bytes = sizeof(each);
     each.role = RDMIG_ROLE_DESTINATION;
     open_side(&fabric->destination, &each);
 }
@@ -104,60 +107,6 @@ static void complete(struct fabric_cqes *cqes, uint64_t tag, enum rdmig_status s
         (struct rdmig_event){.kind = RDMIG_EVENT_COMPLETED, .tag = tag, .status = status};
 }
 
-/* ---- the oracles: what must hold whenever an action is given */
-
-static bool overlaps(const struct rdmig_action *a, const struct rdmig_action *b)
-{
-    return a->block_index == b->block_index && a->offset_bytes < b->offset_bytes + b->length &&
-           b->offset_bytes < a->offset_bytes + a->length;
-}
-
-static void check_no_write_there(const struct fabric *fabric, const struct rdmig_action *action)
-{
-    for (uint32_t i = 0; i < fabric->source.sends.count; i++) {
-        const struct rdmig_action *out = &fabric->source.sends.actions[i];
-
-        assert_false(out->kind == RDMIG_ACTION_POST_WRITE && overlaps(out, action));
-    }
-}
-
-static void check_write(const struct fabric *fabric, const struct rdmig_action *action)
-{
-    const struct fabric_region *local = &fabric->local[action->region];
-    const struct fabric_region *remote = &fabric->remote[action->rkey];
-    const uint64_t end_bytes = action->offset_bytes + action->length;
-
-    check_no_write_there(fabric, action); /* clause C15 */
-    assert_true(local->is_alive && remote->is_alive);
-    assert_int_equal(local->block_index, action->block_index);
-    assert_int_equal(remote->block_index, action->block_index);
-    assert_true(action->offset_bytes >= local->offset_bytes &&
-                end_bytes <= local->offset_bytes + local->length_bytes);
-    assert_true(action->offset_bytes >= remote->offset_bytes &&
-                end_bytes <= remote->offset_bytes + remote->length_bytes);
-    assert_int_equal(action->remote_addr,
-                     fabric->destination_blocks[action->block_index].host_addr +
-                         action->offset_bytes);
-    /* Clause C9: no range that is being filled is written to. */
-    for (uint32_t i = 0; i < fabric->destination.operations.count; i++) {
-        const struct rdmig_action *fill = &fabric->destination.operations.actions[i];
-
-        assert_false(fill->kind == RDMIG_ACTION_FILL_RANGE && overlaps(fill, action));
-    }
-}
-
-static void check_send(const struct fabric *fabric, const struct fabric_side *side,
-                       const struct rdmig_action *action)
-{
-    const uint32_t type = bytes_u32(side->control + action->memory_offset_bytes + 4);
-
-    if (type != RDMIG_MESSAGE_REGISTER_FINISHED)
-        return;
-    assert_int_equal(fabric->source.silent_writes, 0); /* clause C10 */
-    for (uint32_t i = 0; i < side->sends.count; i++)
-        assert_true(side->sends.actions[i].kind != RDMIG_ACTION_POST_WRITE);
-}
-
 /* ---- actions */
 
 static void bring_down(struct fabric *fabric, struct fabric_side *side)
@@ -184,9 +133,9 @@ static void post(struct fabric *fabric, struct fabric_side *side, const struct r
         return;
     }
     if (action->kind == RDMIG_ACTION_POST_WRITE)
-        check_write(fabric, action);
+        oracle_write(fabric, action);
     if (action->kind == RDMIG_ACTION_POST_SEND)
-        check_send(fabric, side, action);
+        oracle_send(fabric, side, action);
     if (side->is_down)
         complete(&side->send_cqes, action->tag, RDMIG_STATUS_FLUSHED);
     else
@@ -205,17 +154,23 @@ static void carry_out(struct fabric *fabric, struct fabric_side *side,
         post(fabric, side, action);
         break;
     case RDMIG_ACTION_FILL_RANGE:
-        check_no_write_there(fabric, action); /* clause C9 */
+        oracle_no_write_there(fabric, action); /* clause C9 */
         enqueue(&side->operations, action);
         break;
     case RDMIG_ACTION_REGISTER:
+        oracle_pinned(side, action);
+        enqueue(&side->operations, action);
+        break;
     case RDMIG_ACTION_DEREGISTER:
     case RDMIG_ACTION_END_ROUND:
         enqueue(&side->operations, action);
         break;
     case RDMIG_ACTION_CONNECT:
     case RDMIG_ACTION_ACCEPT:
-        memcpy(fabric->connect_data, action->bytes, sizeof(fabric->connect_data));
+        assert_true(action->length <= sizeof(fabric->connect_data));
+        memcpy(fabric->connect_data, action->bytes, (size_t)action->length);
+        fabric->connect_bytes = (uint32_t)action->length;
+        fabric->grant_count = action->length > 8 ? bytes_u32(fabric->connect_data + 8) : 1;
         break;
     case RDMIG_ACTION_DISCONNECT:
         bring_down(fabric, side);
@@ -284,6 +239,7 @@ static void cross(struct fabric *fabric, struct fabric_side *side, const struct 
     memcpy(peer->control + recv.memory_offset_bytes, side->control + send->memory_offset_bytes,
            (size_t)send->length);
     event.tag = recv.tag;
+    event.offset_bytes = recv.memory_offset_bytes; /* for the oracle */
     assert_true(peer->recv_cqes.count < FABRIC_QUEUE_MAX);
     peer->recv_cqes.events[peer->recv_cqes.count++] = event;
 }
@@ -327,17 +283,20 @@ static bool take_cqe(struct fabric *fabric, struct fabric_side *side, struct fab
     event = cqes->events[0];
     cqes->count--;
     memmove(&cqes->events[0], &cqes->events[1], cqes->count * sizeof(event));
+    if (side == &fabric->source && event.kind == RDMIG_EVENT_RECEIVED)
+        oracle_received(fabric, side->control + event.offset_bytes);
+    event.offset_bytes = 0;
     assert_int_equal(fabric_feed(fabric, side, event), RDMIG_OK);
     return true;
 }
 
-static uint32_t end_operation(struct fabric *fabric, const struct fabric_side *side,
+static uint32_t end_operation(struct fabric *fabric, struct fabric_side *side,
                               const struct rdmig_action *action)
 {
     struct fabric_region region = {true, action->block_index, action->offset_bytes, action->length};
 
     if (action->kind == RDMIG_ACTION_FILL_RANGE) {
-        check_no_write_there(fabric, action);
+        oracle_no_write_there(fabric, action);
         memset(
             &fabric->destination_ram[action->block_index][action->offset_bytes / FABRIC_PAGE_BYTES],
             0, action->length / FABRIC_PAGE_BYTES * sizeof(uint32_t));
@@ -352,6 +311,7 @@ static uint32_t end_operation(struct fabric *fabric, const struct fabric_side *s
         return fabric->remote_count;
     } else if (action->kind == RDMIG_ACTION_DEREGISTER && side == &fabric->source) {
         assert_true(fabric->local[action->region].is_alive);
+        side->pinned_bytes -= fabric->local[action->region].length_bytes;
         fabric->local[action->region].is_alive = false;
     }
     return 0;
@@ -365,8 +325,11 @@ static void forget_remote(struct fabric *fabric, uint32_t region)
         for (uint32_t k = 1; k <= fabric->remote_count; k++) {
             struct fabric_region *remote = &fabric->remote[k];
 
-            if (remote->block_index == i && first + remote->offset_bytes / MIB == region)
+            if (remote->is_alive && remote->block_index == i &&
+                first + remote->offset_bytes / MIB == region) {
                 remote->is_alive = false;
+                fabric->destination.pinned_bytes -= remote->length_bytes;
+            }
         }
         first += (fabric->source_blocks[i].length_bytes + MIB - 1) / MIB;
     }
@@ -405,14 +368,14 @@ static bool manage(struct fabric *fabric, struct fabric_side *side)
     if (!is_source && !side->is_undrained && peer->seen[RDMIG_ACTION_CONNECT] == 1 &&
         side->seen[RDMIG_ACTION_ACCEPT] == 0) {
         return FABRIC_FEED(fabric, side, CONNECT_REQUESTED, .bytes = fabric->connect_data,
-                           .length = 8) == RDMIG_OK;
+                           .length = fabric->connect_bytes) == RDMIG_OK;
     }
     if (fabric->destination.seen[RDMIG_ACTION_ACCEPT] == 0)
         return false;
     side->is_connected = true;
-    assert_int_equal(
-        FABRIC_FEED(fabric, side, ESTABLISHED, .bytes = fabric->connect_data, .length = 8),
-        RDMIG_OK);
+    assert_int_equal(FABRIC_FEED(fabric, side, ESTABLISHED, .bytes = fabric->connect_data,
+                                 .length = fabric->connect_bytes),
+                     RDMIG_OK);
     return true;
 }
 

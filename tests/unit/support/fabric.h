@@ -12,7 +12,7 @@
 enum {
     FABRIC_BLOCKS = 3,
     FABRIC_QUEUE_MAX = 512,
-    FABRIC_REGIONS_MAX = 4096,
+    FABRIC_REGIONS_MAX = 16384,
     FABRIC_PAGE_BYTES = 4096,
     FABRIC_PAGES_MAX = 1500
 };
@@ -49,7 +49,10 @@ struct fabric_side {
     bool is_disconnect_due; /* it has not been told yet that the other is gone */
     uint32_t silent_writes; /* carried out, not signalled, no later completion yet */
     uint32_t seen[RDMIG_ACTION_KIND_COUNT];
-    uint64_t delivered_bytes; /* destination: of the message that is being consumed */
+    uint64_t pinned_bytes; /* of regions, from REGISTER until DEREGISTER is done */
+    uint64_t pinned_bytes_max;
+    uint64_t pinned_limit_bytes; /* 0: none; else the oracle of clause R13 */
+    uint64_t delivered_bytes;    /* destination: of the message that is being consumed */
     const uint8_t *delivered;
     bool is_undrained; /* stepped, its actions not taken yet: drivers step for all that they have
                           polled first */
@@ -68,13 +71,21 @@ struct fabric {
     uint32_t remote_count;
     struct fabric_region local[FABRIC_REGIONS_MAX]; /* by region number */
     bool is_broken;                                 /* messages no longer cross */
-    uint8_t connect_data[8];
+    uint8_t connect_data[RDMIG_PRIVATE_DATA_BYTES_MAX];
+    uint32_t connect_bytes;
+    /* For the oracles of clauses C3, C16, C17. */
+    uint32_t grant_count;       /* READYs that are for no command */
+    uint32_t ready_count;       /* that have been fed to the source */
+    uint32_t command_count;     /* that it has sent */
+    uint32_t command_type;      /* the last one */
+    uint32_t command_count_max; /* under way at a time */
 };
 
 uint64_t fabric_random(struct fabric *fabric);
 uint32_t fabric_below(struct fabric *fabric, uint32_t limit);
 
-void fabric_open(struct fabric *fabric, uint64_t seed, const struct rdmig_conn_config *config);
+void fabric_open(struct fabric *fabric, uint64_t seed, const struct rdmig_conn_config *source,
+                 const struct rdmig_conn_config *destination);
 void fabric_close(struct fabric *fabric);
 
 /* An event for one side, and all actions that follow from it. */
@@ -90,5 +101,14 @@ void fabric_cut(struct fabric *fabric);
 bool fabric_wait(struct fabric *fabric);
 
 uint64_t fabric_page_count(const struct fabric *fabric, uint32_t block_index);
+
+/* ---- fabric_oracles.c: what must hold whenever an action is given, or carried out */
+void oracle_no_write_there(const struct fabric *fabric, const struct rdmig_action *action);
+void oracle_write(const struct fabric *fabric, const struct rdmig_action *action);
+void oracle_send(struct fabric *fabric, const struct fabric_side *side,
+                 const struct rdmig_action *action);
+void oracle_pinned(struct fabric_side *side, const struct rdmig_action *action);
+/* A message is about to be fed to the source. */
+void oracle_received(struct fabric *fabric, const uint8_t *message);
 
 #endif
