@@ -92,7 +92,8 @@ static void take_ready(struct rdmig_conn *conn, const uint8_t *data,
 
     (void)data;
     (void)header;
-    source->is_held = source->credit_count == 0;
+    if (source->credit_count == 0)
+        source->is_held = true;
     source->credit_count++;
     if (source->grant_count > 0) {
         source->grant_count--;
@@ -105,7 +106,7 @@ static void take_ready(struct rdmig_conn *conn, const uint8_t *data,
     }
     if (source_state(conn) == SOURCE_CREDITED)
         conn_disarm(conn, TIMER_REPLY);
-    else
+    else if (conn->phase == RDMIG_PHASE_RUNNING) /* before, how many there will be is not known */
         conn_arm(conn, TIMER_REPLY, conn->config.reply_timeout_ns);
     take_flush(conn);
 }

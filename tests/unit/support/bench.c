@@ -204,11 +204,15 @@ static void name_tag(const struct bench *bench, char *line, uint64_t tag)
 
 static void add_private_data(char *line, const uint8_t *bytes, uint64_t length_bytes)
 {
-    const size_t used = strlen(line);
+    size_t used = strlen(line);
 
     if (bytes && length_bytes >= 8)
         snprintf(line + used, LINE_BYTES_MAX - used, " | version %u flags 0x%x",
                  (unsigned int)bytes_u32(bytes), (unsigned int)bytes_u32(bytes + 4));
+    used = strlen(line);
+    if (bytes && length_bytes == RDMIG_PRIVATE_DATA_BYTES_MAX)
+        snprintf(line + used, LINE_BYTES_MAX - used, " credits %u bytes 0x%llx",
+                 (unsigned int)bytes_u32(bytes + 8), (unsigned long long)bytes_u64(bytes + 16));
 }
 
 static void add_message(char *line, const uint8_t *bytes, size_t length_bytes)

@@ -60,17 +60,39 @@ void destination_provide(struct bench *bench)
     bench_provide(bench, destination_blocks, 2);
 }
 
-static void put_private_data(uint8_t *bytes, uint32_t version, uint32_t flags)
+/* With PIPELINE all 24 bytes, otherwise the first 8 (clause W11). */
+static int feed_private_data(struct bench *bench, enum rdmig_event_kind kind, uint32_t flags,
+                             uint32_t credits, uint64_t value)
 {
-    bytes_put_u32(bytes, version);
+    const bool is_long = (flags & RDMIG_CAPABILITY_PIPELINE) != 0;
+    uint8_t bytes[24] = {0, 0, 0, 1};
+
     bytes_put_u32(bytes + 4, flags);
+    bytes_put_u32(bytes + 8, credits);
+    bytes_put_u32(bytes + 16, (uint32_t)(value >> 32));
+    bytes_put_u32(bytes + 20, (uint32_t)value);
+    return bench_feed(
+        bench, (struct rdmig_event){.kind = kind, .bytes = bytes, .length = is_long ? 24 : 8});
+}
+
+int bench_establish_pipelined(struct bench *bench, uint32_t flags, uint32_t credits,
+                              uint64_t limit_bytes)
+{
+    return feed_private_data(bench, RDMIG_EVENT_ESTABLISHED, flags, credits, limit_bytes);
+}
+
+int bench_request_pipelined(struct bench *bench, uint32_t flags, uint32_t credits,
+                            uint64_t ram_bytes)
+{
+    return feed_private_data(bench, RDMIG_EVENT_CONNECT_REQUESTED, flags, credits, ram_bytes);
 }
 
 int bench_establish(struct bench *bench, uint32_t version, uint32_t flags)
 {
     uint8_t bytes[8];
 
-    put_private_data(bytes, version, flags);
+    bytes_put_u32(bytes, version);
+    bytes_put_u32(bytes + 4, flags);
     return FEED(bench, ESTABLISHED, .bytes = bytes, .length = sizeof(bytes));
 }
 
@@ -78,7 +100,8 @@ int bench_connect_request(struct bench *bench, uint32_t version, uint32_t flags)
 {
     uint8_t bytes[8];
 
-    put_private_data(bytes, version, flags);
+    bytes_put_u32(bytes, version);
+    bytes_put_u32(bytes + 4, flags);
     return FEED(bench, CONNECT_REQUESTED, .bytes = bytes, .length = sizeof(bytes));
 }
 
@@ -169,13 +192,18 @@ static void must(int result)
 
 static void source_connect(struct bench *bench, enum source_stage stage)
 {
+    const uint32_t flags = bench->config.capability_flags;
+    const uint32_t credit_count =
+        (flags & RDMIG_CAPABILITY_PIPELINE) != 0 ? RDMIG_CREDIT_COUNT_MAX : 1;
+
     if (stage >= SOURCE_IS_CONNECTING)
         must(FEED(bench, STARTED));
     if (stage >= SOURCE_IS_ESTABLISHED)
-        must(bench_establish(bench, 1, bench->config.capability_flags));
+        must(bench_establish_pipelined(bench, flags, RDMIG_CREDIT_COUNT_MAX, 0));
     if (stage >= SOURCE_IS_CREDITED) {
         source_provide(bench);
-        must(bench_receive_ready(bench));
+        for (uint32_t i = 0; i < credit_count; i++)
+            must(bench_receive_ready(bench));
     }
     if (stage >= SOURCE_AWAITS_BLOCKS)
         must(FEED(bench, EXCHANGE_REQUESTED));
@@ -245,7 +273,8 @@ static void destination_connect(struct bench *bench, enum destination_stage stag
     if (stage >= DESTINATION_IS_CONNECTING)
         must(FEED(bench, STARTED));
     if (stage >= DESTINATION_IS_AWAITING) {
-        must(bench_connect_request(bench, 1, bench->config.capability_flags));
+        must(bench_request_pipelined(bench, bench->config.capability_flags, RDMIG_CREDIT_COUNT_MAX,
+                                     BLOCK0_BYTES + BLOCK1_BYTES));
         must(FEED(bench, ESTABLISHED));
     }
     if (stage >= DESTINATION_IS_LISTED && stage != DESTINATION_IS_LISTING) {

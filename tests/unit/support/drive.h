@@ -53,8 +53,8 @@ enum destination_stage {
 extern const char *const source_stage_names[SOURCE_STAGE_COUNT];
 extern const char *const destination_stage_names[DESTINATION_STAGE_COUNT];
 
-/* A bench in the stage, quiet before it; config may be NULL. PIN_ALL is granted when it is in
- * config. */
+/* A bench in the stage, quiet before it; config may be NULL. What capabilities it has the peer has,
+ * too; with PIPELINE there are four credits, all of them here from SOURCE_IS_CREDITED on. */
 struct bench *source_at(enum source_stage stage, const struct rdmig_conn_config *config);
 struct bench *destination_at(enum destination_stage stage, const struct rdmig_conn_config *config);
 
@@ -65,6 +65,11 @@ void source_provide(struct bench *bench);
 void destination_provide(struct bench *bench);
 int bench_establish(struct bench *bench, uint32_t version, uint32_t flags);
 int bench_connect_request(struct bench *bench, uint32_t version, uint32_t flags);
+/* With 24 bytes when PIPELINE is among the flags; the last argument: see clause W11. */
+int bench_establish_pipelined(struct bench *bench, uint32_t flags, uint32_t credits,
+                              uint64_t limit_bytes);
+int bench_request_pipelined(struct bench *bench, uint32_t flags, uint32_t credits,
+                            uint64_t ram_bytes);
 int bench_receive_ready(struct bench *bench);
 
 int source_push(struct bench *bench, uint32_t block_index, uint64_t offset_bytes, uint64_t length);
