@@ -32,6 +32,32 @@ static uint64_t count_bytes_in_flight(const struct rdmig_conn *conn)
     return bytes;
 }
 
+/* Bytes of the regions that the source has asked for, from the table of chunks. */
+static uint64_t count_pinned_bytes(const struct rdmig_conn *conn)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < conn->block_count; i++) {
+        for (uint32_t k = 0; k < blocks_at(conn, i)->chunk_count; k++)
+            bytes += blocks_chunk(conn, i, k).count != 0 ? blocks_run_bytes(conn, i, k, 1) : 0;
+    }
+    return bytes;
+}
+
+static const char *check_commands(const struct source *source)
+{
+    for (uint32_t i = 0; i < source->command_count; i++) {
+        const struct command *command =
+            &source->commands[(source->command_head + i) % RDMIG_CREDIT_COUNT_MAX];
+
+        if (source->command_count > 1 && commands_are_alone(command->type))
+            return "what goes alone has nothing beside it";
+        if (i > 0 && command->type != RDMIG_MESSAGE_COMPRESS && command->is_answered)
+            return "answers are for the oldest command";
+    }
+    return NULL;
+}
+
 static const char *check_source(const struct rdmig_conn *conn)
 {
     const struct source *source = &conn->u.source;
@@ -63,11 +89,13 @@ static const char *check_source(const struct rdmig_conn *conn)
         return "credits are here, to come, or spent on what is under way";
     if (source->pinned_limit_bytes != 0 && source->pinned_bytes > source->pinned_limit_bytes)
         return "no more is pinned than the limit allows";
+    if (source->pinned_limit_bytes != 0 && source->pinned_bytes != count_pinned_bytes(conn))
+        return "pinned bytes are those of the regions";
     if (source->release_count > RELEASE_COUNT_MAX)
         return "no more regions are let go of than the list holds";
     if (source->round == ROUND_NONE && source->range_count != 0)
         return "ranges belong to a round";
-    return NULL;
+    return check_commands(source);
 }
 
 static const char *check_destination(const struct rdmig_conn *conn)
@@ -77,13 +105,18 @@ static const char *check_destination(const struct rdmig_conn *conn)
                             destination->state == DESTINATION_REGISTERING ||
                             destination->state == DESTINATION_UNREGISTERING ||
                             destination->state == DESTINATION_FILLING;
+    const bool is_idle =
+        destination->state == DESTINATION_OFFERING || destination->state == DESTINATION_AWAITING;
 
     if (conn->phase == RDMIG_PHASE_RUNNING && is_obeying != (destination->slot != NO_SLOT))
         return "a receive slot is held exactly while its message is obeyed";
     if (destination->slot != NO_SLOT && conn->recv_slots[destination->slot].state != SLOT_READING)
         return "the slot of the command is ours";
-    if (destination->given_count + destination->queued_count > conn->credit_max)
-        return "no more credits are out than were agreed on";
+    if (conn->phase == RDMIG_PHASE_RUNNING && destination->given_count + destination->queued_count +
+                                                      destination->offer_count +
+                                                      (is_idle ? 0 : 1) !=
+                                                  conn->credit_max)
+        return "credits are out, to be given, or spent on what is obeyed or waits";
     if (destination->entry_index > destination->entry_count)
         return "entries are obeyed once";
     return NULL;

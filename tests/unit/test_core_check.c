@@ -82,16 +82,46 @@ static void test_core_check__destination__finds_each_damage(void **state)
            "a receive slot is held exactly while its message is obeyed");
     DAMAGE(bench, u.destination.slot, (bench->conn->u.destination.slot + 1) % 3,
            "the slot of the command is ours");
-    DAMAGE(bench, u.destination.given_count, 2, "no more credits are out than were agreed on");
+    DAMAGE(bench, u.destination.given_count, 1,
+           "credits are out, to be given, or spent on what is obeyed or waits");
+    DAMAGE(bench, u.destination.queued_count, 1,
+           "credits are out, to be given, or spent on what is obeyed or waits");
+    DAMAGE(bench, u.destination.offer_count, 1,
+           "credits are out, to be given, or spent on what is obeyed or waits");
     DAMAGE(bench, u.destination.entry_index, 1, "entries are obeyed once");
     bench_close(bench);
 }
+
+/* Clause: C16, C17, R13 */
+static void test_core_check__several_commands_and_a_limit__finds_each_damage(void **state)
+{
+    const struct rdmig_conn_config config = {.capability_flags = RDMIG_CAPABILITY_PIPELINE,
+                                             .pinned_bytes_max = 4 * MIB};
+    struct bench *bench = source_at(SOURCE_AWAITS_RESULT, &config);
+
+    (void)state;
+    source_push(bench, 0, MIB, 4096);
+    assert_int_equal(bench->conn->u.source.command_count, 2);
+    DAMAGE(bench, u.source.commands[bench->conn->u.source.command_head].type,
+           RDMIG_MESSAGE_QEMU_FILE, "what goes alone has nothing beside it");
+    DAMAGE(bench, u.source.commands[bench->conn->u.source.command_head].type,
+           RDMIG_MESSAGE_REGISTER_FINISHED, "what goes alone has nothing beside it");
+    DAMAGE(bench, u.source.commands[(bench->conn->u.source.command_head + 1) % 4].is_answered, true,
+           "answers are for the oldest command");
+    DAMAGE(bench, u.source.pinned_bytes, MIB, "pinned bytes are those of the regions");
+    DAMAGE(bench, u.source.pinned_bytes, 5 * MIB, "no more is pinned than the limit allows");
+    DAMAGE(bench, u.source.grant_count, 1,
+           "credits are here, to come, or spent on what is under way");
+    bench_close(bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_core_check__both_roles__finds_each_damage),
         cmocka_unit_test(test_core_check__source__finds_each_damage),
         cmocka_unit_test(test_core_check__destination__finds_each_damage),
+        cmocka_unit_test(test_core_check__several_commands_and_a_limit__finds_each_damage),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

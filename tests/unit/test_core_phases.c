@@ -147,11 +147,31 @@ static void test_core_phases__destination__each_stage_and_event(void **state)
                   destination_stage_names[stage], destination_table[stage], kind);
     }
 }
+
+static const struct rdmig_conn_config pipelined = {.capability_flags = RDMIG_CAPABILITY_PIPELINE};
+
+/* Clause: E1, E10, C16 */
+static void test_core_phases__several_credits__change_no_result(void **state)
+{
+    (void)state;
+    for (int stage = 0; stage < SOURCE_STAGE_COUNT; stage++) {
+        for (uint32_t kind = 0; kind < RDMIG_EVENT_KIND_COUNT; kind++)
+            check(source_at((enum source_stage)stage, &pipelined), source_stage_names[stage],
+                  source_table[stage], kind);
+    }
+    for (int stage = 0; stage < DESTINATION_STAGE_COUNT; stage++) {
+        for (uint32_t kind = 0; kind < RDMIG_EVENT_KIND_COUNT; kind++)
+            check(destination_at((enum destination_stage)stage, &pipelined),
+                  destination_stage_names[stage], destination_table[stage], kind);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_core_phases__source__each_stage_and_event),
         cmocka_unit_test(test_core_phases__destination__each_stage_and_event),
+        cmocka_unit_test(test_core_phases__several_credits__change_no_result),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

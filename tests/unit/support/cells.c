@@ -7,31 +7,55 @@
  * _FINISHED UNREGISTER_REQUEST _FINISHED 12 4294967295 */
 /* clang-format off */
 const struct cell_row source_rows[SOURCE_ROW_COUNT] = {
-    {"connecting",            SOURCE_IS_CONNECTING,       0, "TE.UUUUUUUUUTT"},
-    {"awaiting READY",        SOURCE_IS_ESTABLISHED,      0, "TE.UUUUUUUUUTT"},
-    {"credited",              SOURCE_IS_CREDITED,         0, "TECUUUUUUUUUTT"},
-    {"awaiting blocks",       SOURCE_AWAITS_BLOCKS,       0, "TEUUU.UUUUUUTT"},
-    {"awaiting result",       SOURCE_AWAITS_RESULT,       0, "TEUUUUUU.UUUTT"},
-    {"writing, credited",     SOURCE_IS_WRITING,          0, "TECUUUUUUUUUTT"},
-    {"awaiting unregistered", SOURCE_AWAITS_UNREGISTERED, 0, "TEUUUUUUUUU.TT"},
-    {"finishing",             SOURCE_IS_FINISHING,        0, "--------------"},
-    {"failing",               SOURCE_IS_FAILING,          0, "--------------"},
+    {"connecting",            SOURCE_IS_CONNECTING,       0, "TE.UUUUUUUUUTT", false},
+    {"awaiting READY",        SOURCE_IS_ESTABLISHED,      0, "TE.UUUUUUUUUTT", false},
+    {"credited",              SOURCE_IS_CREDITED,         0, "TECUUUUUUUUUTT", false},
+    {"awaiting blocks",       SOURCE_AWAITS_BLOCKS,       0, "TEUUU.UUUUUUTT", false},
+    {"awaiting result",       SOURCE_AWAITS_RESULT,       0, "TEUUUUUU.UUUTT", false},
+    {"writing, credited",     SOURCE_IS_WRITING,          0, "TECUUUUUUUUUTT", false},
+    {"awaiting unregistered", SOURCE_AWAITS_UNREGISTERED, 0, "TEUUUUUUUUU.TT", false},
+    {"finishing",             SOURCE_IS_FINISHING,        0, "--------------", false},
+    {"failing",               SOURCE_IS_FAILING,          0, "--------------", false},
+    /* Several credits. Under way: what the state says first, and COMPRESS behind it. */
+    {"connecting, pipelined",     SOURCE_IS_CONNECTING,       0, "TE.UUUUUUUUUTT", true},
+    {"awaiting READYs",           SOURCE_IS_ESTABLISHED,      0, "TE.UUUUUUUUUTT", true},
+    {"all credits",               SOURCE_IS_CREDITED,         0, "TECUUUUUUUUUTT", true},
+    {"blocks, others to spend",   SOURCE_AWAITS_BLOCKS,       0, "TEUUU.UUUUUUTT", true},
+    {"result, zeros behind",      SOURCE_AWAITS_RESULT,       0, "TEUUUUUU.UUUTT", true},
+    {"zeros under way, writing",  SOURCE_IS_WRITING,          0, "TE.UUUUUUUUUTT", true},
+    {"unregistered, zeros behind", SOURCE_AWAITS_UNREGISTERED, 0, "TEUUUUUUUUU.TT", true},
+    {"finishing, pipelined",      SOURCE_IS_FINISHING,        0, "--------------", true},
+    {"failing, pipelined",        SOURCE_IS_FAILING,          0, "--------------", true},
 };
 
 const struct cell_row destination_rows[DESTINATION_ROW_COUNT] = {
-    {"connecting",          0, DESTINATION_IS_CONNECTING,    "TEUUUUUUUUUUTT"},
-    {"offering",            0, DESTINATION_IS_OFFERING,      "TEUUUUUUUUUUTT"},
-    {"awaiting, no blocks", 0, DESTINATION_IS_AWAITING,      "TEU..UMMUMMUTT"},
-    {"awaiting, listed",    0, DESTINATION_IS_LISTED,        "TEU.RU..U.KUTT"},
-    {"streaming",           0, DESTINATION_IS_STREAMING,     "TEUUUUUUUUUUTT"},
-    {"listing",             0, DESTINATION_IS_LISTING,       "TEUUUUUUUUUUTT"},
-    {"registering",         0, DESTINATION_IS_REGISTERING,   "TEUUUUUUUUUUTT"},
-    {"unregistering",       0, DESTINATION_IS_UNREGISTERING, "TEUUUUUUUUUUTT"},
-    {"filling",             0, DESTINATION_IS_FILLING,       "TEUUUUUUUUUUTT"},
-    {"ending round",        0, DESTINATION_IS_ENDING_ROUND,  "TEUUUUUUUUUUTT"},
-    {"answering",           0, DESTINATION_STAGE_COUNT,      "TEUUUUUUUUUUTT"},
-    {"finishing",           0, DESTINATION_IS_FINISHING,     "--------------"},
-    {"failing",             0, DESTINATION_IS_FAILING,       "--------------"},
+    {"connecting",          0, DESTINATION_IS_CONNECTING,    "TEUUUUUUUUUUTT", false},
+    {"offering",            0, DESTINATION_IS_OFFERING,      "TEUUUUUUUUUUTT", false},
+    {"awaiting, no blocks", 0, DESTINATION_IS_AWAITING,      "TEU..UMMUMMUTT", false},
+    {"awaiting, listed",    0, DESTINATION_IS_LISTED,        "TEU.RU..U.KUTT", false},
+    {"streaming",           0, DESTINATION_IS_STREAMING,     "TEUUUUUUUUUUTT", false},
+    {"listing",             0, DESTINATION_IS_LISTING,       "TEUUUUUUUUUUTT", false},
+    {"registering",         0, DESTINATION_IS_REGISTERING,   "TEUUUUUUUUUUTT", false},
+    {"unregistering",       0, DESTINATION_IS_UNREGISTERING, "TEUUUUUUUUUUTT", false},
+    {"filling",             0, DESTINATION_IS_FILLING,       "TEUUUUUUUUUUTT", false},
+    {"ending round",        0, DESTINATION_IS_ENDING_ROUND,  "TEUUUUUUUUUUTT", false},
+    {"answering",           0, DESTINATION_STAGE_COUNT,      "TEUUUUUUUUUUTT", false},
+    {"finishing",           0, DESTINATION_IS_FINISHING,     "--------------", false},
+    {"failing",             0, DESTINATION_IS_FAILING,       "--------------", false},
+    /* Several credits: commands wait for their turn, whatever is obeyed, and are judged then. */
+    {"connecting, pipelined",          0, DESTINATION_IS_CONNECTING,    "TEUUUUUUUUUUTT", true},
+    {"offering the rest",              0, DESTINATION_IS_OFFERING,      "TEU..U..U..UTT", true},
+    {"awaiting, no blocks, pipelined", 0, DESTINATION_IS_AWAITING,      "TEU..UMMUMMUTT", true},
+    {"awaiting, listed, pipelined",    0, DESTINATION_IS_LISTED,        "TEU.RU..U.KUTT", true},
+    {"streaming, pipelined",           0, DESTINATION_IS_STREAMING,     "TEU..U..U..UTT", true},
+    {"listing, pipelined",             0, DESTINATION_IS_LISTING,       "TEU..U..U..UTT", true},
+    {"registering, pipelined",         0, DESTINATION_IS_REGISTERING,   "TEU..U..U..UTT", true},
+    {"unregistering, pipelined",       0, DESTINATION_IS_UNREGISTERING, "TEU..U..U..UTT", true},
+    {"filling, pipelined",             0, DESTINATION_IS_FILLING,       "TEU..U..U..UTT", true},
+    {"ending round, pipelined",        0, DESTINATION_IS_ENDING_ROUND,  "TEU..U..U..UTT", true},
+    {"answering, pipelined",           0, DESTINATION_STAGE_COUNT,      "TEU..U..U..UTT", true},
+    {"finishing, pipelined",           0, DESTINATION_IS_FINISHING,     "--------------", true},
+    {"failing, pipelined",             0, DESTINATION_IS_FAILING,       "--------------", true},
 };
 /* clang-format on */
 
@@ -90,29 +114,47 @@ void cell_message(struct message *message, uint32_t type)
     }
 }
 
+static const struct rdmig_conn_config pipelined = {.capability_flags = RDMIG_CAPABILITY_PIPELINE};
+
 /* The answer is made but cannot be sent: the queue pair has begun to flush, nobody knows why yet.
  */
-static struct bench *destination_answering(void)
+static struct bench *destination_answering(const struct rdmig_conn_config *config)
 {
-    struct bench *bench = destination_at(DESTINATION_IS_REGISTERING, NULL);
+    struct bench *bench = destination_at(DESTINATION_IS_REGISTERING, config);
 
-    COMPLETE(bench, "r2", FLUSHED);
+    FEED(bench, COMPLETED, .tag = bench->recv_tags[bench->recv_count - 1],
+         .status = RDMIG_STATUS_FLUSHED);
     COMPLETE(bench, "o1", OK, .rkey = 1);
     assert_int_equal(bench->action_counts[RDMIG_ACTION_POST_SEND], 0);
     bench_begin(bench);
     return bench;
 }
 
+/* Zeros are asked for behind what is under way. */
+static struct bench *source_pipelined(enum source_stage stage)
+{
+    struct bench *bench = source_at(stage, &pipelined);
+
+    if (stage != SOURCE_AWAITS_RESULT && stage != SOURCE_IS_WRITING &&
+        stage != SOURCE_AWAITS_UNREGISTERED)
+        return bench;
+    assert_int_equal(source_push_zero(bench, 1, MIB, 4096), RDMIG_OK);
+    assert_int_equal(bench->action_counts[RDMIG_ACTION_POST_SEND], 1);
+    bench_begin(bench);
+    return bench;
+}
+
 struct bench *cell_bench(enum rdmig_role role, const struct cell_row *row)
 {
+    const struct rdmig_conn_config *config = row->is_pipelined ? &pipelined : NULL;
     struct bench *bench;
 
     if (role == RDMIG_ROLE_SOURCE)
-        return source_at(row->source, NULL);
+        return row->is_pipelined ? source_pipelined(row->source) : source_at(row->source, NULL);
     if (row->destination == DESTINATION_STAGE_COUNT)
-        return destination_answering();
-    bench = destination_at(row->destination, NULL);
+        return destination_answering(config);
+    bench = destination_at(row->destination, config);
     if (row->destination == DESTINATION_IS_CONNECTING)
-        bench_connect_request(bench, 1, 0);
+        bench_request_pipelined(bench, bench->config.capability_flags, RDMIG_CREDIT_COUNT_MAX, 0);
     return bench;
 }

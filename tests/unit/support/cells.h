@@ -20,9 +20,10 @@ struct cell_row {
      * a failure
      */
     const char *cells;
+    bool is_pipelined; /* with several commands under way, or room for them */
 };
 
-enum { SOURCE_ROW_COUNT = 9, DESTINATION_ROW_COUNT = 13 };
+enum { SOURCE_ROW_COUNT = 18, DESTINATION_ROW_COUNT = 26 };
 extern const struct cell_row source_rows[SOURCE_ROW_COUNT];
 extern const struct cell_row destination_rows[DESTINATION_ROW_COUNT];
 

@@ -190,11 +190,16 @@ static void must(int result)
     assert_int_equal(result, RDMIG_OK);
 }
 
+static uint32_t count_credits(const struct bench *bench)
+{
+    return (bench->config.capability_flags & RDMIG_CAPABILITY_PIPELINE) != 0
+               ? RDMIG_CREDIT_COUNT_MAX
+               : 1;
+}
+
 static void source_connect(struct bench *bench, enum source_stage stage)
 {
     const uint32_t flags = bench->config.capability_flags;
-    const uint32_t credit_count =
-        (flags & RDMIG_CAPABILITY_PIPELINE) != 0 ? RDMIG_CREDIT_COUNT_MAX : 1;
 
     if (stage >= SOURCE_IS_CONNECTING)
         must(FEED(bench, STARTED));
@@ -202,7 +207,7 @@ static void source_connect(struct bench *bench, enum source_stage stage)
         must(bench_establish_pipelined(bench, flags, RDMIG_CREDIT_COUNT_MAX, 0));
     if (stage >= SOURCE_IS_CREDITED) {
         source_provide(bench);
-        for (uint32_t i = 0; i < credit_count; i++)
+        for (uint32_t i = 0; i < count_credits(bench); i++)
             must(bench_receive_ready(bench));
     }
     if (stage >= SOURCE_AWAITS_BLOCKS)
@@ -289,10 +294,10 @@ static void destination_use(struct bench *bench, enum destination_stage stage)
     switch (stage) {
     case DESTINATION_IS_OFFERING:
         bench->automatic &= ~(unsigned int)AUTO_SEND;
-        must(destination_receive_stream(bench, "x"));
-        must(FEED(bench, STREAM_CONSUMED, .length = 1));
-        must(destination_receive_stream(bench, "y"));
-        must(FEED(bench, STREAM_CONSUMED, .length = 1));
+        for (uint32_t i = 0; i < count_credits(bench) + 1; i++) {
+            must(destination_receive_stream(bench, "x"));
+            must(FEED(bench, STREAM_CONSUMED, .length = 1));
+        }
         break;
     case DESTINATION_IS_STREAMING:
         must(destination_receive_stream(bench, "bytes"));
