@@ -399,6 +399,9 @@ const struct rdmig_failure *rdmig_conn_failure(const struct rdmig_conn *conn);
 /* Agreed capabilities; 0 before ESTABLISHED (source) or CONNECT_REQUESTED (destination). Clause W2.
  */
 uint32_t rdmig_conn_capability_flags(const struct rdmig_conn *conn);
+/* What the source offered: a source's own configuration; at a destination 0 before
+ * CONNECT_REQUESTED. Clause W2. */
+uint32_t rdmig_conn_offered_flags(const struct rdmig_conn *conn);
 
 /* Source: stream bytes that STREAM_WRITTEN takes now; 0: none at the moment (a later step may make
  * room). */

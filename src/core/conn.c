@@ -124,6 +124,7 @@ static bool take_private_data(struct rdmig_conn *conn, const struct rdmig_event 
         return false;
     }
     conn->capability_flags = data->flags & conn->config.capability_flags;
+    conn->offered_flags = data->flags;
     conn->credit_max = 1;
     if (!conn_is_pipelined(conn))
         return true;
@@ -452,6 +453,12 @@ bool conn_is_pipelined(const struct rdmig_conn *conn)
 uint32_t rdmig_conn_capability_flags(const struct rdmig_conn *conn)
 {
     return conn->capability_flags;
+}
+
+uint32_t rdmig_conn_offered_flags(const struct rdmig_conn *conn)
+{
+    return conn->config.role == RDMIG_ROLE_SOURCE ? conn->config.capability_flags
+                                                  : conn->offered_flags;
 }
 
 void rdmig_conn_counters(const struct rdmig_conn *conn, struct rdmig_conn_counters *out)

@@ -72,8 +72,11 @@ static void test_core_connect__pin_all__needs_both_sides(void **state)
         assert_int_equal(rdmig_conn_capability_flags(source->conn), cases[i].agreed);
         assert_int_equal(source->last[RDMIG_ACTION_NOTIFY_ESTABLISHED].capability_flags,
                          cases[i].agreed);
+        assert_int_equal(rdmig_conn_offered_flags(destination->conn), 0);
         bench_connect_request(destination, 1, cases[i].granted);
         assert_int_equal(rdmig_conn_capability_flags(destination->conn), cases[i].agreed);
+        assert_int_equal(rdmig_conn_offered_flags(destination->conn), cases[i].granted);
+        assert_int_equal(rdmig_conn_offered_flags(source->conn), cases[i].offered);
         FEED(destination, ESTABLISHED);
         assert_int_equal(destination->last[RDMIG_ACTION_NOTIFY_ESTABLISHED].capability_flags,
                          cases[i].agreed);
