@@ -11,11 +11,26 @@
 
 static struct rdmig_device devices[4];
 static struct rdmig_error error;
+static const char *user_namespace; /* NULL: the link cannot be read */
+
+/* In the place of the C library's. */
+ssize_t readlink(const char *path, char *text, size_t capacity_bytes)
+{
+    const size_t length = user_namespace ? strlen(user_namespace) : 0;
+
+    assert_string_equal(path, "/proc/self/ns/user");
+    assert_true(length <= capacity_bytes);
+    if (!user_namespace)
+        return -1;
+    memcpy(text, user_namespace, length);
+    return (ssize_t)length;
+}
 
 static int set_up(void **state)
 {
     (void)state;
     mock_reset();
+    user_namespace = "user:[4026531837]";
     memset(devices, 0xee, sizeof(devices)); /* every member has to be filled in */
     memset(&error, 0, sizeof(error));
     return 0;
@@ -275,6 +290,21 @@ static void test_memlock__with_cap_ipc_lock__none(void **state)
         assert_true(rdmig_memlock_limit_bytes() == limit.rlim_cur);
 }
 
+/* The kernel asks for the capability outside of the container. */
+static void test_memlock__root_in_a_user_namespace__the_limit(void **state)
+{
+    struct rlimit limit;
+    uint64_t limit_bytes;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &limit), 0);
+    limit_bytes = limit.rlim_cur == RLIM_INFINITY ? UINT64_MAX : (uint64_t)limit.rlim_cur;
+    user_namespace = "user:[4026532561]";
+    assert_true(rdmig_memlock_limit_bytes() == limit_bytes);
+    user_namespace = NULL;
+    assert_true(rdmig_memlock_limit_bytes() == (has_ipc_lock() ? UINT64_MAX : limit_bytes));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -302,6 +332,7 @@ int main(void)
         TEST(test_memlock__ordinary_user__the_limit),
         TEST(test_memlock__ordinary_user_without_a_limit__none),
         TEST(test_memlock__with_cap_ipc_lock__none),
+        TEST(test_memlock__root_in_a_user_namespace__the_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
