@@ -37,6 +37,14 @@
  * never afterwards (clause R9): a source that does not keep to the protocol, or is not what it
  * seems, reaches no running guest.
  *
+ * Pinned memory: the hardware reaches pinned memory only. Each end keeps what it has pinned within
+ * a limit (options.pinned_limit_bytes; by default what the system allows), and the source keeps
+ * within the lower of both: it lets go of regions that were not used for longest before it asks for
+ * others, with a stock QEMU as the destination, too (clause R13). Pin-all that does not fit the
+ * limit goes on as dynamic registration; rdmig_progress.pin_all_refusal says so. One thing is
+ * beyond it: a stock QEMU as the source lets go of nothing, so a destination needs room for all of
+ * its RAM.
+ *
  * Threads: a handle may be used by one thread at a time; different handles are independent.
  *
  * Results: 0 or a count on success; a negated enum rdmig_result otherwise (rdmig_result_text()
@@ -118,6 +126,21 @@ struct rdmig_options {
     uint32_t probe_interval_ms; /* silence after which the peer's hardware is asked whether it lives
                                    [5000] */
     uint32_t idle_timeout_ms;   /* destination: silence after which the source is given up [none] */
+    /*
+     * Bytes that may be pinned at a time, control memory (some 6 MiB) included, UINT64_MAX: no
+     * limit [rdmig_pinned_limit_bytes()]. RLIMIT_MEMLOCK counts in any case, unless UINT64_MAX is
+     * given: then the migration fails (MEMLOCK) where it is reached. Several handles in one process
+     * share what the system allows: give each its part.
+     */
+    uint64_t pinned_limit_bytes;
+};
+
+/* Why there is no pin-all although it was asked for. */
+enum rdmig_pin_all_refusal {
+    RDMIG_PIN_ALL_NOT_REFUSED,       /* it was not asked for, or it was granted */
+    RDMIG_PIN_ALL_REFUSED_BY_LIMIT,  /* all RAM is more than this end's limit on pinned memory */
+    RDMIG_PIN_ALL_REFUSED_BY_OPTION, /* destination: options.refuse_pin_all */
+    RDMIG_PIN_ALL_REFUSED_BY_PEER    /* source: the destination refused; its own log says why */
 };
 
 /* Numbers of a migration so far. Bytes; times in nanoseconds since the connection was made. */
@@ -134,6 +157,7 @@ struct rdmig_progress {
     uint64_t pinned_bytes; /* registered now, control memory included; not what is paged on demand
                             */
     uint64_t pinned_bytes_max;
+    uint64_t pinned_limit_bytes; /* that this end keeps to; UINT64_MAX: none */
     uint64_t setup_ns;    /* from create (source) or the request (destination) until the blocks were
                              exchanged */
     uint64_t total_ns;    /* until now or the end */
@@ -145,6 +169,9 @@ struct rdmig_progress {
                           still ignore it */
     bool is_on_demand; /* options.on_demand_paging, the device has it, and nothing has refused it so
                           far */
+    /* A source knows from create on when its own limit is the cause, otherwise from the connection
+     * on. */
+    enum rdmig_pin_all_refusal pin_all_refusal;
 };
 
 /* ------------------------------------------------------------------------------------------------
@@ -167,7 +194,9 @@ struct rdmig_source;
  * Makes a source that connects to host:service, trying every address the name has. options may be
  * NULL. Looks the name up before it returns (numeric addresses never block); everything after that
  * is asynchronous. All pages of all blocks start out dirty. On error *out is NULL and *error (may
- * be NULL) tells why: ADDRESS, DEVICE, MEMORY, or -INVALID for a bad block list or options.
+ * be NULL) tells why: ADDRESS, DEVICE, MEMORY, or -INVALID for a bad block list or options. MEMLOCK
+ * (the system's) or PINNED_LIMIT (the option's): control memory and one chunk of RAM are more than
+ * may be pinned; the error has the numbers: raise the limit.
  */
 int rdmig_source_create(struct rdmig_source **out, const char *host, const char *service,
                         const struct rdmig_ram_block *blocks, uint32_t block_count,
@@ -381,6 +410,14 @@ int rdmig_devices_list(struct rdmig_device *devices, uint32_t capacity, struct r
 /* RLIMIT_MEMLOCK of this process in bytes; UINT64_MAX: no limit, or the process has CAP_IPC_LOCK.
  */
 uint64_t rdmig_memlock_limit_bytes(void);
+
+/*
+ * What the system lets this process pin, control memory included: the smaller of RLIMIT_MEMLOCK
+ * less what it has pinned already and a little for the device's own queues, and of the memory
+ * cgroup's limit less an eighth (64 MiB at least, half of it at the most). UINT64_MAX: no limit.
+ * Looks into /proc and /sys; what cannot be read there is no limit. Any thread.
+ */
+uint64_t rdmig_pinned_limit_bytes(void);
 
 #ifdef __cplusplus
 }

@@ -27,14 +27,48 @@ int waker_wait(const struct waker *waker, uint32_t timeout_ms);
 /* What is left of a wait that began at start_ns; 0: nothing. */
 uint32_t wait_left_ms(uint64_t start_ns, uint32_t timeout_ms);
 
+/* ---- budget.c: how much memory may be pinned */
+
+/* What the system says of it. UINT64_MAX: no limit. */
+struct budget_facts {
+    uint64_t page_bytes;    /* the kernel counts whole ones, each region for itself */
+    uint64_t memlock_bytes; /* RLIMIT_MEMLOCK, if it holds for this process */
+    uint64_t pinned_bytes;  /* that count against it already */
+    uint64_t cgroup_bytes;  /* the memory cgroup's limit */
+};
+
+struct budget {
+    uint64_t limit_bytes; /* of all that is pinned; UINT64_MAX: none */
+    uint64_t ram_bytes;   /* what is left of it for guest RAM; UINT64_MAX: none */
+};
+
+void budget_ask_system(struct budget_facts *facts);
+uint64_t budget_allowed_bytes(const struct budget_facts *facts);
+/*
+ * What follows from options.pinned_limit_bytes and the system. need_bytes: the most RAM that has to
+ * be pinned in one piece. Too little for that and control memory: -INVALID (the option's fault) or
+ * -SYSTEM with *error filled.
+ */
+int budget_decide(uint64_t wanted_bytes, const struct budget_facts *facts, uint64_t need_bytes,
+                  struct budget *out, struct rdmig_error *error);
+/* Is there room for so much guest RAM at a time? */
+bool budget_has_room(const struct budget *budget, uint64_t ram_bytes);
+
+/* ---- cgroup.c */
+
+/* The least limit of the memory cgroups that this process is in; UINT64_MAX: none. root: "" but for
+ * tests, what stands before /proc and the mount points. */
+uint64_t cgroup_limit_bytes(const char *root);
+
 /* ---- options.c */
 
 /* Options with their defaults; -INVALID with *error filled when they cannot be used. options may be
  * NULL. */
 int options_complete(const struct rdmig_options *options, struct rdmig_options *out,
                      struct rdmig_error *error);
-/* The core's configuration that follows from them. */
+/* The core's configuration that follows from them; ram_bytes 0: not known. */
 void options_conn_config(const struct rdmig_options *options, enum rdmig_role role,
+                         const struct budget *budget, uint64_t ram_bytes,
                          struct rdmig_conn_config *out);
 uint64_t options_limit_ns(uint32_t limit_ms);
 
@@ -60,6 +94,8 @@ int memory_init(struct memory *memory, const struct rdmig_ram_block *blocks, uin
                 bool with_dirty, struct rdmig_error *error);
 void memory_free(struct memory *memory);
 uint64_t memory_dirty_bytes(const struct memory *memory);
+/* The most of it that has to be pinned in one piece: a chunk, or the longest block. */
+uint64_t memory_piece_bytes(const struct memory *memory);
 /* The core's list: blocks one after the other in ram_addr space, each aligned to 2 MiB. Caller
  * frees; NULL: no memory. */
 struct rdmig_block *memory_core_blocks(const struct memory *memory);
@@ -80,6 +116,9 @@ struct numbers {
 };
 
 void numbers_progress(const struct numbers *numbers, const struct link *link,
-                      struct rdmig_progress *out);
+                      const struct budget *budget, struct rdmig_progress *out);
+/* Why pin-all was asked for and is not there, as far as it is known. */
+enum rdmig_pin_all_refusal numbers_pin_all_refusal(const struct rdmig_options *options,
+                                                   enum rdmig_role role, const struct link *link);
 
 #endif

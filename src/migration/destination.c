@@ -6,12 +6,33 @@
 
 #define LINGER_MS 2000u
 
+static int open_link(struct rdmig_destination *destination, const char *host, const char *service,
+                     struct rdmig_error *error)
+{
+    struct link_config config = {.host = host,
+                                 .service = service ? service : "0",
+                                 .is_relaxed_wanted = destination->options.relaxed_ordering,
+                                 .is_on_demand_wanted = destination->options.on_demand_paging};
+    struct budget_facts facts;
+    int result;
+
+    budget_ask_system(&facts);
+    result = budget_decide(destination->options.pinned_limit_bytes, &facts,
+                           memory_piece_bytes(&destination->given), &destination->budget, error);
+    if (result != RDMIG_OK)
+        return result;
+    options_conn_config(&destination->options, RDMIG_ROLE_DESTINATION, &destination->budget,
+                        destination->given.bytes_total, &config.conn);
+    result = link_create(&destination->link, &config, error);
+    return result == RDMIG_OK ? waker_open(&destination->waker, link_fd(destination->link), error)
+                              : result;
+}
+
 static int open_destination(struct rdmig_destination *destination, const char *host,
                             const char *service, const struct rdmig_ram_block *blocks,
                             uint32_t block_count, const struct rdmig_options *options,
                             struct rdmig_error *error)
 {
-    struct link_config config = {.host = host, .service = service ? service : "0"};
     int result = options_complete(options, &destination->options, error);
 
     if (result == RDMIG_OK && block_count > 0)
@@ -23,12 +44,7 @@ static int open_destination(struct rdmig_destination *destination, const char *h
         error_set(error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the destination");
         return -RDMIG_E_MEMORY;
     }
-    config.is_relaxed_wanted = destination->options.relaxed_ordering;
-    config.is_on_demand_wanted = destination->options.on_demand_paging;
-    options_conn_config(&destination->options, RDMIG_ROLE_DESTINATION, &config.conn);
-    result = link_create(&destination->link, &config, error);
-    return result == RDMIG_OK ? waker_open(&destination->waker, link_fd(destination->link), error)
-                              : result;
+    return open_link(destination, host, service, error);
 }
 
 int rdmig_destination_create(struct rdmig_destination **out, const char *host, const char *service,
@@ -228,5 +244,7 @@ void rdmig_destination_progress(const struct rdmig_destination *destination,
     *out = (struct rdmig_progress){0};
     for (uint32_t i = 0; i < destination->announced_count; i++)
         out->bytes_total += destination->announced[i].length_bytes;
-    numbers_progress(&destination->numbers, destination->link, out);
+    numbers_progress(&destination->numbers, destination->link, &destination->budget, out);
+    out->pin_all_refusal =
+        numbers_pin_all_refusal(&destination->options, RDMIG_ROLE_DESTINATION, destination->link);
 }

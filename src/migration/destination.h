@@ -32,6 +32,7 @@ struct fill {
 struct rdmig_destination {
     enum destination_stage stage;
     struct rdmig_options options;
+    struct budget budget;
     struct rdmig_error error;
     struct memory given;  /* blocks as the VMM gave them */
     struct memory memory; /* the same in the source's order */

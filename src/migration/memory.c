@@ -137,6 +137,17 @@ uint64_t memory_dirty_bytes(const struct memory *memory)
     return page_count * RDMIG_PAGE_BYTES;
 }
 
+uint64_t memory_piece_bytes(const struct memory *memory)
+{
+    uint64_t piece_bytes = memory->block_count > 0 ? 0 : RDMIG_CHUNK_BYTES; /* not known yet */
+
+    for (uint32_t i = 0; i < memory->block_count; i++) {
+        if (memory->blocks[i].length_bytes > piece_bytes)
+            piece_bytes = memory->blocks[i].length_bytes;
+    }
+    return piece_bytes < RDMIG_CHUNK_BYTES ? piece_bytes : RDMIG_CHUNK_BYTES;
+}
+
 struct rdmig_block *memory_core_blocks(const struct memory *memory)
 {
     struct rdmig_block *out = calloc(memory->block_count, sizeof(*out));

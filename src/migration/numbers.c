@@ -1,8 +1,26 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common.h"
 
+enum rdmig_pin_all_refusal numbers_pin_all_refusal(const struct rdmig_options *options,
+                                                   enum rdmig_role role, const struct link *link)
+{
+    const struct rdmig_conn *conn = link_conn(link);
+    const bool is_source = role == RDMIG_ROLE_SOURCE;
+    const bool is_offered = (rdmig_conn_offered_flags(conn) & RDMIG_CAPABILITY_PIN_ALL) != 0;
+
+    if ((is_source ? !options->pin_all : !is_offered) ||
+        (rdmig_conn_capability_flags(conn) & RDMIG_CAPABILITY_PIN_ALL) != 0)
+        return RDMIG_PIN_ALL_NOT_REFUSED;
+    if (!is_source)
+        return options->refuse_pin_all ? RDMIG_PIN_ALL_REFUSED_BY_OPTION
+                                       : RDMIG_PIN_ALL_REFUSED_BY_LIMIT;
+    if (!is_offered)
+        return RDMIG_PIN_ALL_REFUSED_BY_LIMIT;
+    return link_is_connected(link) ? RDMIG_PIN_ALL_REFUSED_BY_PEER : RDMIG_PIN_ALL_NOT_REFUSED;
+}
+
 void numbers_progress(const struct numbers *numbers, const struct link *link,
-                      struct rdmig_progress *out)
+                      const struct budget *budget, struct rdmig_progress *out)
 {
     const uint64_t now_ns = numbers->ended_ns ? numbers->ended_ns : link_now_ns();
     const struct rdmig_conn *conn = link_conn(link);
@@ -25,6 +43,7 @@ void numbers_progress(const struct numbers *numbers, const struct link *link,
     out->pinned_bytes_max = pinned.pinned_bytes_max;
     out->is_relaxed = pinned.is_relaxed;
     out->is_on_demand = pinned.is_on_demand;
+    out->pinned_limit_bytes = budget->limit_bytes;
     if (numbers->start_ns == 0)
         return;
     out->setup_ns = (numbers->exchanged_ns ? numbers->exchanged_ns : now_ns) - numbers->start_ns;

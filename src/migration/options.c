@@ -54,17 +54,25 @@ int options_complete(const struct rdmig_options *options, struct rdmig_options *
 }
 
 void options_conn_config(const struct rdmig_options *options, enum rdmig_role role,
+                         const struct budget *budget, uint64_t ram_bytes,
                          struct rdmig_conn_config *out)
 {
-    const bool has_pin_all =
+    const bool is_pin_all_wanted =
         role == RDMIG_ROLE_SOURCE ? options->pin_all : !options->refuse_pin_all;
+    const bool has_pin_all = is_pin_all_wanted && budget_has_room(budget, ram_bytes);
+    /* A limit that cannot be reached would only hold the source up. */
+    const bool is_limited =
+        budget->ram_bytes != UINT64_MAX && (ram_bytes == 0 || ram_bytes > budget->ram_bytes);
 
     *out = (struct rdmig_conn_config){
         .struct_bytes = sizeof(*out),
         .role = role,
-        .capability_flags = has_pin_all ? RDMIG_CAPABILITY_PIN_ALL : 0,
+        .capability_flags =
+            RDMIG_CAPABILITY_PIPELINE | (has_pin_all ? RDMIG_CAPABILITY_PIN_ALL : 0),
         .run_chunk_count = options->run_chunk_count,
         .register_batch_count = options->register_batch_count,
+        .pinned_bytes_max = is_limited ? budget->ram_bytes : 0,
+        .ram_bytes = role == RDMIG_ROLE_SOURCE ? ram_bytes : 0,
         .connect_timeout_ns = options_limit_ns(options->connect_timeout_ms),
         .reply_timeout_ns = options_limit_ns(options->reply_timeout_ms),
         .probe_interval_ns = options_limit_ns(options->probe_interval_ms),

@@ -16,9 +16,16 @@ static int open_link(struct rdmig_source *source, const char *host, const char *
                                  .service = service,
                                  .is_relaxed_wanted = source->options.relaxed_ordering,
                                  .is_on_demand_wanted = source->options.on_demand_paging};
+    struct budget_facts facts;
     int result;
 
-    options_conn_config(&source->options, RDMIG_ROLE_SOURCE, &config.conn);
+    budget_ask_system(&facts);
+    result = budget_decide(source->options.pinned_limit_bytes, &facts,
+                           memory_piece_bytes(&source->memory), &source->budget, error);
+    if (result != RDMIG_OK)
+        return result;
+    options_conn_config(&source->options, RDMIG_ROLE_SOURCE, &source->budget,
+                        source->memory.bytes_total, &config.conn);
     result = link_create(&source->link, &config, error);
     return result == RDMIG_OK ? waker_open(&source->waker, link_fd(source->link), error) : result;
 }
@@ -360,5 +367,7 @@ void rdmig_source_progress(const struct rdmig_source *source, struct rdmig_progr
                                    .throughput_bytes_per_s = source->throughput_bytes_per_s};
     if (link_conn(source->link) && !is_over(source))
         out->bytes_dirty += rdmig_conn_bytes_pending(link_conn(source->link));
-    numbers_progress(&source->numbers, source->link, out);
+    numbers_progress(&source->numbers, source->link, &source->budget, out);
+    out->pin_all_refusal =
+        numbers_pin_all_refusal(&source->options, RDMIG_ROLE_SOURCE, source->link);
 }

@@ -31,6 +31,7 @@ enum source_stage {
 struct rdmig_source {
     enum source_stage stage;
     struct rdmig_options options;
+    struct budget budget;
     struct rdmig_error error;
     struct memory memory;
     struct link *link;

@@ -65,6 +65,7 @@ static struct {
     struct pair_counts counts;
     uint32_t next_rkey;
     bool is_create_failing;
+    uint64_t memlock_bytes;
 } world;
 
 static void demand(bool is_true, const char *what)
@@ -81,6 +82,17 @@ void pair_reset(void)
     memset(&world, 0, sizeof(world));
     world.now_ns = UINT64_C(1000000000);
     world.next_rkey = 0x100;
+    world.memlock_bytes = UINT64_MAX;
+}
+
+void pair_set_memlock(uint64_t limit_bytes)
+{
+    world.memlock_bytes = limit_bytes;
+}
+
+uint64_t rdmig_memlock_limit_bytes(void)
+{
+    return world.memlock_bytes;
 }
 
 const struct pair_counts *pair_counts(void)
@@ -383,20 +395,36 @@ static void make_region(struct link *link, const struct rdmig_action *action)
     answer(link, action->tag, RDMIG_STATUS_OK, 0, region->rkey);
 }
 
+static void drop_region(struct link *link, const struct rdmig_action *action)
+{
+    for (uint32_t i = 0; i < link->region_count; i++) {
+        struct region *region = &link->regions[i];
+
+        if (!region->is_live || region->number != action->region)
+            continue;
+        region->is_live = false;
+        link->pinned_bytes -= region->length_bytes;
+        answer(link, action->tag, RDMIG_STATUS_OK, 0, 0);
+        return;
+    }
+    demand(false, "DEREGISTER of a region that is not there");
+}
+
 static void connect_ends(struct link *link, const struct rdmig_action *action,
                          enum rdmig_event_kind kind)
 {
     struct link *peer = peer_of(link);
     struct rdmig_event event = {.kind = kind, .bytes = NULL, .length = action->length};
     /* The bytes have to outlive the queue; one buffer a direction is enough for one connection. */
-    static uint8_t private_data[2][RDMIG_PRIVATE_DATA_BYTES];
+    static uint8_t private_data[2][RDMIG_PRIVATE_DATA_BYTES_MAX];
 
     if (!peer || peer->is_dead || link->is_dead) {
         event.kind = RDMIG_EVENT_UNREACHABLE;
         tell(link, &event, NULL);
         return;
     }
-    memcpy(private_data[link->role], action->bytes, RDMIG_PRIVATE_DATA_BYTES);
+    demand(action->length <= RDMIG_PRIVATE_DATA_BYTES_MAX, "private data");
+    memcpy(private_data[link->role], action->bytes, action->length);
     event.bytes = private_data[link->role];
     tell(peer, &event, NULL);
     if (kind == RDMIG_EVENT_ESTABLISHED)
@@ -443,6 +471,9 @@ static bool carry_out(struct link *link, const struct rdmig_action *action)
         return true;
     case RDMIG_ACTION_REGISTER:
         make_region(link, action);
+        return true;
+    case RDMIG_ACTION_DEREGISTER:
+        drop_region(link, action);
         return true;
     case RDMIG_ACTION_DISCONNECT:
         leave(link);

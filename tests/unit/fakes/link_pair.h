@@ -31,6 +31,8 @@ void pair_fail_register(enum rdmig_role role, int os_code);
 bool pair_is_shut_out(enum rdmig_role role);
 /* After so many more messages of this end, it is killed (not silently). */
 void pair_kill_after_messages(enum rdmig_role role, uint64_t message_count);
+/* What rdmig_memlock_limit_bytes() says from now on, until pair_reset(); none without it. */
+void pair_set_memlock(uint64_t limit_bytes);
 /* The next link_create fails. */
 void pair_fail_create(void);
 
