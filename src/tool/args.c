@@ -226,6 +226,16 @@ static const char *take_bandwidth(struct tool_args *args, const char *value)
     return NULL;
 }
 
+static const char *take_pinned_max(struct tool_args *args, const char *value)
+{
+    if (strcmp(value, "none") == 0) {
+        args->pinned_limit_bytes = UINT64_MAX;
+    } else if (!parse_size(value, &args->pinned_limit_bytes)) {
+        return "must be bytes, such as 512M (K, M, G, T: powers of 1024), or none";
+    }
+    return NULL;
+}
+
 static const struct option_row options[] = {
     {"to", "HOST:PORT", SEND, take_to, "where rdmig recv listens; IPv6: [ADDRESS]:PORT"},
     {"to", "HOST:PORT", RESTORE, take_to, "where the QEMU listens; IPv6: [ADDRESS]:PORT"},
@@ -243,6 +253,8 @@ static const struct option_row options[] = {
      "answer a request for that with dynamic registration"},
     {"run-chunks", "N", SEND | RESTORE, take_run_chunks,
      "MiB in one registration at the most, 1 to 4096 [64]"},
+    {"pinned-max", "BYTES", SEND | RECV | CAPTURE | RESTORE, take_pinned_max,
+     "memory pinned at a time; none: no limit [what the system allows]"},
     {"on-demand-paging", NULL, MIGRATION, take_on_demand,
      "do not pin memory where the device can do without"},
     {"relaxed-ordering", NULL, MIGRATION, take_relaxed, "let the device move memory in any order"},

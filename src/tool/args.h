@@ -43,6 +43,7 @@ struct tool_args {
     uint32_t downtime_target_ms;
     uint32_t time_limit_ms;
     uint64_t bandwidth_bytes_per_s;
+    uint64_t pinned_limit_bytes; /* UINT64_MAX: none */
 };
 
 const char *args_command_name(enum tool_command command);

@@ -20,6 +20,12 @@ static const char *const outcome_names[] = {
     [TOOL_COMPLETED] = "completed",
 };
 
+static const char *const refusal_names[] = {
+    [RDMIG_PIN_ALL_REFUSED_BY_LIMIT] = "LIMIT",
+    [RDMIG_PIN_ALL_REFUSED_BY_OPTION] = "OPTION",
+    [RDMIG_PIN_ALL_REFUSED_BY_PEER] = "PEER",
+};
+
 static uint64_t now_ns(void)
 {
     struct timespec now;
@@ -99,6 +105,29 @@ void format_bytes(uint64_t size_bytes, char text[32])
     snprintf(text, 32, "%.1f %s", scaled, units[unit]);
 }
 
+bool report_describe_refusal(const struct rdmig_progress *progress, char text[256])
+{
+    char limit[32];
+
+    switch (progress->pin_all_refusal) {
+    case RDMIG_PIN_ALL_REFUSED_BY_LIMIT:
+        format_bytes(progress->pinned_limit_bytes, limit);
+        snprintf(
+            text, 256,
+            "not all memory can be pinned at a time: the limit on pinned memory is %s (%" PRIu64
+            " bytes); going on with dynamic registration; for pin-all raise the limit: "
+            "ulimit -l, --pinned-max",
+            limit, progress->pinned_limit_bytes);
+        return true;
+    case RDMIG_PIN_ALL_REFUSED_BY_PEER:
+        snprintf(text, 256,
+                 "the destination does not pin all memory: going on with dynamic registration");
+        return true;
+    default:
+        return false;
+    }
+}
+
 void report_write_error(struct json *json, const struct tool_error *error)
 {
     if (!tool_error_is_set(error)) {
@@ -112,6 +141,12 @@ void report_write_error(struct json *json, const struct tool_error *error)
     json_close_object(json);
 }
 
+/* 0: the migration has not come so far that there would be one. */
+static bool has_limit(const struct rdmig_progress *progress)
+{
+    return progress->pinned_limit_bytes != 0 && progress->pinned_limit_bytes != UINT64_MAX;
+}
+
 void report_write_json(const struct report *report, FILE *out)
 {
     const struct rdmig_progress *progress = &report->progress;
@@ -122,6 +157,11 @@ void report_write_json(const struct report *report, FILE *out)
     json_string(&json, "status", outcome_names[report->outcome]);
     report_write_error(&json, &report->error);
     json_string(&json, "mode", progress->is_pin_all ? "pin-all" : "dynamic");
+    if (progress->pin_all_refusal == RDMIG_PIN_ALL_NOT_REFUSED) {
+        json_null(&json, "pin_all_refused");
+    } else {
+        json_string(&json, "pin_all_refused", refusal_names[progress->pin_all_refusal]);
+    }
     json_uint(&json, "bytes_total", progress->bytes_total);
     json_uint(&json, "bytes_written", progress->bytes_written);
     json_uint(&json, "bytes_zero", progress->bytes_zero);
@@ -130,6 +170,11 @@ void report_write_json(const struct report *report, FILE *out)
     json_uint(&json, "round_trips", progress->round_trips);
     json_uint(&json, "registrations", progress->registrations);
     json_uint(&json, "pinned_bytes_max", progress->pinned_bytes_max);
+    if (has_limit(progress)) {
+        json_uint(&json, "pinned_limit_bytes", progress->pinned_limit_bytes);
+    } else {
+        json_null(&json, "pinned_limit_bytes");
+    }
     json_bool(&json, "relaxed_ordering", progress->is_relaxed);
     json_bool(&json, "on_demand_paging", progress->is_on_demand);
     json_milliseconds(&json, "setup_ms", progress->setup_ns);
@@ -156,6 +201,7 @@ void report_write_text(const struct report *report, FILE *out)
     char zero[32];
     char stream[32];
     char pinned[32];
+    char limit[32];
     char rate[32];
 
     format_bytes(progress->bytes_total, total);
@@ -174,8 +220,10 @@ void report_write_text(const struct report *report, FILE *out)
     }
     fprintf(out, "  stream      %s\n", stream);
     fprintf(out, "  rounds      %" PRIu64 "\n", progress->rounds);
-    fprintf(out, "  mode        %s, %" PRIu64 " registrations, at most %s pinned\n",
-            progress->is_pin_all ? "pin-all" : "dynamic", progress->registrations, pinned);
+    format_bytes(progress->pinned_limit_bytes, limit);
+    fprintf(out, "  mode        %s, %" PRIu64 " registrations, at most %s pinned%s%s\n",
+            progress->is_pin_all ? "pin-all" : "dynamic", progress->registrations, pinned,
+            has_limit(progress) ? " of " : "", has_limit(progress) ? limit : "");
     write_wish("relaxed ordering", report->is_relaxed_wanted, progress->is_relaxed, out);
     write_wish("on-demand paging", report->is_on_demand_wanted, progress->is_on_demand, out);
     fprintf(out, "  control     %" PRIu64 " messages, %" PRIu64 " round trips, setup %.1f ms\n",

@@ -35,6 +35,10 @@ void progress_clear(struct progress_line *line);
 /* "1.5 GiB", "300 bytes" */
 void format_bytes(uint64_t size_bytes, char text[32]);
 
+/* Why there is no pin-all, in a sentence. False: nothing that the user has not asked for himself.
+ */
+bool report_describe_refusal(const struct rdmig_progress *progress, char text[256]);
+
 /* The JSON object alone, as it stands on standard output, without a line feed. */
 void report_write_json(const struct report *report, FILE *out);
 /* The report for a person; only for a completed migration. */

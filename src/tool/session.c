@@ -58,6 +58,23 @@ void session_fill_options(const struct session *session, struct rdmig_options *o
     options->downtime_target_ms = args->downtime_target_ms;
     options->bandwidth_bytes_per_s = args->bandwidth_bytes_per_s;
     options->time_limit_ms = args->time_limit_ms;
+    options->pinned_limit_bytes = args->pinned_limit_bytes;
+}
+
+/* Once, when it is known: the migration goes on, but not in the way that was asked for. */
+static void tell_of_refusal(struct session *session)
+{
+    const enum rdmig_pin_all_refusal refusal = session->report.progress.pin_all_refusal;
+    char note[256];
+
+    if (session->is_refusal_told || refusal == RDMIG_PIN_ALL_NOT_REFUSED) {
+        return;
+    }
+    session->is_refusal_told = true;
+    if (report_describe_refusal(&session->report.progress, note)) {
+        progress_clear(&session->line);
+        fprintf(stderr, "rdmig: note: %s\n", note);
+    }
 }
 
 void session_create_failed(struct session *session, int result, const struct rdmig_error *from)
@@ -201,6 +218,7 @@ void session_show_source(struct session *session, enum rdmig_source_state state)
     char total[32];
     char rate[32];
 
+    tell_of_refusal(session);
     format_bytes(done_bytes, done);
     format_bytes(progress->bytes_total, total);
     format_bytes(progress->throughput_bytes_per_s, rate);
@@ -256,6 +274,7 @@ void session_show_destination(struct session *session, enum rdmig_destination_st
     char zero[32];
     char stream[32];
 
+    tell_of_refusal(session);
     if (state == RDMIG_DESTINATION_LISTENING) {
         progress_show(&session->line, "%s", names[state]);
         return;

@@ -14,7 +14,8 @@ struct session {
     struct ramfile_set rams;
     const char *copy_text;      /* "reading", "writing": of the copy that is running */
     uint64_t copy_before_bytes; /* done by copies before it */
-    bool is_copy_cancellable;   /* false: the guest is ours, a cancel would throw it away */
+    bool is_refusal_told;
+    bool is_copy_cancellable; /* false: the guest is ours, a cancel would throw it away */
 };
 
 /* Signals, terminal, number of open files. False: the first cause is set. */

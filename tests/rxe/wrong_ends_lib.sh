@@ -9,6 +9,10 @@
 #                               the program started as NAME ends in time with exit 1, with one line
 #                               on standard error that matches TEXT, and STATUS and REASON in JSON
 #   ends_well WHAT NAME SECONDS ends in time with exit 0
+#   start_as_user NAME KIB COMMAND...
+#                               start, as an ordinary user with that RLIMIT_MEMLOCK
+#   memlock_text KIB            what has to be said of that limit: it, the bytes that were asked for
+#                               and the remedy
 # shellcheck source=tests/rxe/lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -19,6 +23,7 @@ rdmig=$RDMIG_TMP/rdmig
 cp "${RDMIG_BUILD:-${BUILD:-build}}/rdmig" "$rdmig" || exit 1
 peer=$helpers/peer
 PEER_PORT=4450
+UNPRIVILEGED_ID=65534
 # A peer that is gone is noticed within these.
 NOTICE_SECONDS=10
 
@@ -73,6 +78,18 @@ fails() {
         fail "$what: exit $exit_status"
         { [ -z "$faults" ] || echo "$faults"; cat "$log"; } | sed 's/^/    /'
     fi
+}
+
+start_as_user() {
+    local name=$1 limit_kib=$2
+    shift 2
+    # shellcheck disable=SC2016 # the inner shell's
+    start "$name" setpriv --reuid "$UNPRIVILEGED_ID" --regid "$UNPRIVILEGED_ID" --clear-groups \
+        bash -c 'ulimit -l "$0"; exec "$@"' "$limit_kib" "$@"
+}
+
+memlock_text() {
+    echo "[1-9][0-9]+ bytes of .* cannot be pinned.*RLIMIT_MEMLOCK is $(($1 << 10)).*ulimit -l"
 }
 
 ends_well() {

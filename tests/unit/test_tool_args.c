@@ -66,8 +66,7 @@ static void test_send_in_full(void **state)
     struct parsed parsed =
         parse("send --to [fd09::1]:4444 --ram pc.ram=/dev/shm/ram --ram=vga=a=b --stream - "
               "--pin-all --relaxed-ordering --on-demand-paging --run-chunks 128 --downtime-ms 50 "
-              "--bandwidth 500M --time-limit 60 "
-              "--json");
+              "--bandwidth 500M --time-limit 60 --pinned-max 1G --json");
 
     (void)state;
     assert_true(parsed.is_good);
@@ -87,6 +86,7 @@ static void test_send_in_full(void **state)
     assert_int_equal(parsed.args.downtime_target_ms, 50);
     assert_int_equal(parsed.args.bandwidth_bytes_per_s, UINT64_C(500) << 20);
     assert_int_equal(parsed.args.time_limit_ms, 60000);
+    assert_int_equal(parsed.args.pinned_limit_bytes, UINT64_C(1) << 30);
     release(&parsed);
 }
 
@@ -105,6 +105,7 @@ static void test_what_is_not_given_is_zero(void **state)
     assert_int_equal(parsed.args.downtime_target_ms, 0);
     assert_int_equal(parsed.args.bandwidth_bytes_per_s, 0);
     assert_int_equal(parsed.args.time_limit_ms, 0);
+    assert_int_equal(parsed.args.pinned_limit_bytes, 0);
     release(&parsed);
 }
 
@@ -112,13 +113,15 @@ static void test_good_lines(void **state)
 {
     static const char *const lines[] = {
         "recv --listen :4444 --ram a=b",
+        "recv --listen :4444 --ram a=b --pinned-max none",
         "recv --listen 10.9.0.1:0 --ram a=b --ram b=b --stream s --refuse-pin-all",
         "capture --listen [::]:4444 --into dir",
         "capture --listen [::]:4444 --into dir --relaxed-ordering --on-demand-paging",
         "recv --listen :4444 --ram a=b --relaxed-ordering --on-demand-paging",
         "restore --to h:1 --from dir --relaxed-ordering --on-demand-paging",
+        "capture --listen [::]:4444 --into dir --pinned-max 33554432",
         "capture --listen :1 --into dir --refuse-pin-all --time-limit 4294967",
-        "restore --to h:1 --from dir",
+        "restore --to h:1 --from dir --pinned-max 32m",
         ("restore --to [::1]:1 --from d --pin-all --run-chunks 8 --bandwidth 1G --time-limit 9 "
          "--json"),
         "devices",
@@ -179,6 +182,9 @@ static void test_bad_lines(void **state)
         {"send --to h:1 --ram a=b --downtime-ms 4294967295", "milliseconds"},
         {"send --to h:1 --ram a=b --bandwidth 1X", "bytes per second"},
         {"send --to h:1 --ram a=b --bandwidth 0", "bytes per second"},
+        {"send --to h:1 --ram a=b --pinned-max 0", "or none"},
+        {"recv --listen :1 --ram a=b --pinned-max nothing", "or none"},
+        {"devices --pinned-max 1G", "option --pinned-max"},
         {"send --to h:1 --ram a=b --time-limit 4294968", "seconds"},
         {"send --to h:1 --ram a=b --time-limit 0", "seconds"},
         {"send --to h:1 --ram a=b extra", "unexpected argument extra"},

@@ -422,25 +422,29 @@ static void test_report_json(void **state)
     static const char *const numbers =
         "\"bytes_total\": 1, \"bytes_written\": 2, \"bytes_zero\": 3, \"rounds\": 4, "
         "\"control_messages\": 5, \"round_trips\": 6, \"registrations\": 7, "
-        "\"pinned_bytes_max\": 8, \"relaxed_ordering\": false, \"on_demand_paging\": true, "
-        "\"setup_ms\": 9.000000, \"total_ms\": 10.500000, "
+        "\"pinned_bytes_max\": 8, \"pinned_limit_bytes\": null, \"relaxed_ordering\": false, "
+        "\"on_demand_paging\": true, \"setup_ms\": 9.000000, \"total_ms\": 10.500000, "
         "\"downtime_ms\": 0.000011, \"throughput_bytes_per_s\": 12}";
     char expected[1024];
     char *text = text_of(write_report, &report);
 
     (void)state;
     snprintf(expected, sizeof(expected),
-             "{\"status\": \"completed\", \"error\": null, \"mode\": \"pin-all\", %s", numbers);
+             "{\"status\": \"completed\", \"error\": null, \"mode\": \"pin-all\", "
+             "\"pin_all_refused\": null, %s",
+             numbers);
     assert_string_equal(text, expected);
     free(text);
 
     report.outcome = TOOL_CANCELLED;
     report.progress.is_pin_all = false;
+    report.progress.pinned_limit_bytes = UINT64_MAX;
     tool_error_set(&report.error, "CANCELLED", "start \"again\"", "by %s", "SIGINT");
     text = text_of(write_report, &report);
     snprintf(expected, sizeof(expected),
              "{\"status\": \"cancelled\", \"error\": {\"reason\": \"CANCELLED\", \"detail\": "
-             "\"by SIGINT\", \"remedy\": \"start \\\"again\\\"\"}, \"mode\": \"dynamic\", %s",
+             "\"by SIGINT\", \"remedy\": \"start \\\"again\\\"\"}, \"mode\": \"dynamic\", "
+             "\"pin_all_refused\": null, %s",
              numbers);
     assert_string_equal(text, expected);
     free(text);
@@ -473,6 +477,39 @@ static void test_report_wishes(void **state)
     assert_non_null(strstr(text, "  relaxed ordering: yes\n"));
     assert_non_null(strstr(text, "  on-demand paging: no, the device or the kernel does not have"));
     free(text);
+}
+
+/* A limit on pinned memory, and pin-all that does not fit it. */
+static void test_report_limit(void **state)
+{
+    static const struct {
+        enum rdmig_pin_all_refusal refusal;
+        const char *name;
+        const char *note; /* NULL: none, the user knows */
+    } rows[] = {
+        {RDMIG_PIN_ALL_NOT_REFUSED, "null", NULL},
+        {RDMIG_PIN_ALL_REFUSED_BY_OPTION, "\"OPTION\"", NULL},
+        {RDMIG_PIN_ALL_REFUSED_BY_LIMIT, "\"LIMIT\"", "32.0 MiB (33554432 bytes)"},
+        {RDMIG_PIN_ALL_REFUSED_BY_PEER, "\"PEER\"", "the destination does not pin all memory"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        const struct report report = {
+            .outcome = TOOL_COMPLETED,
+            .progress = {.pinned_limit_bytes = 33554432, .pin_all_refusal = rows[i].refusal}};
+        char expected[64];
+        char note[256] = "";
+        char *text = text_of(write_report, &report);
+
+        snprintf(expected, sizeof(expected), "\"pin_all_refused\": %s, ", rows[i].name);
+        assert_non_null(strstr(text, expected));
+        assert_non_null(strstr(text, "\"pinned_limit_bytes\": 33554432, "));
+        free(text);
+        assert_int_equal(report_describe_refusal(&report.progress, note), rows[i].note != NULL);
+        assert_true(rows[i].note == NULL || strstr(note, rows[i].note) != NULL);
+        assert_true(rows[i].note == NULL || strstr(note, "dynamic registration") != NULL);
+    }
 }
 
 static void test_bytes(void **state)
@@ -542,6 +579,7 @@ int main(void)
         cmocka_unit_test(test_manifest),
         cmocka_unit_test(test_report_json),
         cmocka_unit_test(test_report_wishes),
+        cmocka_unit_test(test_report_limit),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_first_error_is_kept),
     };
