@@ -92,8 +92,12 @@ static uint64_t walk_now_ns(void *context)
     return ours_now_ns(&((struct source *)context)->ours);
 }
 
-static const struct ram_walk_calls calls = {walk_dirty,    walk_length_bytes, walk_scan_run,
-                                            walk_has_room, walk_push,         walk_now_ns};
+static const struct ram_walk_calls calls = {.dirty = walk_dirty,
+                                            .length_bytes = walk_length_bytes,
+                                            .scan_run = walk_scan_run,
+                                            .has_room = walk_has_room,
+                                            .push = walk_push,
+                                            .now_ns = walk_now_ns};
 
 /* ---- making it */
 

@@ -16,8 +16,12 @@
  * partly set again. */
 #define PIECE_PAGE_COUNT UINT64_C(256)
 #define LOOK_GROWTH      4u
-#define SECOND_NS        UINT64_C(1000000000)
-#define BURST_NS         (SECOND_NS / 50)
+/* In holes, which are not read, pieces grow to this many. */
+#define HOLE_PAGE_COUNT UINT64_C(16384)
+/* A page of a hole costs this part of one that is read. */
+#define HOLE_COST_PART 64
+#define SECOND_NS      UINT64_C(1000000000)
+#define BURST_NS       (SECOND_NS / 50)
 
 /* ---- the table of calls */
 
@@ -30,6 +34,13 @@ static uint64_t scan_run(const struct ram_walker *walker, uint32_t block_index, 
                          uint64_t page_count, bool *is_zero)
 {
     return walker->calls->scan_run(walker->context, block_index, first_page, page_count, is_zero);
+}
+
+static uint64_t hole_run(const struct ram_walker *walker, uint64_t first_page, uint64_t page_count)
+{
+    if (!walker->calls->hole_run)
+        return 0;
+    return walker->calls->hole_run(walker->context, walker->block_index, first_page, page_count);
 }
 
 static bool has_room(const struct ram_walker *walker)
@@ -68,6 +79,7 @@ void ram_walker_init(struct ram_walker *walker, const struct ram_walk_calls *cal
         .look_chunk_count = run_chunk_count,
         .look_chunk_count_max = run_chunk_count,
         .is_first_round = true,
+        .piece_page_count = PIECE_PAGE_COUNT,
         .bandwidth_bytes_per_s = bandwidth_bytes_per_s,
         .filled_ns = calls->now_ns(context),
     };
@@ -280,8 +292,30 @@ static void begin_segment(struct ram_walker *walker, uint64_t first_page)
     walker->zero_end_bytes = walker->data_start_bytes;
 }
 
-/* Looks at a piece of a dirty run and adds it to the segment; returns the bytes looked at. */
-static uint64_t take_piece(struct ram_walker *walker, uint64_t first_page, uint64_t page_count)
+/* How many pages of a piece are alike, and in which way. */
+static uint64_t look(struct ram_walker *walker, uint64_t first_page, uint64_t page_count,
+                     bool *is_zero, uint64_t *looked_bytes)
+{
+    uint64_t count = hole_run(walker, first_page, page_count);
+
+    *is_zero = count > 0;
+    if (count > 0) {
+        if (count == page_count && walker->piece_page_count < HOLE_PAGE_COUNT)
+            walker->piece_page_count *= 2;
+        *looked_bytes += count * RAM_WALK_PAGE_BYTES / HOLE_COST_PART;
+        return count;
+    }
+    walker->piece_page_count = PIECE_PAGE_COUNT;
+    if (page_count > PIECE_PAGE_COUNT)
+        page_count = PIECE_PAGE_COUNT;
+    count = scan_run(walker, walker->block_index, first_page, page_count, is_zero);
+    *looked_bytes += count * RAM_WALK_PAGE_BYTES;
+    return count;
+}
+
+/* Looks at a piece of a dirty run and adds it to the segment. */
+static void take_piece(struct ram_walker *walker, uint64_t first_page, uint64_t page_count,
+                       uint64_t *looked_bytes)
 {
     struct ram_bitmap *dirty = dirty_of(walker, walker->block_index);
     bool is_zero;
@@ -290,13 +324,12 @@ static uint64_t take_piece(struct ram_walker *walker, uint64_t first_page, uint6
     if (is_segment_empty(walker))
         begin_segment(walker, first_page);
     ram_bitmap_clear_range(dirty, first_page, page_count);
-    taken_count = scan_run(walker, walker->block_index, first_page, page_count, &is_zero);
+    taken_count = look(walker, first_page, page_count, &is_zero, looked_bytes);
     ram_bitmap_set_range(dirty, first_page + taken_count, page_count - taken_count);
     walker->page = first_page + taken_count;
     walker->zero_end_bytes = walker->page * RAM_WALK_PAGE_BYTES;
     if (!is_zero)
         walker->data_end_bytes = walker->zero_end_bytes;
-    return taken_count * RAM_WALK_PAGE_BYTES;
 }
 
 /* The next dirty piece of the job; false: none left. */
@@ -305,7 +338,8 @@ static bool next_piece(struct ram_walker *walker, uint64_t *first_page, uint64_t
     while (walker->is_active) {
         const struct ram_bitmap *dirty = dirty_of(walker, walker->block_index);
 
-        if (ram_bitmap_next_run(dirty, walker->page, PIECE_PAGE_COUNT, first_page, page_count) &&
+        if (ram_bitmap_next_run(dirty, walker->page, walker->piece_page_count, first_page,
+                                page_count) &&
             *first_page < walker->end_page) {
             if (*page_count > walker->end_page - *first_page)
                 *page_count = walker->end_page - *first_page;
@@ -372,6 +406,6 @@ enum ram_walk ram_walker_walk(struct ram_walker *walker, bool is_ending, uint64_
             *resume_ns = 0;
             return RAM_WALK_PAUSED;
         }
-        looked_bytes += take_piece(walker, first_page, page_count);
+        take_piece(walker, first_page, page_count, &looked_bytes);
     }
 }

@@ -33,6 +33,11 @@ struct ram_walk_calls {
      * ahead, for dirty ones. */
     uint64_t (*scan_run)(void *context, uint32_t block_index, uint64_t first_page,
                          uint64_t page_count, bool *is_zero);
+    /* How many pages from first_page on, 0 to page_count, are known to be zero without being read:
+     * the host has never allocated them. NULL: that is not known of any. Asked for pages that have
+     * just been marked clean. */
+    uint64_t (*hole_run)(void *context, uint32_t block_index, uint64_t first_page,
+                         uint64_t page_count);
     bool (*has_room)(void *context); /* for one range more */
     /* Only after has_room said true. False: refused all the same; the walker marks the pages dirty
      * again, for a later round. */
@@ -66,6 +71,7 @@ struct ram_walker {
     uint32_t block_index;
     uint64_t page;
     uint64_t end_page;
+    uint64_t piece_page_count; /* looked at in one go: grows in a hole */
     /* Found but not pushed: data [data_start, data_end), then zeros [data_end, zero_end). */
     uint32_t segment_block;
     uint64_t data_start_bytes;

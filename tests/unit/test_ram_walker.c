@@ -80,6 +80,35 @@ static void test_ram_walker__many_zeros__go_in_pieces_of_a_gib(void **unused)
     guest_destroy(guest);
 }
 
+/* 16 GiB of which nothing was ever touched: a look every 64 MiB, and no page read but where a run
+ * of zeros may end. */
+static void test_ram_walker__hole__is_taken_in_large_pieces_and_not_read(void **unused)
+{
+    const uint64_t gib_pages = 262144;
+    const uint64_t data_page = 5 * gib_pages + 77;
+    struct guest *guest = guest_create_one(16 * gib_pages, 0);
+    uint64_t sent_bytes = 0;
+
+    (void)unused;
+    lay(guest, 0, 0, 16 * gib_pages, 'H');
+    lay(guest, 0, data_page, 300, 'D');
+    walk_round(guest);
+    assert_in_range(guest->pushed_count, 17, 19);
+    for (uint32_t i = 0; i < guest->pushed_count; i++) {
+        const struct ram_range *range = &guest->pushed[i];
+
+        assert_int_equal(range->offset_bytes, sent_bytes);
+        assert_in_range(range->length_bytes, PAGE, (UINT64_C(1) << 30) + 64 * MIB);
+        assert_int_equal(range->is_zero, range->offset_bytes / PAGE != data_page);
+        sent_bytes += range->length_bytes;
+    }
+    assert_int_equal(sent_bytes, 16 * gib_pages * PAGE);
+    assert_all_clean(guest);
+    assert_true(guest->hole_look_count < 16 * 16 + 30);
+    assert_true(guest->scanned_count < 300 + 16 * 16 + 30);
+    guest_destroy(guest);
+}
+
 static void test_ram_walker__much_data__goes_in_pieces_of_16_mib(void **unused)
 {
     (void)unused;
@@ -453,6 +482,7 @@ int main(void)
         cmocka_unit_test(test_ram_walker__long_zeros_among_data__are_a_range_of_their_own),
         cmocka_unit_test(test_ram_walker__short_zeros_alone__are_zeros_in_the_first_round_only),
         cmocka_unit_test(test_ram_walker__many_zeros__go_in_pieces_of_a_gib),
+        cmocka_unit_test(test_ram_walker__hole__is_taken_in_large_pieces_and_not_read),
         cmocka_unit_test(test_ram_walker__much_data__goes_in_pieces_of_16_mib),
         cmocka_unit_test(test_ram_walker__several_blocks__are_walked_in_order_and_never_joined),
         cmocka_unit_test(test_ram_walker__first_round__registers_ahead_over_what_will_be_sent),

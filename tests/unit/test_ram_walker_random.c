@@ -25,7 +25,7 @@ static struct guest *guest_create_random(uint32_t number)
             uint64_t run_count = 1 + next_random(&seed) % (is_short ? 12 : 300);
 
             run_count = run_count < left_count ? run_count : left_count;
-            lay(guest, i, page, run_count, "DDDZZZC"[next_random(&seed) % 7]);
+            lay(guest, i, page, run_count, "DDDZZHHC"[next_random(&seed) % 8]);
             page += run_count;
         }
     }

@@ -28,6 +28,7 @@ struct block {
     uint32_t *copies;
     uint8_t *pushed_counts;
     uint8_t *is_expected;
+    uint8_t *is_hole; /* never allocated, and known not to be */
     struct ram_bitmap dirty;
 };
 
@@ -44,6 +45,8 @@ struct guest {
     struct ram_range pushed[PUSHED_MAX];
     uint32_t pushed_count;
     uint32_t paused_count;
+    uint32_t scanned_count; /* pages */
+    uint32_t hole_look_count;
 };
 
 static inline uint32_t next_random(uint32_t *seed)
@@ -57,6 +60,7 @@ static inline void guest_writes(struct guest *guest, uint32_t block_index, uint6
     struct block *block = &guest->blocks[block_index];
 
     block->tokens[page] = next_random(&guest->seed) % 3 == 0 ? 0 : ++guest->last_token;
+    block->is_hole[page] = 0;
     ram_bitmap_set_range(&block->dirty, page, 1);
 }
 
@@ -89,9 +93,27 @@ static inline uint64_t fake_scan_run(void *context, uint32_t block_index, uint64
     *is_zero = block->tokens[first_page] == 0;
     while (run_count < page_count && (block->tokens[first_page + run_count] == 0) == *is_zero)
         run_count++;
+    guest->scanned_count += (uint32_t)run_count;
     if (guest->is_running)
         guest_writes(guest, block_index, first_page + next_random(&guest->seed) % page_count);
     return run_count;
+}
+
+static inline uint64_t fake_hole_run(void *context, uint32_t block_index, uint64_t first_page,
+                                     uint64_t page_count)
+{
+    struct guest *guest = context;
+    const struct block *block = &guest->blocks[block_index];
+    uint64_t count = 0;
+
+    assert_in_range(page_count, 1, block->page_count);
+    assert_in_range(first_page, 0, block->page_count - page_count);
+    while (count < page_count && block->is_hole[first_page + count])
+        count++;
+    guest->hole_look_count++;
+    if (guest->is_running && count > 0)
+        guest_writes(guest, block_index, first_page + next_random(&guest->seed) % count);
+    return count;
 }
 
 static inline bool fake_has_room(void *context)
@@ -157,6 +179,7 @@ static const struct ram_walk_calls calls = {
     .dirty = fake_dirty,
     .length_bytes = fake_length_bytes,
     .scan_run = fake_scan_run,
+    .hole_run = fake_hole_run,
     .has_room = fake_has_room,
     .push = fake_push,
     .now_ns = fake_now_ns,
@@ -190,6 +213,7 @@ static inline struct guest *guest_create(uint32_t block_count, const uint64_t *p
         block->copies = allocate(page_counts[i], sizeof(*block->copies));
         block->pushed_counts = allocate(page_counts[i], 1);
         block->is_expected = allocate(page_counts[i], 1);
+        block->is_hole = allocate(page_counts[i], 1);
         ram_bitmap_init(&block->dirty,
                         allocate(ram_bitmap_word_count(page_counts[i]), sizeof(uint64_t)),
                         page_counts[i]);
@@ -212,19 +236,23 @@ static inline void guest_destroy(struct guest *guest)
         free(guest->blocks[i].copies);
         free(guest->blocks[i].pushed_counts);
         free(guest->blocks[i].is_expected);
+        free(guest->blocks[i].is_hole);
         free(guest->blocks[i].dirty.words);
     }
     free(guest);
 }
 
-/* Dirty pages: 'D' data, 'Z' zeros. 'C': clean, with data that must not be sent. */
+/* Dirty pages: 'D' data, 'Z' zeros, 'H' zeros that were never allocated. 'C': clean, with data that
+ * must not be sent. */
 static inline void lay(struct guest *guest, uint32_t block_index, uint64_t first_page,
                        uint64_t page_count, char kind)
 {
     struct block *block = &guest->blocks[block_index];
 
-    for (uint64_t page = first_page; page < first_page + page_count; page++)
-        block->tokens[page] = kind == 'Z' ? 0 : ++guest->last_token;
+    for (uint64_t page = first_page; page < first_page + page_count; page++) {
+        block->tokens[page] = kind == 'Z' || kind == 'H' ? 0 : ++guest->last_token;
+        block->is_hole[page] = kind == 'H';
+    }
     if (kind == 'C')
         ram_bitmap_clear_range(&block->dirty, first_page, page_count);
     else
