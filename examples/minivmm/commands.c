@@ -77,6 +77,7 @@ static void migration_numbers_add(struct vmm *vmm, struct text *text)
     NUMBER("bytes_stream", numbers.bytes_stream);
     NUMBER("rounds", numbers.rounds);
     NUMBER("control_messages", numbers.control_messages);
+    NUMBER("control_bytes", numbers.control_bytes);
     NUMBER("round_trips", numbers.round_trips);
     NUMBER("registrations", numbers.registrations);
     NUMBER("pinned_bytes_max", numbers.pinned_bytes_max);

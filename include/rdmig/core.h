@@ -53,9 +53,10 @@ extern "C" {
 #define RDMIG_CONTROL_MEMORY_ALIGNMENT 64u
 
 /* Capability flags of the private data (clause W2). */
-#define RDMIG_CAPABILITY_PIN_ALL  0x1u
-#define RDMIG_CAPABILITY_PIPELINE 0x10000u /* between our own ends: clauses W11, C16 to C18, R12   \
-                                            */
+#define RDMIG_CAPABILITY_PIN_ALL 0x1u
+#define RDMIG_CAPABILITY_PIPELINE                                                                  \
+    0x10000u /* between our own ends: clauses W11, C16 to C18, R12                                 \
+              */
 
 enum rdmig_role { RDMIG_ROLE_SOURCE, RDMIG_ROLE_DESTINATION };
 
@@ -339,6 +340,7 @@ struct rdmig_conn_counters {
     uint64_t bytes_zero;       /* by COMPRESS */
     uint64_t bytes_stream;     /* in QEMU_FILE messages */
     uint64_t control_messages; /* sent and received */
+    uint64_t control_bytes;    /* in them, headers and stream included */
     uint64_t round_trips; /* source: commands that were sent with no other under way, or had to wait
                              for a credit: all of them without PIPELINE */
     uint64_t registrations;

@@ -152,6 +152,7 @@ struct rdmig_progress {
     uint64_t bytes_stream;     /* of the byte stream as it went over the wire */
     uint64_t rounds;           /* REGISTER_FINISHED sent or received */
     uint64_t control_messages; /* sent and received */
+    uint64_t control_bytes;    /* in them, headers and the stream included */
     uint64_t round_trips;      /* source: waits for an answer or READY */
     uint64_t registrations;    /* memory regions made for RAM */
     uint64_t pinned_bytes; /* registered now, control memory included; not what is paged on demand

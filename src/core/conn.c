@@ -256,6 +256,7 @@ static int received(struct rdmig_conn *conn, const struct rdmig_event *event)
     if (result != RDMIG_OK)
         return result;
     conn->counters.control_messages++;
+    conn->counters.control_bytes += event->length;
     conn_heard(conn);
     take_message(conn, slot);
     return RDMIG_OK;

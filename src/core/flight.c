@@ -153,6 +153,7 @@ void flight_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_heade
     wire_write_header(flight_send_bytes(conn, slot), header);
     conn->send_slots[slot].state = SLOT_HARDWARE;
     conn->counters.control_messages++;
+    conn->counters.control_bytes += (uint64_t)RDMIG_HEADER_BYTES + header->length_bytes;
     action->kind = RDMIG_ACTION_POST_SEND;
     action->memory_offset_bytes = slot_offset_bytes(true, slot);
     action->length = (uint64_t)RDMIG_HEADER_BYTES + header->length_bytes;

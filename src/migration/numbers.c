@@ -37,6 +37,7 @@ void numbers_progress(const struct numbers *numbers, const struct link *link,
     out->bytes_stream = counters.bytes_stream;
     out->rounds = counters.rounds;
     out->control_messages = counters.control_messages;
+    out->control_bytes = counters.control_bytes;
     out->round_trips = counters.round_trips;
     out->registrations = counters.registrations;
     out->pinned_bytes = pinned.pinned_bytes;

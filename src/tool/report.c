@@ -167,6 +167,7 @@ void report_write_json(const struct report *report, FILE *out)
     json_uint(&json, "bytes_zero", progress->bytes_zero);
     json_uint(&json, "rounds", progress->rounds);
     json_uint(&json, "control_messages", progress->control_messages);
+    json_uint(&json, "control_bytes", progress->control_bytes);
     json_uint(&json, "round_trips", progress->round_trips);
     json_uint(&json, "registrations", progress->registrations);
     json_uint(&json, "pinned_bytes_max", progress->pinned_bytes_max);
@@ -203,12 +204,14 @@ void report_write_text(const struct report *report, FILE *out)
     char pinned[32];
     char limit[32];
     char rate[32];
+    char control[32];
 
     format_bytes(progress->bytes_total, total);
     format_bytes(progress->bytes_written, written);
     format_bytes(progress->bytes_zero, zero);
     format_bytes(progress->bytes_stream, stream);
     format_bytes(progress->pinned_bytes_max, pinned);
+    format_bytes(progress->control_bytes, control);
     format_bytes(progress->throughput_bytes_per_s, rate);
     fprintf(out, "completed: %u block%s, %s in %.3f s, downtime %.1f ms\n", report->block_count,
             report->block_count == 1 ? "" : "s", total, (double)progress->total_ns / 1e9,
@@ -226,8 +229,9 @@ void report_write_text(const struct report *report, FILE *out)
             has_limit(progress) ? " of " : "", has_limit(progress) ? limit : "");
     write_wish("relaxed ordering", report->is_relaxed_wanted, progress->is_relaxed, out);
     write_wish("on-demand paging", report->is_on_demand_wanted, progress->is_on_demand, out);
-    fprintf(out, "  control     %" PRIu64 " messages, %" PRIu64 " round trips, setup %.1f ms\n",
-            progress->control_messages, progress->round_trips, (double)progress->setup_ns / 1e6);
+    fprintf(out, "  control     %" PRIu64 " messages, %s, %" PRIu64 " round trips, setup %.1f ms\n",
+            progress->control_messages, control, progress->round_trips,
+            (double)progress->setup_ns / 1e6);
 }
 
 int report_print(const struct report *report, bool is_json)

@@ -141,6 +141,7 @@ static void test_core_tags__thousands_of_messages__never_repeat_one(void **state
     }
     assert_int_equal(bench_counters(bench).bytes_stream, 2000);
     assert_int_equal(bench_counters(bench).control_messages, 4001);
+    assert_int_equal(bench_counters(bench).control_bytes, 2000 * 17 + 2001 * 16);
     bench_close(bench);
 }
 int main(void)
