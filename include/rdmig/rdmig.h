@@ -45,6 +45,12 @@
  * beyond it: a stock QEMU as the source lets go of nothing, so a destination needs room for all of
  * its RAM.
  *
+ * Pages that the host has never allocated are zero: they are neither read nor
+ * written, and stay unallocated at both ends, in private anonymous memory and in shared memory of
+ * a tmpfs (memfd). That needs /proc, and for shared memory read access to the file by a descriptor
+ * that the process holds, or the right to open /proc/self/map_files; without, all memory is read.
+ * Memory whose missing pages a userfaultfd handler supplies is read; register it before create.
+ *
  * Threads: a handle may be used by one thread at a time; different handles are independent.
  *
  * Results: 0 or a count on success; a negated enum rdmig_result otherwise (rdmig_result_text()

@@ -40,7 +40,8 @@ static int open_destination(struct rdmig_destination *destination, const char *h
     if (result != RDMIG_OK)
         return result;
     destination->stream = qemu_stream_create();
-    if (!destination->stream) {
+    destination->holes = holes_create();
+    if (!destination->stream || !destination->holes) {
         error_set(error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the destination");
         return -RDMIG_E_MEMORY;
     }
@@ -96,6 +97,7 @@ void rdmig_destination_destroy(struct rdmig_destination *destination)
     memory_free(&destination->memory);
     memory_free(&destination->given);
     qemu_stream_destroy(destination->stream);
+    holes_destroy(destination->holes);
     free(destination->announced);
     free(destination->inbox);
     free(destination);

@@ -5,6 +5,7 @@
 #define RDMIG_MIGRATION_DESTINATION_H
 
 #include "common.h"
+#include "holes.h"
 
 #include "qemu/stream.h"
 
@@ -54,6 +55,7 @@ struct rdmig_destination {
     uint64_t round_tag;   /* of the END_ROUND that waits for _resume() */
     uint64_t round_position_bytes;
     struct fill fill;
+    struct holes *holes;
 };
 
 void destination_advance(struct rdmig_destination *destination);

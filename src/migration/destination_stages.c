@@ -7,6 +7,8 @@
 #include <string.h>
 
 #define FILL_BYTES_PER_CALL (UINT64_C(64) << 20)
+/* A page that was never allocated costs this part of one that is read. */
+#define HOLE_COST_PART 64u
 
 static void complete_tag(struct rdmig_destination *destination, uint64_t tag)
 {
@@ -54,9 +56,9 @@ static void notice_failure(struct rdmig_destination *destination)
 
 /* ---- filling (clause C9) */
 
-/* Memory that is zero already is only read, so that what was never touched is not allocated by it.
- */
-static void fill_piece(uint8_t *bytes, uint64_t length_bytes, uint8_t value)
+/* Memory that is zero already is only read: what was never touched, and could not be told to be, is
+ * not allocated by it where it is private. */
+static void fill_pages(uint8_t *bytes, uint64_t length_bytes, uint8_t value)
 {
     while (length_bytes > 0) {
         const uint64_t step_bytes =
@@ -69,19 +71,43 @@ static void fill_piece(uint8_t *bytes, uint64_t length_bytes, uint8_t value)
     }
 }
 
+/* One step of filling; returns what it cost, as bytes that are read. Zeros do not touch memory that
+ * was never allocated: it stays a hole. */
+static uint64_t fill_step(struct rdmig_destination *destination, uint64_t length_bytes_max)
+{
+    struct fill *fill = &destination->fill;
+    uint64_t length_bytes =
+        fill->left_bytes < length_bytes_max ? fill->left_bytes : length_bytes_max;
+    bool is_hole = false;
+
+    if (fill->value == 0 && (uintptr_t)fill->bytes % RDMIG_PAGE_BYTES == 0 &&
+        fill->left_bytes >= RDMIG_PAGE_BYTES) {
+        const uint64_t run_bytes =
+            RDMIG_PAGE_BYTES * holes_look(destination->holes, fill->bytes,
+                                          fill->left_bytes / RDMIG_PAGE_BYTES, &is_hole);
+
+        if (is_hole || run_bytes < length_bytes)
+            length_bytes = run_bytes;
+    }
+    if (!is_hole)
+        fill_pages(fill->bytes, length_bytes, fill->value);
+    fill->bytes += length_bytes;
+    fill->left_bytes -= length_bytes;
+    return is_hole ? length_bytes / HOLE_COST_PART : length_bytes;
+}
+
 /* A piece of what is to be filled; true: finished one. */
 static bool fill_some(struct rdmig_destination *destination)
 {
     struct fill *fill = &destination->fill;
-    const uint64_t step_bytes =
-        fill->left_bytes < FILL_BYTES_PER_CALL ? fill->left_bytes : FILL_BYTES_PER_CALL;
     const uint64_t tag = fill->tag;
+    uint64_t worked_bytes = 0;
 
     if (tag == 0)
         return false;
-    fill_piece(fill->bytes, step_bytes, fill->value);
-    fill->bytes += step_bytes;
-    fill->left_bytes -= step_bytes;
+    holes_forget(destination->holes); /* the source may have written since */
+    while (fill->left_bytes > 0 && worked_bytes < FILL_BYTES_PER_CALL)
+        worked_bytes += fill_step(destination, FILL_BYTES_PER_CALL - worked_bytes);
     if (fill->left_bytes > 0)
         return false;
     fill->tag = 0;

@@ -43,7 +43,9 @@ static int open_source(struct rdmig_source *source, const char *host, const char
     }
     if (result == RDMIG_OK)
         result = memory_init(&source->memory, blocks, block_count, true, error);
-    if (result == RDMIG_OK && !source_build_prefix(source)) {
+    if (result == RDMIG_OK)
+        source->holes = holes_create();
+    if (result == RDMIG_OK && (!source->holes || !source_build_prefix(source))) {
         error_set(error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the source");
         result = -RDMIG_E_MEMORY;
     }
@@ -84,6 +86,7 @@ void rdmig_source_destroy(struct rdmig_source *source)
     waker_close(&source->waker);
     link_destroy(source->link);
     memory_free(&source->memory);
+    holes_destroy(source->holes);
     free(source->outbox);
     free(source);
 }

@@ -5,6 +5,7 @@
 #define RDMIG_MIGRATION_SOURCE_H
 
 #include "common.h"
+#include "holes.h"
 #include "ram/walker.h"
 
 /* Bytes for the stream that the core has not taken yet. */
@@ -37,6 +38,7 @@ struct rdmig_source {
     struct link *link;
     struct waker waker;
     struct ram_walker walker;
+    struct holes *holes;
     struct numbers numbers;
     bool are_blocks_provided;
     bool is_flush_asked;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the walker walks over here: the VMM's memory, read as it is; and whom it gives ranges to:
- * the core. */
+/* What the walker walks over here: the VMM's memory, read as it is where it was ever allocated; and
+ * whom it gives ranges to: the core. */
 #include "source.h"
 
 #include "ram/zero.h"
@@ -27,13 +27,42 @@ static uint64_t length_bytes(void *context, uint32_t block_index)
     return block_of(context, block_index)->length_bytes;
 }
 
+/* What was never allocated is zero and must not be read; what was is read. */
 static uint64_t scan_run(void *context, uint32_t block_index, uint64_t first_page,
                          uint64_t page_count, bool *is_zero)
 {
-    const uint8_t *host_addr = block_of(context, block_index)->host_addr;
+    struct rdmig_source *source = context;
+    const uint8_t *at = block_of(context, block_index)->host_addr + first_page * RDMIG_PAGE_BYTES;
+    uint64_t done_count = 0;
+    uint64_t known_count;
+    uint64_t count;
 
-    return ram_scan_run(host_addr + first_page * RDMIG_PAGE_BYTES, RDMIG_PAGE_BYTES, page_count,
-                        is_zero);
+    do {
+        bool is_hole;
+        bool is_part_zero = true;
+
+        known_count = holes_look(source->holes, at, page_count - done_count, &is_hole);
+        count =
+            is_hole ? known_count : ram_scan_run(at, RDMIG_PAGE_BYTES, known_count, &is_part_zero);
+        if (done_count == 0)
+            *is_zero = is_part_zero;
+        if (is_part_zero != *is_zero)
+            break;
+        done_count += count;
+        at += count * RDMIG_PAGE_BYTES;
+    } while (count == known_count && done_count < page_count);
+    return done_count;
+}
+
+static uint64_t hole_run(void *context, uint32_t block_index, uint64_t first_page,
+                         uint64_t page_count)
+{
+    struct rdmig_source *source = context;
+    const uint8_t *at = block_of(context, block_index)->host_addr + first_page * RDMIG_PAGE_BYTES;
+    bool is_hole;
+    const uint64_t count = holes_look(source->holes, at, page_count, &is_hole);
+
+    return is_hole ? count : 0;
 }
 
 static bool has_room(void *context)
@@ -70,6 +99,7 @@ void source_init_walker(struct rdmig_source *source)
         .dirty = dirty,
         .length_bytes = length_bytes,
         .scan_run = scan_run,
+        .hole_run = hole_run,
         .has_room = has_room,
         .push = push,
         .now_ns = now_ns,

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Asking the kernel what it has allocated: the page tables of private memory, the file of shared.
+ */
+#include "holes_internal.h"
+
+#include <errno.h>
+#include <rdmig/rdmig.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- what is resident */
+
+enum { RESIDENT_PAGE_COUNT = 256 };
+
+/* Certainly allocated; what is not resident may be swapped out, or not allocated. */
+struct resident {
+    uint64_t first_page;
+    uint64_t page_count;
+    unsigned char pages[RESIDENT_PAGE_COUNT];
+};
+
+static bool is_resident(struct resident *resident, uintptr_t start, uint64_t page,
+                        uint64_t end_page)
+{
+    const uint64_t left_count = end_page - page;
+    const uintptr_t address = start + page * RDMIG_PAGE_BYTES;
+
+    if (page < resident->first_page || page - resident->first_page >= resident->page_count) {
+        resident->first_page = page;
+        resident->page_count = left_count < RESIDENT_PAGE_COUNT ? left_count : RESIDENT_PAGE_COUNT;
+        if (mincore((void *)address, resident->page_count * RDMIG_PAGE_BYTES, resident->pages) != 0)
+            resident->page_count = 0;
+    }
+    return resident->page_count > 0 && (resident->pages[page - resident->first_page] & 1) != 0;
+}
+
+uint64_t allocated_by_residence(uintptr_t start, struct ram_bitmap *allocated)
+{
+    const uint64_t end_page =
+        allocated->page_count < RESIDENT_PAGE_COUNT ? allocated->page_count : RESIDENT_PAGE_COUNT;
+    struct resident resident = {0};
+    uint64_t page = 0;
+
+    while (page < end_page && is_resident(&resident, start, page, end_page))
+        page++;
+    ram_bitmap_set_range(allocated, 0, page);
+    return page;
+}
+
+/* ---- private memory, all at once: PAGEMAP_SCAN, Linux 6.7. The headers of older systems have not
+ * got it; whether the kernel has is seen when it is called. */
+
+struct scan_region {
+    uint64_t start;
+    uint64_t end;
+    uint64_t categories;
+};
+
+struct scan_request {
+    uint64_t size;
+    uint64_t flags;
+    uint64_t start;
+    uint64_t end;
+    uint64_t walk_end; /* out */
+    uint64_t vec;
+    uint64_t vec_len;
+    uint64_t max_pages;
+    uint64_t category_inverted;
+    uint64_t category_mask;
+    uint64_t category_anyof_mask;
+    uint64_t return_mask;
+};
+
+#define SCAN_REQUEST _IOWR('f', 16, struct scan_request)
+#define SCAN_FILE    (UINT64_C(1) << 2)
+#define SCAN_PRESENT (UINT64_C(1) << 3)
+#define SCAN_SWAPPED (UINT64_C(1) << 4)
+
+enum { SCAN_REGION_COUNT = 128 };
+
+uint64_t allocated_by_scan(int pagemap_fd, uintptr_t start, struct ram_bitmap *allocated)
+{
+    struct scan_region regions[SCAN_REGION_COUNT];
+    struct scan_request request = {
+        .size = sizeof(request),
+        .start = start,
+        .end = start + allocated->page_count * RDMIG_PAGE_BYTES,
+        .vec = (uint64_t)(uintptr_t)regions,
+        .vec_len = SCAN_REGION_COUNT,
+        .category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
+        .return_mask = SCAN_FILE, /* what is of no interest: regions are split by what is */
+    };
+    const int count = ioctl(pagemap_fd, SCAN_REQUEST, &request);
+
+    if (count < 0 || request.walk_end < start || request.walk_end > request.end)
+        return 0;
+    for (int i = 0; i < count; i++)
+        ram_bitmap_set_range(allocated, (regions[i].start - start) / RDMIG_PAGE_BYTES,
+                             (regions[i].end - regions[i].start) / RDMIG_PAGE_BYTES);
+    return (request.walk_end - start) / RDMIG_PAGE_BYTES;
+}
+
+/* ---- private memory, a number a page */
+
+#define PAGEMAP_PRESENT (UINT64_C(1) << 63)
+#define PAGEMAP_SWAPPED (UINT64_C(1) << 62)
+
+enum { PAGEMAP_ENTRY_COUNT = 4096 };
+
+uint64_t allocated_by_pagemap(int pagemap_fd, uintptr_t start, struct ram_bitmap *allocated)
+{
+    uint64_t entries[PAGEMAP_ENTRY_COUNT];
+    const uint64_t first_page = start / RDMIG_PAGE_BYTES;
+    uint64_t page = 0;
+
+    /* The first pages that are there end a long look: what is behind them may not be asked for. */
+    while (page < allocated->page_count && allocated->set_count == 0) {
+        const uint64_t left_count = allocated->page_count - page;
+        const uint64_t count = left_count < PAGEMAP_ENTRY_COUNT ? left_count : PAGEMAP_ENTRY_COUNT;
+        const ssize_t got = pread(pagemap_fd, entries, count * sizeof(entries[0]),
+                                  (off_t)((first_page + page) * sizeof(entries[0])));
+
+        if (got != (ssize_t)(count * sizeof(entries[0])))
+            break;
+        for (uint64_t i = 0; i < count; i++) {
+            if ((entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) != 0)
+                ram_bitmap_set_range(allocated, page + i, 1);
+        }
+        page += count;
+    }
+    return page;
+}
+
+/* ---- shared memory */
+
+/*
+ * SEEK_DATA finds the end of a hole at once, however long it is. SEEK_HOLE is not asked: it would
+ * walk over all data up to the next hole, a guest's whole memory if it has none, at 8 ns a page.
+ */
+uint64_t allocated_by_file(int fd, uint64_t offset_bytes, uintptr_t start,
+                           struct ram_bitmap *allocated)
+{
+    const uint64_t end_page = allocated->page_count;
+    struct resident resident = {0};
+    struct stat about;
+    uint64_t page = 0;
+
+    while (page < end_page) {
+        const off_t data_bytes =
+            lseek(fd, (off_t)(offset_bytes + page * RDMIG_PAGE_BYTES), SEEK_DATA);
+
+        if (data_bytes < 0 && errno != ENXIO)
+            return 0;
+        if (data_bytes < 0)
+            break; /* a hole up to the end of the file */
+        page = ((uint64_t)data_bytes - offset_bytes) / RDMIG_PAGE_BYTES;
+        if (page >= end_page)
+            break;
+        do
+            ram_bitmap_set_range(allocated, page++, 1);
+        while (page < end_page && is_resident(&resident, start, page, end_page));
+    }
+    /* Behind the end of the file is no hole, but nothing: whoever reads there is to find out. */
+    if (fstat(fd, &about) != 0 ||
+        (uint64_t)about.st_size < offset_bytes + end_page * RDMIG_PAGE_BYTES)
+        return 0;
+    return end_page;
+}

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "holes.h"
+
+#include "holes_internal.h"
+
+#include <fcntl.h>
+#include <rdmig/rdmig.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Pages looked at in one go: at least so many, so that single pages do not cost a system call each;
+ * at most so many, so that the look takes well under a millisecond. */
+enum { LOOK_COUNT_MIN = 64, LOOK_COUNT_MAX = 16384, WORD_BITS = 64 };
+
+struct holes {
+    int pagemap_fd; /* -1: nothing private is a hole */
+    bool has_scan;
+    bool is_off;
+    struct mappings mappings;
+    /* The window: what is known of the pages from start on. */
+    uintptr_t start;
+    struct ram_bitmap allocated;
+    uint64_t words[LOOK_COUNT_MAX / WORD_BITS];
+};
+
+struct holes *holes_create(void)
+{
+    struct holes *holes = calloc(1, sizeof(*holes));
+
+    if (!holes)
+        return NULL;
+    holes->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    holes->has_scan = true;
+    holes->is_off = sysconf(_SC_PAGESIZE) != (long)RDMIG_PAGE_BYTES;
+    return holes;
+}
+
+void holes_destroy(struct holes *holes)
+{
+    if (!holes)
+        return;
+    mappings_free(&holes->mappings);
+    if (holes->pagemap_fd >= 0)
+        close(holes->pagemap_fd);
+    free(holes);
+}
+
+void holes_forget(struct holes *holes)
+{
+    holes->allocated.page_count = 0;
+}
+
+/* ---- the window */
+
+/* Pages of the run at page in the window, at most page_count. */
+static uint64_t run_in_window(const struct holes *holes, uint64_t page, uint64_t page_count,
+                              bool *is_hole)
+{
+    struct ram_bitmap cut = holes->allocated;
+
+    if (page_count < cut.page_count - page)
+        cut.page_count = page + page_count;
+    *is_hole = !ram_bitmap_test(&cut, page);
+    return (*is_hole ? ram_bitmap_next_set(&cut, page) : ram_bitmap_next_clear(&cut, page)) - page;
+}
+
+static uint64_t ask_private(struct holes *holes, uintptr_t address)
+{
+    /* A guest's memory mostly is allocated, and this costs a tenth of the others there. */
+    uint64_t known_count = allocated_by_residence(address, &holes->allocated);
+
+    if (known_count > 0)
+        return known_count;
+    if (holes->has_scan)
+        known_count = allocated_by_scan(holes->pagemap_fd, address, &holes->allocated);
+    if (known_count > 0)
+        return known_count;
+    holes->has_scan = false;
+    return allocated_by_pagemap(holes->pagemap_fd, address, &holes->allocated);
+}
+
+/* False: it cannot be told for this mapping. */
+static bool fill_window(struct holes *holes, struct mapping *mapping, uintptr_t address,
+                        uint64_t page_count)
+{
+    const uint64_t left_count = (mapping->end - address) / RDMIG_PAGE_BYTES;
+    uint64_t look_count = page_count < LOOK_COUNT_MIN ? LOOK_COUNT_MIN : page_count;
+    uint64_t known_count;
+
+    if (look_count > LOOK_COUNT_MAX)
+        look_count = LOOK_COUNT_MAX;
+    if (look_count > left_count)
+        look_count = left_count;
+    ram_bitmap_init(&holes->allocated, holes->words, look_count);
+    holes->start = address;
+    if (mapping->kind == MAPPING_PRIVATE)
+        known_count = ask_private(holes, address);
+    else
+        known_count =
+            mapping_open(mapping)
+                ? allocated_by_file(mapping->fd, mapping->offset_bytes + (address - mapping->start),
+                                    address, &holes->allocated)
+                : 0;
+    if (known_count < holes->allocated.page_count)
+        holes->allocated.page_count = known_count;
+    if (known_count == 0) {
+        mapping->kind = MAPPING_UNKNOWN;
+        return false;
+    }
+    if (ram_bitmap_next_clear(&holes->allocated, 0) == known_count)
+        return true; /* no hole: nobody need be certain */
+    if (mapping_make_certain(mapping))
+        return true;
+    holes_forget(holes);
+    return false;
+}
+
+static bool is_in_window(const struct holes *holes, uintptr_t address)
+{
+    return address >= holes->start &&
+           (address - holes->start) / RDMIG_PAGE_BYTES < holes->allocated.page_count;
+}
+
+uint64_t holes_look(struct holes *holes, const void *address, uint64_t page_count, bool *is_hole)
+{
+    const uintptr_t wanted = (uintptr_t)address;
+    struct mapping *mapping;
+    uint64_t left_count;
+
+    if (is_in_window(holes, wanted)) {
+        const uint64_t page = (wanted - holes->start) / RDMIG_PAGE_BYTES;
+        const uint64_t count = run_in_window(holes, page, page_count, is_hole);
+
+        /* A run that goes on behind the window is looked at anew: holes are taken whole. */
+        if (count == page_count || page + count < holes->allocated.page_count)
+            return count;
+    }
+    *is_hole = false;
+    mapping = holes->is_off ? NULL : mappings_find(&holes->mappings, wanted);
+    if (!mapping)
+        return page_count;
+    left_count = (mapping->end - wanted) / RDMIG_PAGE_BYTES;
+    if (left_count < page_count)
+        page_count = left_count;
+    if (mapping->kind != MAPPING_UNKNOWN && fill_window(holes, mapping, wanted, page_count))
+        return run_in_window(holes, 0, page_count, is_hole);
+    return page_count;
+}

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The parts of holes.c: kinds of memory (mappings.c), and asking the kernel (allocated.c). */
+#ifndef RDMIG_MIGRATION_HOLES_INTERNAL_H
+#define RDMIG_MIGRATION_HOLES_INTERNAL_H
+
+#include "ram/bitmap.h"
+
+#include <sys/types.h>
+
+/* ---- mappings.c */
+
+enum mapping_kind {
+    MAPPING_UNKNOWN, /* read it */
+    MAPPING_PRIVATE, /* anonymous: what has no page is zero */
+    MAPPING_SHARED   /* a file in a tmpfs: what is a hole in the file is zero */
+};
+
+struct mapping {
+    uintptr_t start;
+    uintptr_t end;
+    enum mapping_kind kind;
+    bool is_certain; /* its missing pages come from nobody else (a userfaultfd handler) */
+    /* shared */
+    dev_t device;
+    ino_t inode;
+    uint64_t offset_bytes; /* of start in the file */
+    int fd;                /* -1: not opened yet */
+};
+
+struct mappings {
+    struct mapping *items; /* in order of address */
+    uint32_t count;
+    uint32_t last; /* where the last one was found */
+    bool is_listed;
+};
+
+/* What lies at the address; NULL: nothing is known to. Valid until mappings_free(). */
+struct mapping *mappings_find(struct mappings *mappings, uintptr_t address);
+/* Shared: opens the file, once. False: it cannot be had, the mapping's kind is unknown now. */
+bool mapping_open(struct mapping *mapping);
+/* Makes sure that missing pages are zero, once. False: perhaps not, its kind is unknown now. */
+bool mapping_make_certain(struct mapping *mapping);
+void mappings_free(struct mappings *mappings);
+
+/* ---- allocated.c */
+
+/*
+ * Each sets the bits of what is allocated from start on, in a bitmap of clear pages, and returns
+ * for how many pages it is known now; 0: it cannot be told this way.
+ */
+/* Any memory that has a page at start: the run of those, cheaply, at most 256. */
+uint64_t allocated_by_residence(uintptr_t start, struct ram_bitmap *allocated);
+/* Private memory, two ways. */
+uint64_t allocated_by_scan(int pagemap_fd, uintptr_t start, struct ram_bitmap *allocated);
+uint64_t allocated_by_pagemap(int pagemap_fd, uintptr_t start, struct ram_bitmap *allocated);
+/* Shared memory. offset_bytes: of start in the file, which is mapped there. */
+uint64_t allocated_by_file(int fd, uint64_t offset_bytes, uintptr_t start,
+                           struct ram_bitmap *allocated);
+
+#endif

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* What kind of memory lies where: /proc/self/maps, the file behind shared memory, and who supplies
+ * missing pages. */
+#include "holes_internal.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#define PATH_BYTES 128
+
+/* ---- lines of /proc/self/maps, and those that head a part of smaps */
+
+/* Digits up to the delimiter, which is skipped. */
+static bool take_number(const char **at, int base, char delimiter, unsigned long long *value)
+{
+    char *end;
+
+    *value = strtoull(*at, &end, base);
+    if (end == *at || *end != delimiter)
+        return false;
+    *at = end + 1;
+    return true;
+}
+
+/* Memory without a file whose missing pages are zero: not what the kernel maps itself ([vvar]). */
+static bool is_anonymous_name(const char *name)
+{
+    return name[0] == '\0' || strcmp(name, "[heap]") == 0 || strncmp(name, "[anon:", 6) == 0;
+}
+
+/* "start-end rwxp offset major:minor inode   name" */
+static bool parse_line(const char *line, struct mapping *out)
+{
+    unsigned long long start, end, offset, major_number, minor_number, inode;
+    const char *at = line;
+    char sharing;
+    char name[16];
+
+    if (!take_number(&at, 16, '-', &start) || !take_number(&at, 16, ' ', &end) ||
+        strnlen(at, 5) < 5 || at[4] != ' ')
+        return false;
+    sharing = at[3];
+    at += 5;
+    if (!take_number(&at, 16, ' ', &offset) || !take_number(&at, 16, ':', &major_number) ||
+        !take_number(&at, 16, ' ', &minor_number) || !take_number(&at, 10, ' ', &inode))
+        return false;
+    at += strspn(at, " ");
+    (void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(at, "\n"), at);
+    *out = (struct mapping){
+        .start = (uintptr_t)start,
+        .end = (uintptr_t)end,
+        .kind = MAPPING_UNKNOWN,
+        .device = makedev((unsigned)major_number, (unsigned)minor_number),
+        .inode = (ino_t)inode,
+        .offset_bytes = offset,
+        .fd = -1,
+    };
+    if (sharing == 'p' && inode == 0 && out->device == 0 && is_anonymous_name(name))
+        out->kind = MAPPING_PRIVATE;
+    else if (sharing == 's' && inode != 0)
+        out->kind = MAPPING_SHARED;
+    return true;
+}
+
+/* ---- the list */
+
+/* Pieces of one mapping that mprotect or madvise has made are one again here. */
+static bool is_continued(const struct mapping *first, const struct mapping *next)
+{
+    if (first->end != next->start || first->kind != next->kind)
+        return false;
+    return first->kind != MAPPING_SHARED ||
+           (first->device == next->device && first->inode == next->inode &&
+            first->offset_bytes + (first->end - first->start) == next->offset_bytes);
+}
+
+static bool append(struct mappings *mappings, uint32_t *capacity, const struct mapping *next)
+{
+    struct mapping *items = mappings->items;
+
+    if (mappings->count > 0 && is_continued(&items[mappings->count - 1], next)) {
+        items[mappings->count - 1].end = next->end;
+        return true;
+    }
+    if (mappings->count == *capacity) {
+        *capacity = *capacity ? *capacity * 2 : 64;
+        items = realloc(items, *capacity * sizeof(*items));
+        if (!items)
+            return false;
+        mappings->items = items;
+    }
+    items[mappings->count++] = *next;
+    return true;
+}
+
+/* All of the process's: once, as a look for each mapping would cost their square. */
+static void list_all(struct mappings *mappings)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char *line = NULL;
+    size_t line_bytes = 0;
+    uint32_t capacity = 0;
+    bool has_room = true;
+
+    while (maps && has_room && getline(&line, &line_bytes, maps) > 0) {
+        struct mapping mapping;
+
+        if (parse_line(line, &mapping))
+            has_room = append(mappings, &capacity, &mapping);
+    }
+    free(line);
+    if (maps)
+        (void)fclose(maps);
+    mappings->is_listed = true;
+}
+
+struct mapping *mappings_find(struct mappings *mappings, uintptr_t address)
+{
+    if (!mappings->is_listed)
+        list_all(mappings);
+    for (uint32_t i = 0; i < mappings->count; i++) {
+        const uint32_t index = (mappings->last + i) % mappings->count;
+        struct mapping *mapping = &mappings->items[index];
+
+        if (address >= mapping->start && address < mapping->end) {
+            mappings->last = index;
+            return mapping;
+        }
+    }
+    return NULL;
+}
+
+void mappings_free(struct mappings *mappings)
+{
+    for (uint32_t i = 0; i < mappings->count; i++) {
+        if (mappings->items[i].fd >= 0)
+            close(mappings->items[i].fd);
+    }
+    free(mappings->items);
+    *mappings = (struct mappings){0};
+}
+
+/* ---- the file behind shared memory */
+
+static bool is_file_of(const struct mapping *mapping, const struct stat *about)
+{
+    return S_ISREG(about->st_mode) && about->st_dev == mapping->device &&
+           about->st_ino == mapping->inode;
+}
+
+/* A description of our own: seeking must not move a file position that is the VMM's. */
+static int open_again(const struct mapping *mapping, const char *path)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    struct stat about;
+    struct statfs system;
+
+    if (fd < 0)
+        return -1;
+    /* Only of a tmpfs is it known that holes are holes for the mapping too. */
+    if (fstat(fd, &about) == 0 && is_file_of(mapping, &about) && fstatfs(fd, &system) == 0 &&
+        system.f_type == (__fsword_t)TMPFS_MAGIC)
+        return fd;
+    close(fd);
+    return -1;
+}
+
+/* By one of the process's own descriptors. */
+static int open_by_descriptor(const struct mapping *mapping)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    const struct dirent *entry;
+    int fd = -1;
+
+    while (directory && fd < 0 && (entry = readdir(directory)) != NULL) {
+        char path[PATH_BYTES];
+        struct stat about;
+
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%.32s", entry->d_name);
+        if (stat(path, &about) == 0 && is_file_of(mapping, &about))
+            fd = open_again(mapping, path);
+    }
+    if (directory)
+        (void)closedir(directory);
+    return fd;
+}
+
+/* By the mapping itself, which the kernel allows the privileged: for memory whose descriptor has
+ * been closed, or that never had one (shared anonymous). The first line of those it was joined of
+ * would do, but its end is not known any more: so the list is read again. */
+static int open_by_mapping(const struct mapping *mapping)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char *line = NULL;
+    size_t line_bytes = 0;
+    int fd = -1;
+
+    while (maps && fd < 0 && getline(&line, &line_bytes, maps) > 0) {
+        struct mapping piece;
+        char path[PATH_BYTES];
+
+        if (!parse_line(line, &piece) || piece.start < mapping->start || piece.end > mapping->end)
+            continue;
+        (void)snprintf(path, sizeof(path), "/proc/self/map_files/%llx-%llx",
+                       (unsigned long long)piece.start, (unsigned long long)piece.end);
+        fd = open_again(mapping, path);
+        break;
+    }
+    free(line);
+    if (maps)
+        (void)fclose(maps);
+    return fd;
+}
+
+bool mapping_open(struct mapping *mapping)
+{
+    if (mapping->fd >= 0)
+        return true;
+    mapping->fd = open_by_descriptor(mapping);
+    if (mapping->fd < 0)
+        mapping->fd = open_by_mapping(mapping);
+    if (mapping->fd < 0)
+        mapping->kind = MAPPING_UNKNOWN;
+    return mapping->fd >= 0;
+}
+
+/* ---- missing pages */
+
+/* "um": a userfaultfd handler supplies them. Only smaps tells. */
+static bool is_supplied(const char *flags)
+{
+    return strstr(flags, " um") != NULL;
+}
+
+bool mapping_make_certain(struct mapping *mapping)
+{
+    FILE *smaps;
+    char *line = NULL;
+    size_t line_bytes = 0;
+    uintptr_t seen_end = mapping->start;
+    struct mapping piece = {0};
+
+    if (mapping->is_certain)
+        return true;
+    smaps = fopen("/proc/self/smaps", "re");
+    while (smaps && seen_end < mapping->end && getline(&line, &line_bytes, smaps) > 0) {
+        struct mapping head;
+
+        if (parse_line(line, &head))
+            piece = head;
+        else if (strncmp(line, "VmFlags:", 8) == 0 && piece.start <= seen_end &&
+                 piece.end > seen_end && !is_supplied(line))
+            seen_end = piece.end;
+    }
+    free(line);
+    if (smaps)
+        (void)fclose(smaps);
+    mapping->is_certain = seen_end >= mapping->end;
+    if (!mapping->is_certain)
+        mapping->kind = MAPPING_UNKNOWN;
+    return mapping->is_certain;
+}
