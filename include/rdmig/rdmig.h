@@ -245,6 +245,26 @@ int rdmig_source_mark_range(struct rdmig_source *source, uint32_t block_index,
                             uint64_t offset_bytes, uint64_t length_bytes);
 
 /*
+ * What the range holds the guest does not need (it is in its balloon, or it reported it free): the
+ * whole pages in it, no others, are not dirty any more, so they are not sent until they are marked
+ * dirty again; what is on its way already still goes. What these pages hold at the destination is
+ * unspecified: zeros, or what was sent before, or what was in the memory that was given to it (give
+ * zeroed memory, or a tenant may see another's). Any state but an end. Returns 0; -STATE at an end;
+ * -INVALID for a range that is not inside the block (no whole page in it is fine, and does
+ * nothing).
+ *
+ * The guest may use the page again: a later write must be marked dirty after this call, or the
+ * destination never gets it. So, with the dirty log switched on, either call it while the guest
+ * waits: before the element goes back to the balloon's or the reporting queue. Or, for reports
+ * that are not waited for (free page hints): take the reports that have come since the last dirty
+ * log was fetched, then fetch the dirty log, then call this for the reports, then mark_dirty() for
+ * the log. A report from before the last log is to be dropped: the page may have been written, and
+ * marked, since. Not for guests that expect freed memory to keep a pattern (page poisoning).
+ */
+int rdmig_source_mark_free(struct rdmig_source *source, uint32_t block_index, uint64_t offset_bytes,
+                           uint64_t length_bytes);
+
+/*
  * State IDLE: sends every dirty page (zero pages as COMPRESS), then ends the round (clauses R5,
  * C10); state SENDING until then. In a QEMU stream the caller has written the hook before.
  */

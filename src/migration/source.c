@@ -189,6 +189,22 @@ int rdmig_source_mark_range(struct rdmig_source *source, uint32_t block_index,
     return RDMIG_OK;
 }
 
+int rdmig_source_mark_free(struct rdmig_source *source, uint32_t block_index, uint64_t offset_bytes,
+                           uint64_t length_bytes)
+{
+    const uint64_t first_page = (offset_bytes + RDMIG_PAGE_BYTES - 1) / RDMIG_PAGE_BYTES;
+    const uint64_t end_page = (offset_bytes + length_bytes) / RDMIG_PAGE_BYTES;
+
+    if (is_over(source))
+        return -RDMIG_E_STATE;
+    if (!is_range(source, block_index, offset_bytes, length_bytes))
+        return -RDMIG_E_INVALID;
+    if (end_page > first_page)
+        (void)ram_bitmap_clear_range(&source->memory.blocks[block_index].dirty, first_page,
+                                     end_page - first_page);
+    return RDMIG_OK;
+}
+
 static void open_round(struct rdmig_source *source, enum source_stage stage)
 {
     struct rdmig_conn_counters counters;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Memory that was never allocated, from one handle to the other: zeros that cost nothing, and holes
- * that stay holes.  */
+ * that stay holes. And memory that the guest does not need. */
 #include "fakes/two_ends.h"
 
 #include <fcntl.h>
@@ -179,12 +179,95 @@ static void test_migration__page_written_between_rounds__is_no_hole_any_more(voi
     sparse_free(&destination);
 }
 
+/* ---- free memory */
+
+static bool is_old(const struct two_ends *ends, uint64_t offset_bytes, uint64_t length_bytes)
+{
+    for (uint64_t i = 0; i < length_bytes; i++) {
+        if (ends->destination_ram[0][offset_bytes + i] != 0xee)
+            return false;
+    }
+    return true;
+}
+
+static bool is_same(const struct two_ends *ends, uint64_t offset_bytes, uint64_t length_bytes)
+{
+    return memcmp(ends->source_ram[0] + offset_bytes, ends->destination_ram[0] + offset_bytes,
+                  length_bytes) == 0;
+}
+
+static void test_migration__free_pages__are_not_sent_until_they_are_dirty_again(void **state)
+{
+    struct rdmig_progress progress;
+    struct two_ends ends;
+
+    (void)state;
+    ends_init(&ends);
+    ends_create(&ends, NULL, NULL);
+    ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+    /* Rounded inwards: pages 11 to 19, and none. */
+    assert_int_equal(rdmig_source_mark_free(ends.source, 0, 10 * PAGE + 1, 10 * PAGE - 1), 0);
+    assert_int_equal(rdmig_source_mark_free(ends.source, 0, 30 * PAGE + 1, PAGE), 0);
+    assert_int_equal(rdmig_source_mark_free(ends.source, 0, MIB, 2 * MIB), 0);
+    rdmig_source_progress(ends.source, &progress);
+    assert_int_equal(progress.bytes_dirty, progress.bytes_total - 2 * MIB - 9 * PAGE);
+    assert_int_equal(rdmig_source_mark_range(ends.source, 0, 15 * PAGE, 1), 0);
+    run_round(&ends);
+    assert_true(is_same(&ends, 0, 11 * PAGE));
+    assert_true(is_old(&ends, 11 * PAGE, 4 * PAGE));
+    assert_true(is_same(&ends, 15 * PAGE, PAGE));
+    assert_true(is_old(&ends, 16 * PAGE, 4 * PAGE));
+    assert_true(is_same(&ends, 20 * PAGE, MIB - 20 * PAGE));
+    assert_true(is_old(&ends, MIB, 2 * MIB));
+    assert_true(is_same(&ends, 3 * MIB, 2 * MIB));
+    ends_free(&ends);
+}
+
+/* All of it may be free: the guest can be handed over then. */
+static void test_migration__nothing_but_free_pages__is_nothing_dirty(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    ends_init(&ends);
+    ends_create(&ends, NULL, NULL);
+    ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+    for (uint32_t i = 0; i < END_BLOCK_COUNT; i++)
+        assert_int_equal(
+            rdmig_source_mark_free(ends.source, i, 0, ends.source_blocks[i].length_bytes), 0);
+    assert_int_equal(rdmig_source_finish(ends.source), 0);
+    assert_int_equal(rdmig_source_cancel(ends.source), 0);
+    ends_run_source(&ends, RDMIG_SOURCE_CANCELLING);
+    assert_int_equal(rdmig_source_mark_free(ends.source, 0, 0, PAGE), -RDMIG_E_STATE);
+    ends_free(&ends);
+}
+
+static void test_migration__free_range_outside_the_block__is_refused(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    ends_init(&ends);
+    ends_create(&ends, NULL, NULL);
+    assert_int_equal(rdmig_source_mark_free(ends.source, END_BLOCK_COUNT, 0, PAGE),
+                     -RDMIG_E_INVALID);
+    assert_int_equal(rdmig_source_mark_free(ends.source, 0, 0, 0), -RDMIG_E_INVALID);
+    assert_int_equal(rdmig_source_mark_free(ends.source, 0, 5 * MIB - PAGE, 2 * PAGE),
+                     -RDMIG_E_INVALID);
+    assert_int_equal(rdmig_source_mark_free(ends.source, 0, UINT64_MAX, 2), -RDMIG_E_INVALID);
+    assert_int_equal(rdmig_source_mark_free(ends.source, 0, PAGE, UINT64_MAX), -RDMIG_E_INVALID);
+    ends_free(&ends);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_migration__sparse_shared_memory__keeps_its_holes),
         cmocka_unit_test(test_migration__sparse_private_memory__is_not_faulted_in),
         cmocka_unit_test(test_migration__page_written_between_rounds__is_no_hole_any_more),
+        cmocka_unit_test(test_migration__free_pages__are_not_sent_until_they_are_dirty_again),
+        cmocka_unit_test(test_migration__nothing_but_free_pages__is_nothing_dirty),
+        cmocka_unit_test(test_migration__free_range_outside_the_block__is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
