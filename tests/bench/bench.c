@@ -306,6 +306,7 @@ int main(int argument_count, char **arguments)
     bench_choose_readers();
     while (bench.round_count < round_count) {
         bench_zero_scan(&bench);
+        bench_holes(&bench);
         bench_bitmap(&bench);
         bench_engine(&bench);
         bench_codec(&bench);

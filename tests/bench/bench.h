@@ -58,6 +58,7 @@ uint64_t bench_huge_bytes(const void *memory); /* how much of it the kernel did 
 
 /* The parts, each called once a round. */
 void bench_zero_scan(struct bench *bench);
+void bench_holes(struct bench *bench);
 void bench_bitmap(struct bench *bench);
 void bench_codec(struct bench *bench);
 void bench_engine(struct bench *bench);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Speed on the host, without any device: zero scan, bitmaps, engine, codec. Figures, never a verdict.
+# Speed on the host, without any device: zero scan, holes, bitmaps, engine, codec. Figures, never a verdict.
 BENCH_ROUNDS ?= 7
 BENCH_JSON   ?= docs/report/bench.json
 
