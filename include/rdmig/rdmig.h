@@ -288,6 +288,15 @@ int rdmig_source_end_round(struct rdmig_source *source);
 int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes,
                                   uint64_t length_bytes);
 
+/*
+ * QEMU stream only, state IDLE: waits until the destination has said READY for all that was written
+ * (clause C2), which a stock QEMU does when it has used the bytes up and wants more; state SENDING
+ * until then, IDLE after. A destination that wants nothing more never says so: keep the end of the
+ * stream back, or the reply time limit fails the migration (PEER_SILENT). -STATE in another state,
+ * or with a native stream.
+ */
+int rdmig_source_stream_flush(struct rdmig_source *source);
+
 /* QEMU stream only: sends RAM_BLOCKS_REQUEST; call it once, after the first hook has been written.
  * State CONNECTING until answered. */
 int rdmig_source_exchange_blocks(struct rdmig_source *source);

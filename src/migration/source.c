@@ -131,6 +131,7 @@ enum rdmig_source_state rdmig_source_state(const struct rdmig_source *source)
         [STAGE_PUSHING] = RDMIG_SOURCE_SENDING,
         [STAGE_PUSHED] = RDMIG_SOURCE_SENDING,
         [STAGE_ENDING_ROUND] = RDMIG_SOURCE_SENDING,
+        [STAGE_FLUSHING] = RDMIG_SOURCE_SENDING,
         [STAGE_PREPARING] = RDMIG_SOURCE_FINISHING,
         [STAGE_HANDING_OVER] = RDMIG_SOURCE_FINISHING,
         [STAGE_COMPLETED] = RDMIG_SOURCE_COMPLETED,
@@ -312,6 +313,15 @@ int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes
     ram_walker_charge(&source->walker, taken_bytes);
     source_advance(source);
     return (int64_t)taken_bytes;
+}
+
+int rdmig_source_stream_flush(struct rdmig_source *source)
+{
+    if (source->options.stream_format != RDMIG_STREAM_QEMU || source->stage != STAGE_IDLE)
+        return -RDMIG_E_STATE;
+    source->stage = STAGE_FLUSHING;
+    source_advance(source);
+    return RDMIG_OK;
 }
 
 int rdmig_source_exchange_blocks(struct rdmig_source *source)

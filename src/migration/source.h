@@ -22,6 +22,7 @@ enum source_stage {
     STAGE_PUSHING,      /* a round the caller pushes */
     STAGE_PUSHED,       /* the caller's round has ended, the rest is being pushed */
     STAGE_ENDING_ROUND, /* everything pushed; REGISTER_FINISHED when it is written */
+    STAGE_FLUSHING,     /* the destination is to take the stream's bytes and want more */
     STAGE_PREPARING,    /* PREPARE is out: the destination's VMM is to confirm */
     STAGE_HANDING_OVER, /* the last bytes are out */
     STAGE_COMPLETED,

@@ -107,6 +107,8 @@ static void flushed(struct rdmig_source *source)
     source->is_flush_asked = false;
     if (source->stage == STAGE_HANDING_OVER) {
         complete(source);
+    } else if (source->stage == STAGE_FLUSHING) {
+        source->stage = STAGE_IDLE;
     } else if (source->stage == STAGE_PREPARING && !rdmig_conn_failure(link_conn(source->link))) {
         /* The destination has confirmed. From here on it may own the guest (clause S8). */
         source->stage = STAGE_HANDING_OVER;
@@ -194,15 +196,17 @@ static void check_time_limit(struct rdmig_source *source)
 
 static bool is_flush_due(const struct rdmig_source *source)
 {
-    return (source->stage == STAGE_PREPARING || source->stage == STAGE_HANDING_OVER) &&
+    return (source->stage == STAGE_FLUSHING || source->stage == STAGE_PREPARING ||
+            source->stage == STAGE_HANDING_OVER) &&
            !source->is_flush_asked && is_outbox_empty(source);
 }
 
 static bool ask_flush(struct rdmig_source *source)
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_FLUSH_REQUESTED,
-                                .flush = source->stage == STAGE_PREPARING ? RDMIG_FLUSH_CONSUMED
-                                                                          : RDMIG_FLUSH_DELIVERED};
+                                .flush = source->stage == STAGE_HANDING_OVER
+                                             ? RDMIG_FLUSH_DELIVERED
+                                             : RDMIG_FLUSH_CONSUMED};
 
     source->is_flush_asked = link_step(source->link, &event) == RDMIG_OK;
     return source->is_flush_asked;

@@ -121,6 +121,58 @@ static void test_migration__qemu_stream_cut__is_for_the_vmm_to_judge(void **stat
     ends_free(&ends);
 }
 
+/* Flushed means: the destination has used the bytes up and wants more. Clause: C2 S9 */
+static void test_migration__flush__waits_for_the_reader(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    begin(&ends);
+    assert_int_equal(rdmig_source_begin_round(ends.source), 0);
+    assert_int_equal(rdmig_source_end_round(ends.source), 0);
+    expect_round(&ends, sizeof(opening));
+    ends_run_source(&ends, RDMIG_SOURCE_SENDING);
+    ends.is_reading = false;
+    ends_write_stream(&ends, between, sizeof(between), sizeof(between));
+    assert_int_equal(rdmig_source_stream_flush(ends.source), 0);
+    assert_int_equal(rdmig_source_stream_flush(ends.source), -RDMIG_E_STATE);
+    ends_turn(&ends, 50);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_SENDING);
+    ends.is_reading = true;
+    ends_run_source(&ends, RDMIG_SOURCE_SENDING);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_IDLE);
+    assert_int_equal(ends.stream_bytes, sizeof(opening) + sizeof(between));
+    /* Nothing new: at once. */
+    assert_int_equal(rdmig_source_stream_flush(ends.source), 0);
+    ends_run_source(&ends, RDMIG_SOURCE_SENDING);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_IDLE);
+    ends_free(&ends);
+}
+
+/* Cancelled while a flush waits: nothing hangs. Clause: E10 */
+static void test_migration__flush__can_be_cancelled(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    begin(&ends);
+    assert_int_equal(rdmig_source_begin_round(ends.source), 0);
+    assert_int_equal(rdmig_source_end_round(ends.source), 0);
+    expect_round(&ends, sizeof(opening));
+    ends_run_source(&ends, RDMIG_SOURCE_SENDING);
+    ends.is_reading = false;
+    ends_write_stream(&ends, between, sizeof(between), sizeof(between));
+    assert_int_equal(rdmig_source_stream_flush(ends.source), 0);
+    ends_turn(&ends, 50);
+    assert_int_equal(rdmig_source_cancel(ends.source), 0);
+    for (uint32_t i = 0; i < 100; i++) {
+        ends_turn(&ends, 2);
+        pair_advance_ns(100000000);
+    }
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_CANCELLED);
+    ends_free(&ends);
+}
+
 /* Killed while the round's report waits for the VMM: nothing hangs. Clause: E7 */
 static void test_migration__source_dies_during_round_report__ends(void **state)
 {
@@ -170,6 +222,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_migration__qemu_stream__arrives_as_it_was_written),
         cmocka_unit_test(test_migration__qemu_stream_cut__is_for_the_vmm_to_judge),
+        cmocka_unit_test(test_migration__flush__waits_for_the_reader),
+        cmocka_unit_test(test_migration__flush__can_be_cancelled),
         cmocka_unit_test(test_migration__source_dies_during_round_report__ends),
         cmocka_unit_test(test_migration__not_a_stream__fails_with_cause),
     };
