@@ -16,8 +16,9 @@ enum command_bit {
     RECV = 1 << TOOL_COMMAND_RECV,
     CAPTURE = 1 << TOOL_COMMAND_CAPTURE,
     RESTORE = 1 << TOOL_COMMAND_RESTORE,
+    RELAY = 1 << TOOL_COMMAND_RELAY,
     DEVICES = 1 << TOOL_COMMAND_DEVICES,
-    MIGRATION = SEND | RECV | CAPTURE | RESTORE,
+    MIGRATION = SEND | RECV | CAPTURE | RESTORE | RELAY,
     ALL = MIGRATION | DEVICES
 };
 
@@ -60,6 +61,11 @@ static const struct command_row commands[TOOL_COMMAND_COUNT] = {
                               "Sends a guest that rdmig capture has written to DIR to a QEMU that "
                               "was started with\n-incoming rdma:HOST:PORT and the source's machine "
                               "and devices. DIR stays as it is."},
+    [TOOL_COMMAND_RELAY] = {"relay", "--listen HOST:PORT --to HOST:PORT [options]",
+                            "pass a running guest on from one unmodified QEMU to another",
+                            "Waits for one QEMU (migrate rdma:HOST:PORT) and passes its guest on, "
+                            "round by round, to a\nQEMU that was started with -incoming "
+                            "rdma:HOST:PORT. Takes twice the guest's memory."},
     [TOOL_COMMAND_DEVICES] = {"devices", "[--json]",
                               "list the RDMA devices and whether a migration can use them",
                               "Lists RDMA devices, ports, limits and the locked-memory limit, and "
@@ -70,6 +76,11 @@ static const struct command_row commands[TOOL_COMMAND_COUNT] = {
 static const char *take_to(struct tool_args *args, const char *value)
 {
     return parse_address(value, false, &args->address);
+}
+
+static const char *take_relay_to(struct tool_args *args, const char *value)
+{
+    return parse_address(value, false, &args->relay_to);
 }
 
 static const char *take_listen(struct tool_args *args, const char *value)
@@ -239,7 +250,9 @@ static const char *take_pinned_max(struct tool_args *args, const char *value)
 static const struct option_row options[] = {
     {"to", "HOST:PORT", SEND, take_to, "where rdmig recv listens; IPv6: [ADDRESS]:PORT"},
     {"to", "HOST:PORT", RESTORE, take_to, "where the QEMU listens; IPv6: [ADDRESS]:PORT"},
-    {"listen", "HOST:PORT", RECV | CAPTURE, take_listen,
+    {"to", "HOST:PORT", RELAY, take_relay_to,
+     "where the destination QEMU listens; IPv6: [ADDRESS]:PORT"},
+    {"listen", "HOST:PORT", RECV | CAPTURE | RELAY, take_listen,
      "wait there; empty HOST: every address; PORT 0: any"},
     {"ram", "NAME=FILE", SEND | RECV, take_ram,
      "a memory block and the file that holds it; once a block"},
@@ -249,17 +262,20 @@ static const struct option_row options[] = {
     {"from", "DIR", RESTORE, take_from, "directory of a captured guest"},
     {"pin-all", NULL, SEND | RESTORE, take_pin_all,
      "register all memory at the start, on both ends"},
-    {"refuse-pin-all", NULL, RECV | CAPTURE, take_refuse_pin_all,
+    {"pin-all", NULL, RELAY, take_pin_all,
+     "register all memory at the start, towards the destination"},
+    {"refuse-pin-all", NULL, RECV | CAPTURE | RELAY, take_refuse_pin_all,
      "answer a request for that with dynamic registration"},
-    {"run-chunks", "N", SEND | RESTORE, take_run_chunks,
+    {"run-chunks", "N", SEND | RESTORE | RELAY, take_run_chunks,
      "MiB in one registration at the most, 1 to 4096 [64]"},
-    {"pinned-max", "BYTES", SEND | RECV | CAPTURE | RESTORE, take_pinned_max,
+    {"pinned-max", "BYTES", MIGRATION, take_pinned_max,
      "memory pinned at a time; none: no limit [what the system allows]"},
     {"on-demand-paging", NULL, MIGRATION, take_on_demand,
      "do not pin memory where the device can do without"},
     {"relaxed-ordering", NULL, MIGRATION, take_relaxed, "let the device move memory in any order"},
     {"downtime-ms", "N", SEND, take_downtime, "downtime target in milliseconds [300]"},
-    {"bandwidth", "BYTES_PER_S", SEND | RESTORE, take_bandwidth, "cap; suffixes K, M, G, T [none]"},
+    {"bandwidth", "BYTES_PER_S", SEND | RESTORE | RELAY, take_bandwidth,
+     "cap; suffixes K, M, G, T [none]"},
     {"time-limit", "SECONDS", MIGRATION, take_time_limit,
      "for the whole migration, from the connection on [none]"},
     {"json", NULL, ALL, take_json, "print one JSON object on standard output"},
@@ -321,7 +337,9 @@ static bool has_json(int argc, char **argv)
 
 static bool check_required(const struct tool_args *args, struct tool_error *error)
 {
-    bool is_listening = args->command == TOOL_COMMAND_RECV || args->command == TOOL_COMMAND_CAPTURE;
+    bool is_listening = args->command == TOOL_COMMAND_RECV ||
+                        args->command == TOOL_COMMAND_CAPTURE ||
+                        args->command == TOOL_COMMAND_RELAY;
 
     if (args->command == TOOL_COMMAND_DEVICES) {
         return true;
@@ -335,6 +353,10 @@ static bool check_required(const struct tool_args *args, struct tool_error *erro
     }
     if (args->command == TOOL_COMMAND_RESTORE) {
         return args->from_path != NULL || refuse(error, args->command, "--from DIR is missing");
+    }
+    if (args->command == TOOL_COMMAND_RELAY) {
+        return args->relay_to.port[0] != '\0' ||
+               refuse(error, args->command, "--to HOST:PORT is missing");
     }
     return args->ram_count != 0 || refuse(error, args->command, "--ram NAME=FILE is missing");
 }

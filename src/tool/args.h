@@ -14,6 +14,7 @@ enum tool_command {
     TOOL_COMMAND_RECV,
     TOOL_COMMAND_CAPTURE,
     TOOL_COMMAND_RESTORE,
+    TOOL_COMMAND_RELAY,
     TOOL_COMMAND_DEVICES,
     TOOL_COMMAND_COUNT
 };
@@ -33,7 +34,8 @@ struct tool_args {
     bool is_pin_all_refused;
     bool is_relaxed_wanted;
     bool is_on_demand_wanted;
-    struct tool_address address; /* --to or --listen */
+    struct tool_address address;  /* --to or --listen; relay: --listen */
+    struct tool_address relay_to; /* relay: --to */
     struct tool_ram *rams;
     uint32_t ram_count;
     const char *stream_path; /* NULL: none. send: "-" is standard input */

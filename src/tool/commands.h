@@ -9,6 +9,7 @@ int send_command(const struct tool_args *args);
 int recv_command(const struct tool_args *args);
 int capture_command(const struct tool_args *args);
 int restore_command(const struct tool_args *args);
+int relay_command(const struct tool_args *args);
 int devices_command(const struct tool_args *args);
 
 #endif

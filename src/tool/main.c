@@ -11,7 +11,7 @@ typedef int command_run(const struct tool_args *args);
 static command_run *const runs[TOOL_COMMAND_COUNT] = {
     [TOOL_COMMAND_SEND] = send_command,       [TOOL_COMMAND_RECV] = recv_command,
     [TOOL_COMMAND_CAPTURE] = capture_command, [TOOL_COMMAND_RESTORE] = restore_command,
-    [TOOL_COMMAND_DEVICES] = devices_command,
+    [TOOL_COMMAND_RELAY] = relay_command,     [TOOL_COMMAND_DEVICES] = devices_command,
 };
 
 static void print_help(FILE *out)

@@ -147,6 +147,27 @@ static bool has_limit(const struct rdmig_progress *progress)
     return progress->pinned_limit_bytes != 0 && progress->pinned_limit_bytes != UINT64_MAX;
 }
 
+static void write_relay_json(const struct report *report, struct json *json)
+{
+    const struct rdmig_progress *incoming = report->incoming;
+
+    if (report->side != NULL) {
+        json_string(json, "side", report->side);
+    } else {
+        json_null(json, "side");
+    }
+    json_open_object(json, "incoming");
+    json_string(json, "mode", incoming->is_pin_all ? "pin-all" : "dynamic");
+    json_uint(json, "bytes_zero", incoming->bytes_zero);
+    json_uint(json, "rounds", incoming->rounds);
+    json_uint(json, "control_messages", incoming->control_messages);
+    json_uint(json, "registrations", incoming->registrations);
+    json_uint(json, "pinned_bytes_max", incoming->pinned_bytes_max);
+    json_milliseconds(json, "setup_ms", incoming->setup_ns);
+    json_milliseconds(json, "total_ms", incoming->total_ns);
+    json_close_object(json);
+}
+
 void report_write_json(const struct report *report, FILE *out)
 {
     const struct rdmig_progress *progress = &report->progress;
@@ -182,6 +203,9 @@ void report_write_json(const struct report *report, FILE *out)
     json_milliseconds(&json, "total_ms", progress->total_ns);
     json_milliseconds(&json, "downtime_ms", progress->downtime_ns);
     json_uint(&json, "throughput_bytes_per_s", progress->throughput_bytes_per_s);
+    if (report->incoming != NULL) {
+        write_relay_json(report, &json);
+    }
     json_close_object(&json);
 }
 
@@ -192,6 +216,18 @@ static void write_wish(const char *what, bool is_wanted, bool is_granted, FILE *
         fprintf(out, "  %s: %s\n", what,
                 is_granted ? "yes" : "no, the device or the kernel does not have it");
     }
+}
+
+/* The side of the source, of which most is the source's own choice. */
+static void write_incoming_text(const struct rdmig_progress *incoming, FILE *out)
+{
+    char pinned[32];
+
+    format_bytes(incoming->pinned_bytes_max, pinned);
+    fprintf(out,
+            "  incoming    %" PRIu64 " rounds, %s, %" PRIu64 " registrations, at most %s pinned\n",
+            incoming->rounds, incoming->is_pin_all ? "pin-all" : "dynamic", incoming->registrations,
+            pinned);
 }
 
 void report_write_text(const struct report *report, FILE *out)
@@ -232,6 +268,9 @@ void report_write_text(const struct report *report, FILE *out)
     fprintf(out, "  control     %" PRIu64 " messages, %s, %" PRIu64 " round trips, setup %.1f ms\n",
             progress->control_messages, control, progress->round_trips,
             (double)progress->setup_ns / 1e6);
+    if (report->incoming != NULL) {
+        write_incoming_text(report->incoming, out);
+    }
 }
 
 int report_print(const struct report *report, bool is_json)

@@ -17,6 +17,9 @@ struct report {
     uint32_t block_count;
     bool is_relaxed_wanted;
     bool is_on_demand_wanted;
+    /* relay: progress is the destination's side, and these are the source's. NULL: there is none */
+    const struct rdmig_progress *incoming;
+    const char *side; /* relay: where the error is; NULL: none, or not of one side */
 };
 
 /* One line on a terminal that is written over. On no terminal, or with --json, nothing at all. */

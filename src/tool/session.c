@@ -105,6 +105,8 @@ static const char *cancel_remedy(enum tool_command command)
         return "the source keeps its memory; start again when ready";
     case TOOL_COMMAND_RESTORE:
         return "the directory is as it was; start a new QEMU, then this again";
+    case TOOL_COMMAND_RELAY:
+        return "start again when ready";
     default:
         return "the source keeps its guest; start again when ready";
     }

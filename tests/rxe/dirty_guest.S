@@ -6,11 +6,13 @@
  * taken at two instants has another step in it, or a page of an older pass.
  *
  * EAX = p, EDI = address of the word to write next. POSITION, in a page of its own, gets EDI after
- * each word and, behind it, EAX at the start of each pass.
+ * each word and, behind it, EAX at the start of each pass. Each pass begins with a letter to the
+ * first serial port, if there is one: a to p over and over, b for the first.
  */
 #define REGION_BYTES    0x02000000
 #define REGION_ADDRESS  0x01000000
 #define POSITION        0x00100000
+#define SERIAL_PORT     0x3f8
 #define IMAGE_BYTES     0x10000
 #define CODE_SEGMENT    0x08
 #define DATA_SEGMENT    0x10
@@ -32,10 +34,15 @@ start32:
     movw %ax, %es
     movw %ax, %ss
     xorl %eax, %eax
+    movw $SERIAL_PORT, %dx
 next_pass:
     incl %eax
     movl $REGION_ADDRESS, %edi
     movl %eax, POSITION + 4
+    movl %eax, %esi
+    andl $15, %esi
+    addl $(0xf0000 + letters - start16), %esi
+    outsb
 next_word:
     movl %eax, (%edi)
     addl $4, %edi
@@ -43,6 +50,9 @@ next_word:
     cmpl $(REGION_ADDRESS + REGION_BYTES), %edi
     jne next_word
     jmp next_pass
+
+letters:
+    .ascii "abcdefghijklmnop"
 
     .balign 8
 table:

@@ -25,11 +25,20 @@ qemu.py check-restored QMP DIR LOG MODE BLOCK
     device state, is what DIR holds. LOG holds the report of rdmig restore.
 qemu.py check-running QMP DIR BLOCK     the same for a dirty_guest.S, by memory and registers; then
                                         lets it run: it goes on from there, in one piece
+qemu.py remember QMP FILE               what this QEMU (-S) holds after a reset goes into FILE, the
+                                        shared blocks left out; then it is reset once more
+qemu.py check-relayed QMP FILE LOG MODE this QEMU (-S), which has not run since, holds what the one
+                                        remembered in FILE does. LOG holds the report of rdmig relay.
+qemu.py check-continued QMP LOG PRINTED PRINTING ROUNDS
+    A dirty_guest.S relayed into this QEMU (-S) is one instant of it, by memory and registers; then
+    it runs on, and what it prints into PRINTING goes on where the source's, PRINTED, ends. LOG is
+    as above, of more than ROUNDS rounds.
 """
 import argparse
 import base64
 import json
 import os
+import pickle
 import random
 import socket
 import struct
@@ -555,23 +564,93 @@ def check_running(args):
 def check_instant(args):
     with open(os.path.join(args.directory, "ram", args.block), "rb") as file:
         file.seek(GUEST_POSITION)
-        place, begun = struct.unpack("<II", file.read(8))
+        position = file.read(8)
         file.seek(GUEST_REGION)
         memory = file.read(GUEST_REGION_BYTES)
+    with open(os.path.join(args.directory, "stream"), "rb") as file:
+        values = registers(file.read())
+    print(check_one_instant(memory, position, values[EAX], values[EDI]))
+
+
+def check_one_instant(memory, position, eax, edi):
+    place, begun = struct.unpack("<II", position)
     newest, count = find_step(memory)
     end = GUEST_REGION + GUEST_REGION_BYTES
     step = GUEST_REGION + 4 * count
     before = step - 4 if count > 1 else end
-    with open(os.path.join(args.directory, "stream"), "rb") as file:
-        values = registers(file.read())
-    eax, edi = values[EAX], values[EDI]
     state = f"pass {newest}, word {count}, EAX {eax}, EDI {edi:#x}, position {place:#x}, {begun}"
     in_pass = (eax == newest == begun and edi in (step, step - 4)
                and place in (edi, before if edi == step else place) and place in (step, before))
     between = (edi in (GUEST_REGION, end) and step == place == end and eax == newest + 1
                and begun in (newest, newest + 1))
     assert in_pass or between, f"memory and registers are not of one instant: {state}"
-    print(state)
+    return state
+
+
+def remember(args):
+    qmp = Qmp(args.qmp)
+    kept_aside = None
+    for _ in range(2):
+        qmp.do("system_reset")
+        wait_for_status(qmp, "prelaunch")
+        kept_aside = kept_aside or own_stream(qmp, os.environ["RDMIG_TMP"])
+    capability(qmp, "x-ignore-shared", False)
+    with open(args.file, "wb") as file:
+        pickle.dump(kept_aside, file)
+
+
+def check_relay_report(path, mode, incoming_mode):
+    with open(path, encoding="utf-8") as file:
+        report = json.loads([line for line in file if line.startswith("{")][-1])
+    assert report["status"] == "completed" and report["error"] is None, report
+    assert report["side"] is None and report["mode"] == mode, report
+    assert report["bytes_written"] + report["bytes_zero"] >= report["bytes_total"] > 0, report
+    assert report["rounds"] == report["incoming"]["rounds"] >= 3, report
+    assert report["incoming"]["mode"] == incoming_mode, report
+    return report
+
+
+def check_relayed(args):
+    qmp = Qmp(args.qmp)
+    wait_until_restored(qmp, "prelaunch")
+    report = check_relay_report(args.log, args.mode, args.mode)
+    with open(args.file, "rb") as file:
+        blocks, state = pickle.load(file)
+    here, state_here = own_stream(qmp, os.environ["RDMIG_TMP"])
+    assert list(here) == list(blocks) and len(blocks) > 3, (list(here), list(blocks))
+    for name, block in blocks.items():
+        assert here[name] == block, f"block {name} differs"
+    assert any(any(block) for block in blocks.values()), "all blocks are zero: nothing was shown"
+    assert state_here == state, "the device state differs"
+    print(f"{len(blocks)} blocks, {len(state)} bytes of state; {report['rounds']} rounds, "
+          f"{report['total_ms']:.0f} ms, downtime {report['downtime_ms']:.0f} ms")
+
+
+def check_continued(args):
+    qmp = Qmp(args.qmp)
+    wait_until_restored(qmp, "paused")
+    report = check_relay_report(args.log, "dynamic", "pin-all")
+    assert report["rounds"] > args.rounds, report
+    now = current_registers(qmp)
+    memory = physical_memory(qmp, GUEST_REGION, GUEST_REGION_BYTES)
+    position = physical_memory(qmp, GUEST_POSITION, PAGE_BYTES)[:8]
+    state = check_one_instant(memory, position, now["EAX"], now["EDI"])
+    begun = guest_pass(qmp)
+    qmp.do("cont")
+    wait_for_status(qmp, "running")
+    wait_for_pass(qmp, begun + 2)
+    qmp.do("stop")
+    find_step(physical_memory(qmp, GUEST_REGION, GUEST_REGION_BYTES))
+    with open(args.printed, encoding="ascii") as file:
+        printed = file.read()
+    with open(args.printing, encoding="ascii") as file:
+        printing = file.read()
+    assert len(printed) > 1 and len(printing) > 1, (printed, printing)
+    for before, after in zip(printed + printing, (printed + printing)[1:]):
+        assert (ord(after) - ord(before)) % 16 == 1, (printed, printing)
+    print(f"{state}; printed {printed[-8:]}, then {printing[:8]}; {report['rounds']} rounds, "
+          f"{report['bytes_written'] >> 20} MiB written, {report['total_ms']:.0f} ms, "
+          f"downtime {report['downtime_ms']:.0f} ms")
 
 
 def main():
@@ -599,6 +678,10 @@ def main():
     add("check-restored", check_restored, "qmp", "directory", "log", "mode", "block")
     add("check-running", check_running, "qmp", "directory", "block")
     add("check-instant", check_instant, "directory", "block")
+    add("remember", remember, "qmp", "file")
+    add("check-relayed", check_relayed, "qmp", "file", "log", "mode")
+    sub = add("check-continued", check_continued, "qmp", "log", "printed", "printing")
+    sub.add_argument("rounds", type=int)
     add("check-capture", check_capture, "qmp", "directory", "log", "mode", "block")
     args = parser.parse_args()
     args.function(args)

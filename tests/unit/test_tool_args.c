@@ -90,6 +90,19 @@ static void test_send_in_full(void **state)
     release(&parsed);
 }
 
+static void test_relay_has_two_addresses(void **state)
+{
+    struct parsed parsed = parse("relay --to [fd09::1]:4445 --listen :4444");
+
+    (void)state;
+    assert_true(parsed.is_good);
+    assert_string_equal(parsed.args.address.host, "");
+    assert_string_equal(parsed.args.address.port, "4444");
+    assert_string_equal(parsed.args.relay_to.host, "fd09::1");
+    assert_string_equal(parsed.args.relay_to.port, "4445");
+    release(&parsed);
+}
+
 static void test_what_is_not_given_is_zero(void **state)
 {
     struct parsed parsed = parse("send --to h:1 --ram a=b");
@@ -124,6 +137,9 @@ static void test_good_lines(void **state)
         "restore --to h:1 --from dir --pinned-max 32m",
         ("restore --to [::1]:1 --from d --pin-all --run-chunks 8 --bandwidth 1G --time-limit 9 "
          "--json"),
+        "relay --listen :1 --to h:1",
+        ("relay --listen [::]:1 --to [::1]:2 --pin-all --refuse-pin-all --run-chunks 8 "
+         "--bandwidth 1G --time-limit 9 --json"),
         "devices",
         "devices --json",
         "send --help",
@@ -158,6 +174,10 @@ static void test_bad_lines(void **state)
         {"send --to h:1", "--ram NAME=FILE is missing"},
         {"send --ram a=b", "--to HOST:PORT is missing"},
         {"recv --ram a=b", "--listen HOST:PORT is missing"},
+        {"relay --to h:1", "--listen HOST:PORT is missing"},
+        {"relay --listen :1", "--to HOST:PORT is missing"},
+        {"relay --listen :1 --to h:0", "--to h:0"},
+        {"relay --listen :1 --to h:1 --into d", "unknown or ambiguous option --into"},
         {"recv --listen :1", "--ram NAME=FILE is missing"},
         {"capture --listen :1", "--into DIR is missing"},
         {"capture --into d", "--listen HOST:PORT is missing"},
@@ -275,6 +295,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_commands),
         cmocka_unit_test(test_send_in_full),
+        cmocka_unit_test(test_relay_has_two_addresses),
         cmocka_unit_test(test_what_is_not_given_is_zero),
         cmocka_unit_test(test_good_lines),
         cmocka_unit_test(test_bad_lines),

@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "relay.h"
+#include "signals.h"
+
+#include <string.h>
+#include <time.h>
+
+/* One part of so many: a processor that is shared with a guest is not to be eaten up. */
+#define COMPARE_SHARE 2
+/* What a pause can save up, about as much as the longest wait of the loop brings. */
+#define COMPARE_ALLOWANCE_NS_MAX INT64_C(100000000)
+
+static void refuse(struct relay *relay, enum relay_side side, enum rdmig_reason reason,
+                   const char *remedy, const char *detail)
+{
+    relay->side = side;
+    tool_error_set(session_error(&relay->session), rdmig_reason_name(reason), remedy, "%s", detail);
+}
+
+static bool is_incoming_leaving(enum rdmig_destination_state state)
+{
+    return state == RDMIG_DESTINATION_CANCELLING || state == RDMIG_DESTINATION_FAILED ||
+           state == RDMIG_DESTINATION_CANCELLED;
+}
+
+static bool is_outgoing_leaving(enum rdmig_source_state state)
+{
+    return state == RDMIG_SOURCE_CANCELLING || state == RDMIG_SOURCE_FAILED ||
+           state == RDMIG_SOURCE_CANCELLED;
+}
+
+enum relay_side relay_failed_side(const struct relay *relay)
+{
+    if (is_incoming_leaving(rdmig_destination_state(relay->incoming))) {
+        return RELAY_SIDE_SOURCE;
+    }
+    if (relay->outgoing != NULL && is_outgoing_leaving(rdmig_source_state(relay->outgoing))) {
+        return RELAY_SIDE_DESTINATION;
+    }
+    return RELAY_SIDE_NONE;
+}
+
+/* True unless the call was refused. By a side that has failed meanwhile it may be. */
+static bool check(struct relay *relay, const char *call, int64_t result)
+{
+    if (result < 0 && relay_failed_side(relay) == RELAY_SIDE_NONE) {
+        session_refused(&relay->session, call, result);
+    }
+    return result >= 0;
+}
+
+/* ---- the beginning */
+
+static bool begin_outgoing(struct relay *relay)
+{
+    struct session *session = &relay->session;
+    const struct tool_address *to = &session->args->relay_to;
+    struct rdmig_options options;
+    struct rdmig_error from;
+    int result;
+
+    session_fill_options(session, &options);
+    options.stream_format = RDMIG_STREAM_QEMU;
+    memset(&from, 0, sizeof(from));
+    result = rdmig_source_create(&relay->outgoing, to->host, to->port, relay->shadow.blocks,
+                                 relay->shadow.count, &options, &from);
+    if (result < 0) {
+        relay->side = RELAY_SIDE_DESTINATION;
+        session_create_failed(session, result, &from);
+    }
+    return result >= 0;
+}
+
+/* The source's blocks are known: memory for them, twice, and a connection to the destination. */
+static void begin(struct relay *relay)
+{
+    struct session *session = &relay->session;
+    const struct rdmig_ram_block *announced;
+    uint32_t count = 0;
+
+    if (!rdmig_destination_is_qemu_stream(relay->incoming)) {
+        relay->side = RELAY_SIDE_SOURCE;
+        tool_error_set(session_error(session), TOOL_REASON_SOURCE_KIND,
+                       "let it send to an rdmig recv at the destination",
+                       "it is an rdmig, not a QEMU");
+        return;
+    }
+    announced = rdmig_destination_announced(relay->incoming, &count);
+    session->report.block_count = count;
+    if (!ramfile_set_allocate(&session->rams, announced, count, session_error(session)) ||
+        !shadow_allocate(&relay->shadow, &session->rams, session_error(session))) {
+        return;
+    }
+    signals_watch(&session->rams);
+    if (begin_outgoing(relay)) {
+        (void)check(relay, "rdmig_destination_provide_blocks",
+                    rdmig_destination_provide_blocks(relay->incoming, session->rams.blocks, count));
+    }
+}
+
+/* ---- the stream */
+
+/* Come from the source, and not read yet. */
+static uint64_t unread_bytes(const struct relay *relay)
+{
+    return rdmig_destination_stream_available_bytes(relay->incoming) - relay->stream.position_bytes;
+}
+
+static bool read_bytes(struct relay *relay, uint64_t length_bytes)
+{
+    struct relay_stream *stream = &relay->stream;
+    size_t piece_bytes =
+        length_bytes < RELAY_STREAM_BYTES ? (size_t)length_bytes : RELAY_STREAM_BYTES;
+    uint8_t *place = relay_stream_reserve(stream, piece_bytes);
+    int64_t got;
+
+    if (place == NULL) {
+        refuse(relay, RELAY_SIDE_NONE, RDMIG_REASON_MEMORY, "free memory",
+               "no memory for the end of the byte stream");
+        return false;
+    }
+    got = rdmig_destination_stream_read(relay->incoming, place, piece_bytes);
+    if (!check(relay, "rdmig_destination_stream_read", got) || got == 0) {
+        return false;
+    }
+    relay_stream_added(stream, (size_t)got);
+    return true;
+}
+
+/*
+ * A message that has been read to its end lets the source send the next one, and with its last one
+ * sent a QEMU says that it has completed. So, behind the last round, a message's last byte is not
+ * read before the destination has taken what came before it.
+ */
+static bool read_stream(struct relay *relay)
+{
+    uint64_t length_bytes = unread_bytes(relay);
+    size_t left_bytes = relay_stream_left_bytes(&relay->stream);
+    size_t room_bytes = left_bytes < RELAY_STREAM_BYTES ? RELAY_STREAM_BYTES - left_bytes : 0;
+
+    if (relay->stream.is_end_held) {
+        /* The part of it that has to be kept is bounded by what may be a description. */
+        room_bytes = RELAY_STREAM_BYTES;
+        length_bytes -= length_bytes > 0 ? 1 : 0;
+        if (relay_stream_passable_bytes(&relay->stream) > 0) {
+            return false;
+        }
+    }
+    if (length_bytes > room_bytes) {
+        length_bytes = room_bytes;
+    }
+    return length_bytes > 0 && read_bytes(relay, length_bytes);
+}
+
+static uint64_t passed_bytes(const struct relay *relay)
+{
+    return relay->stream.position_bytes - relay_stream_left_bytes(&relay->stream);
+}
+
+/* State IDLE. True: something was passed on. */
+static bool write_stream(struct relay *relay)
+{
+    struct relay_stream *stream = &relay->stream;
+    size_t passable_bytes = relay_stream_passable_bytes(stream);
+    int64_t taken;
+
+    if (passable_bytes == 0) {
+        return false;
+    }
+    taken =
+        rdmig_source_stream_write(relay->outgoing, stream->bytes + stream->start, passable_bytes);
+    if (!check(relay, "rdmig_source_stream_write", taken) || taken == 0) {
+        return false;
+    }
+    relay_stream_passed(stream, (size_t)taken);
+    return true;
+}
+
+/* Behind the last round, all has been passed on that may be. */
+static bool read_last_byte(struct relay *relay)
+{
+    if (relay->flushed_bytes < passed_bytes(relay)) {
+        relay->flushed_bytes = passed_bytes(relay);
+        return check(relay, "rdmig_source_stream_flush",
+                     rdmig_source_stream_flush(relay->outgoing));
+    }
+    return unread_bytes(relay) == 1 && read_bytes(relay, 1);
+}
+
+/* ---- rounds */
+
+static bool run_round(struct relay *relay)
+{
+    return check(relay, "rdmig_source_start_round", rdmig_source_start_round(relay->outgoing)) &&
+           check(relay, "rdmig_destination_resume", rdmig_destination_resume(relay->incoming));
+}
+
+/* The source has ended a round, and the stream is passed on up to its hook. */
+static bool take_hook(struct relay *relay)
+{
+    enum relay_hook hook = relay_stream_hook(&relay->stream);
+
+    if (hook == RELAY_HOOK_NONE) {
+        refuse(relay, RELAY_SIDE_SOURCE, RDMIG_REASON_STREAM_BROKEN,
+               "use a QEMU that migrates over RDMA",
+               "commands came where its stream has no hook for them");
+        return false;
+    }
+    relay->is_memory_whole = false;
+    if (relay->hook_count++ == 0) {
+        relay->step = RELAY_EXCHANGING;
+        return check(relay, "rdmig_source_exchange_blocks",
+                     rdmig_source_exchange_blocks(relay->outgoing));
+    }
+    if (hook == RELAY_HOOK_PART) {
+        /* What the comparison finds goes in whichever round is running or next. */
+        if (!relay->shadow.is_comparing) {
+            shadow_begin(&relay->shadow);
+        }
+        return run_round(relay);
+    }
+    (void)rdmig_source_guest_stopped(relay->outgoing);
+    shadow_begin(&relay->shadow);
+    relay->step = RELAY_COMPARING;
+    return true;
+}
+
+/* The blocks are exchanged: the setup's round is an empty one. */
+static bool end_setup(struct relay *relay)
+{
+    relay->step = RELAY_PASSING;
+    return check(relay, "rdmig_source_begin_round", rdmig_source_begin_round(relay->outgoing)) &&
+           check(relay, "rdmig_source_end_round", rdmig_source_end_round(relay->outgoing)) &&
+           check(relay, "rdmig_destination_resume", rdmig_destination_resume(relay->incoming));
+}
+
+static bool end_comparing(struct relay *relay)
+{
+    if (relay->shadow.is_comparing) {
+        return false;
+    }
+    relay->step = RELAY_PASSING;
+    relay->is_memory_whole = true;
+    relay->stream.is_end_held = true;
+    return run_round(relay);
+}
+
+/* ---- the end */
+
+/* The source has left, all it sent is read, and passed on but for the stream's end. */
+static bool take_end(struct relay *relay)
+{
+    if (!relay_stream_is_complete(&relay->stream)) {
+        refuse(relay, RELAY_SIDE_SOURCE, RDMIG_REASON_STREAM_TRUNCATED,
+               "see the source's own message; its guest runs on there",
+               "it left before the end of its stream");
+        return false;
+    }
+    if (!relay->is_memory_whole) {
+        refuse(relay, RELAY_SIDE_SOURCE, RDMIG_REASON_STREAM_BROKEN,
+               "report it with the version of that QEMU",
+               "its stream has no last part of the memory");
+        return false;
+    }
+    if (!check(relay, "rdmig_destination_confirm", rdmig_destination_confirm(relay->incoming))) {
+        return false;
+    }
+    relay->stream.is_end_held = false;
+    relay->step = RELAY_ENDING;
+    return true;
+}
+
+static bool pass(struct relay *relay)
+{
+    enum rdmig_destination_state state = rdmig_destination_state(relay->incoming);
+
+    if (write_stream(relay)) {
+        return true;
+    }
+    if (relay_stream_passable_bytes(&relay->stream) > 0) {
+        return false;
+    }
+    if (unread_bytes(relay) == 0) {
+        if (state == RDMIG_DESTINATION_ROUND_ENDED) {
+            return take_hook(relay);
+        }
+        if (state == RDMIG_DESTINATION_PREPARED) {
+            return take_end(relay);
+        }
+    }
+    return relay->stream.is_end_held && read_last_byte(relay);
+}
+
+static bool end_stream(struct relay *relay)
+{
+    if (relay_stream_left_bytes(&relay->stream) > 0) {
+        return write_stream(relay);
+    }
+    relay->step = RELAY_HANDED_OVER;
+    return check(relay, "rdmig_source_finish", rdmig_source_finish(relay->outgoing));
+}
+
+static bool take_step(struct relay *relay)
+{
+    switch (relay->step) {
+    case RELAY_PASSING:
+        return pass(relay);
+    case RELAY_EXCHANGING:
+        return end_setup(relay);
+    case RELAY_COMPARING:
+        return end_comparing(relay);
+    case RELAY_ENDING:
+        return end_stream(relay);
+    case RELAY_HANDED_OVER:
+        break;
+    }
+    return false;
+}
+
+bool relay_advance(struct relay *relay)
+{
+    bool has_moved = false;
+
+    if (rdmig_destination_state(relay->incoming) == RDMIG_DESTINATION_BLOCKS_NEEDED) {
+        begin(relay);
+        return true;
+    }
+    if (relay->outgoing == NULL) {
+        return false;
+    }
+    if (relay->step < RELAY_ENDING) {
+        has_moved = read_stream(relay);
+    }
+    if (rdmig_source_state(relay->outgoing) == RDMIG_SOURCE_IDLE) {
+        has_moved = take_step(relay) || has_moved;
+    }
+    return has_moved;
+}
+
+static bool mark_changed(void *context, uint32_t block_index, uint64_t offset_bytes,
+                         uint64_t length_bytes)
+{
+    struct relay *relay = context;
+
+    return check(relay, "rdmig_source_mark_range",
+                 rdmig_source_mark_range(relay->outgoing, block_index, offset_bytes, length_bytes));
+}
+
+static uint64_t now_ns(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
+}
+
+/* While the guest runs, comparing has a share of the time; when it stands still, all of it. */
+static bool may_compare(struct relay *relay)
+{
+    uint64_t now = now_ns();
+
+    if (!relay->shadow.is_comparing) {
+        return false;
+    }
+    relay->compare_allowance_ns += (int64_t)(now - relay->compared_ns) / COMPARE_SHARE;
+    if (relay->compare_allowance_ns > COMPARE_ALLOWANCE_NS_MAX) {
+        relay->compare_allowance_ns = COMPARE_ALLOWANCE_NS_MAX;
+    }
+    relay->compared_ns = now;
+    return relay->step == RELAY_COMPARING || relay->compare_allowance_ns > 0;
+}
+
+bool relay_compare(struct relay *relay)
+{
+    uint64_t start_ns;
+
+    if (!may_compare(relay)) {
+        return false;
+    }
+    start_ns = relay->compared_ns;
+    shadow_compare(&relay->shadow, mark_changed, relay);
+    relay->compared_ns = now_ns();
+    relay->compare_allowance_ns -= (int64_t)(relay->compared_ns - start_ns);
+    return true;
+}
