@@ -51,6 +51,26 @@ static bool check(struct relay *relay, const char *call, int64_t result)
 
 /* ---- the beginning */
 
+/*
+ * What the side of the destination may pin: what the side of the source leaves. A stock source lets
+ * go of nothing, so that one needs all of the RAM, and its messages where the user's number is to
+ * cover both. Never 0, which would be the library's own choice.
+ */
+static uint64_t outgoing_limit_bytes(const struct relay *relay)
+{
+    const uint64_t given_bytes = relay->session.args->pinned_limit_bytes;
+    const uint64_t limit_bytes = given_bytes != 0 ? given_bytes : rdmig_pinned_limit_bytes();
+    uint64_t taken_bytes = given_bytes != 0 ? rdmig_conn_control_bytes() : 0;
+
+    if (limit_bytes == UINT64_MAX) {
+        return UINT64_MAX;
+    }
+    for (uint32_t i = 0; i < relay->shadow.count; i++) {
+        taken_bytes += relay->shadow.blocks[i].length_bytes;
+    }
+    return limit_bytes > taken_bytes ? limit_bytes - taken_bytes : 1;
+}
+
 static bool begin_outgoing(struct relay *relay)
 {
     struct session *session = &relay->session;
@@ -61,6 +81,7 @@ static bool begin_outgoing(struct relay *relay)
 
     session_fill_options(session, &options);
     options.stream_format = RDMIG_STREAM_QEMU;
+    options.pinned_limit_bytes = outgoing_limit_bytes(relay);
     memset(&from, 0, sizeof(from));
     result = rdmig_source_create(&relay->outgoing, to->host, to->port, relay->shadow.blocks,
                                  relay->shadow.count, &options, &from);
