@@ -14,7 +14,7 @@
 #include <stdlib.h>
 
 /* As the library has it. */
-#define LOOK_CHUNK_COUNT_MAX 1024u
+#define LOOK_CHUNK_COUNT_MAX 2048u
 
 enum { WORDS_AFTER_ROUND = 3 };
 

@@ -45,8 +45,8 @@ enum {
 #define ENTRY_COUNT_MAX     RDMIG_REGISTER_BATCH_MAX
 _Static_assert(RDMIG_HEADER_BYTES + ENTRY_COUNT_MAX * WIRE_REGISTER_ENTRY_BYTES <=
                        SMALL_MESSAGE_BYTES &&
-                   ENTRY_COUNT_MAX * WIRE_COMPRESS_ENTRY_BYTES <=
-                       ENTRY_COUNT_MAX * WIRE_REGISTER_ENTRY_BYTES,
+                   RDMIG_HEADER_BYTES + ENTRY_COUNT_MAX * WIRE_COMPRESS_ENTRY_BYTES <=
+                       SMALL_MESSAGE_BYTES,
                "a command about RAM fits a small slot");
 
 struct slot {

@@ -6,6 +6,10 @@
  */
 #include "internal.h"
 
+/* Chunks in one message at the most, between our own ends, but for a longer run: the answer comes
+ * when all are registered, and meanwhile there should be something to write. */
+#define MESSAGE_CHUNK_COUNT 256u
+
 static uint32_t run_index(const struct source *source, uint32_t position)
 {
     return (source->run_head + position) % RDMIG_REGISTER_BATCH_MAX;
@@ -76,18 +80,17 @@ static bool plan_range(struct rdmig_conn *conn, uint32_t position)
         const uint32_t count =
             count_free(conn, block_index, chunk, last_allowed, release_run_limit(conn));
 
-        if (blocks_chunk(conn, block_index, (uint32_t)chunk).count == REGION_LEAVING) {
-            may_go_on = false; /* its number is not free before it is gone here, too */
-        } else if (count == 0) {
-            chunk++;
-        } else if (release_make_room(conn,
-                                     blocks_run_bytes(conn, block_index, (uint32_t)chunk, count),
-                                     position, &planned)) {
-            add_run(conn, block_index, (uint32_t)chunk, count);
-            chunk += count;
-        } else {
-            may_go_on = false;
+        if (count > 0) {
+            may_go_on =
+                release_make_room(conn, blocks_run_bytes(conn, block_index, (uint32_t)chunk, count),
+                                  position, &planned);
+            if (may_go_on)
+                add_run(conn, block_index, (uint32_t)chunk, count);
+        } else { /* the number of a region that leaves is not free before it is gone here, too */
+            may_go_on = blocks_chunk(conn, block_index, (uint32_t)chunk).count != REGION_LEAVING;
         }
+        if (may_go_on)
+            chunk += count > 0 ? count : 1;
     }
     range->planned_chunk = chunk;
     return may_go_on;
@@ -134,9 +137,11 @@ void registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_actio
     struct source *source = &conn->u.source;
     uint8_t *data = flight_send_bytes(conn, slot) + RDMIG_HEADER_BYTES;
     struct wire_header header = {.type = RDMIG_MESSAGE_REGISTER_REQUEST};
+    const uint64_t chunk_count_max = conn_is_pipelined(conn) ? MESSAGE_CHUNK_COUNT : UINT64_MAX;
+    uint64_t chunk_count = 0;
 
     while (has_wanted(source) && header.repeat < source->batch_count) {
-        struct run *run = run_at(source, source->run_asked_count++);
+        struct run *run = run_at(source, source->run_asked_count);
         const struct wire_register entry = {
             .key = blocks_at(conn, run->block_index)->ram_offset_bytes +
                    run->first_chunk * RDMIG_CHUNK_BYTES,
@@ -144,6 +149,10 @@ void registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_actio
             .extra_chunk_count = run->chunk_count - 1,
         };
 
+        chunk_count += run->chunk_count;
+        if (header.repeat > 0 && chunk_count > chunk_count_max)
+            break;
+        source->run_asked_count++;
         run->remote = STEP_ASKED;
         wire_write_register(data + header.length_bytes, &entry);
         header.length_bytes += WIRE_REGISTER_ENTRY_BYTES;

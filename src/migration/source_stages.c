@@ -8,9 +8,8 @@
 #include <stdlib.h>
 
 #define SECOND_NS 1e9
-/* How far registrations are asked for ahead between our own ends: 1 GiB in one message, and about
- * as much of it is scanned and queued while it is under way. */
-#define LOOK_CHUNK_COUNT_MAX 1024u
+/* How far ahead registrations are asked for between our own ends: by 1 to 2 GiB. */
+#define LOOK_CHUNK_COUNT_MAX 2048u
 /* A round that moved less says nothing about the rate. */
 #define MEASURED_BYTES_MIN (UINT64_C(1) << 20)
 

@@ -179,41 +179,63 @@ static bool is_chunk_wanted(const struct ram_walker *walker, uint64_t at_bytes,
                         look_bytes / RAM_WALK_PAGE_BYTES);
 }
 
-/*
- * How far registrations for data that ends here may reach: over the chunks that will be sent too.
- * Only in the first round: later most of it is registered, and a look costs more than it saves.
- * Looking is cheap where memory is in use, one page a chunk: so it goes four times as far each time
- * that all was wanted, and back to one run when it was not.
- */
-static uint64_t register_end_bytes(struct ram_walker *walker, uint64_t start_bytes,
-                                   uint64_t end_bytes)
+static void adapt_look(struct ram_walker *walker, bool was_all_wanted)
 {
-    const uint64_t length_bytes =
-        walker->calls->length_bytes(walker->context, walker->segment_block);
-    const uint64_t chunk_start_bytes = start_bytes / RAM_WALK_CHUNK_BYTES * RAM_WALK_CHUNK_BYTES;
-    uint64_t limit_bytes = chunk_start_bytes + walker->look_chunk_count * RAM_WALK_CHUNK_BYTES;
-    uint64_t at_bytes =
-        (end_bytes + RAM_WALK_CHUNK_BYTES - 1) / RAM_WALK_CHUNK_BYTES * RAM_WALK_CHUNK_BYTES;
-
-    if (!walker->is_first_round || !walker->is_whole_round || walker->is_pin_all)
-        return end_bytes;
-    if (walker->look_block == walker->segment_block && walker->look_end_bytes >= end_bytes)
-        return walker->look_end_bytes;
-    if (limit_bytes > length_bytes)
-        limit_bytes = length_bytes;
-    while (at_bytes < limit_bytes && is_chunk_wanted(walker, at_bytes, length_bytes))
-        at_bytes += RAM_WALK_CHUNK_BYTES;
-    if (at_bytes < limit_bytes)
+    if (!was_all_wanted)
         walker->look_chunk_count = walker->run_chunk_count;
     else if (walker->look_chunk_count <= walker->look_chunk_count_max / LOOK_GROWTH)
         walker->look_chunk_count *= LOOK_GROWTH;
     else
         walker->look_chunk_count = walker->look_chunk_count_max;
+}
+
+/* Looks on from at_bytes, as far ahead of start_bytes as it may; returns how far all is wanted. */
+static uint64_t look_ahead(struct ram_walker *walker, uint64_t start_bytes, uint64_t end_bytes,
+                           uint64_t at_bytes)
+{
+    const uint64_t length_bytes =
+        walker->calls->length_bytes(walker->context, walker->segment_block);
+    const uint64_t chunk_start_bytes = start_bytes / RAM_WALK_CHUNK_BYTES * RAM_WALK_CHUNK_BYTES;
+    uint64_t limit_bytes = chunk_start_bytes + walker->look_chunk_count * RAM_WALK_CHUNK_BYTES;
+
+    if (limit_bytes > length_bytes)
+        limit_bytes = length_bytes;
+    at_bytes = (at_bytes + RAM_WALK_CHUNK_BYTES - 1) / RAM_WALK_CHUNK_BYTES * RAM_WALK_CHUNK_BYTES;
+    while (at_bytes < limit_bytes && is_chunk_wanted(walker, at_bytes, length_bytes))
+        at_bytes += RAM_WALK_CHUNK_BYTES;
+    /* What stopped it once stops it again. */
+    walker->is_look_stopped = at_bytes < limit_bytes || limit_bytes == length_bytes;
+    adapt_look(walker, at_bytes >= limit_bytes);
+    if (at_bytes <= limit_bytes)
+        return at_bytes;
+    return limit_bytes > end_bytes ? limit_bytes : end_bytes;
+}
+
+/*
+ * How far registrations for data that ends here may reach: over the chunks that will be sent too.
+ * Only in the first round: later most of it is registered, and a look costs more than it saves.
+ * Looking is cheap where memory is in use, one page a chunk: so it goes four times as far each time
+ * that all was wanted, and back to one run when it was not. With more than a run to see it looks
+ * again when half of that is left: scanning is about as slow as a fast link, and registering must
+ * not wait for it.
+ */
+static uint64_t register_end_bytes(struct ram_walker *walker, uint64_t start_bytes,
+                                   uint64_t end_bytes)
+{
+    const bool is_inside =
+        walker->look_block == walker->segment_block && walker->look_end_bytes >= end_bytes;
+    const bool is_far = walker->look_chunk_count_max > walker->run_chunk_count;
+    const uint64_t enough_bytes = walker->look_chunk_count / 2 * RAM_WALK_CHUNK_BYTES;
+
+    if (!walker->is_first_round || !walker->is_whole_round || walker->is_pin_all)
+        return end_bytes;
+    if (is_inside &&
+        (!is_far || walker->is_look_stopped || walker->look_end_bytes - end_bytes >= enough_bytes))
+        return walker->look_end_bytes;
+    walker->look_end_bytes =
+        look_ahead(walker, start_bytes, end_bytes, is_inside ? walker->look_end_bytes : end_bytes);
     walker->look_block = walker->segment_block;
-    if (at_bytes > limit_bytes)
-        at_bytes = limit_bytes > end_bytes ? limit_bytes : end_bytes;
-    walker->look_end_bytes = at_bytes;
-    return at_bytes;
+    return walker->look_end_bytes;
 }
 
 /* The caller has made sure of the room; a refusal here would lose dirty pages, so they are marked

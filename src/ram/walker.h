@@ -65,6 +65,7 @@ struct ram_walker {
     uint32_t look_chunk_count_max;
     uint32_t look_block; /* what was looked at last: in this block, and all of it up to here is */
     uint64_t look_end_bytes; /* to be sent */
+    bool is_look_stopped;    /* there: by what is not to be sent, or the block's end */
     /* The job: pages [page, end_page) of block, then, for a whole round, the blocks after it. */
     bool is_active;
     bool is_whole_round;

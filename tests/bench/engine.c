@@ -19,7 +19,7 @@
 #define MINUTE_NS            UINT64_C(60000000000)
 #define CPU_NS_ENOUGH        20e6 /* a round goes on until a case has taken this much */
 #define REPEAT_COUNT_MAX     2000
-#define LOOK_CHUNK_COUNT_MAX 1024u /* as the library has it */
+#define LOOK_CHUNK_COUNT_MAX 2048u /* as the library has it */
 #define WALKS_MAX            10000000
 
 struct engine_case {
