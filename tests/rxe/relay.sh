@@ -3,9 +3,9 @@
 #
 # ci/machine tests/rxe/relay.sh: a guest that stands still, q35 with 256 MiB, half of it random, goes
 # from one unmodified QEMU to another by rdmig relay, pin-all off, then on. The destination has the
-# same memory, byte for byte, and the same device state. relay_dirty.sh has a guest that runs, and
-# what goes wrong.
-# Clause: C2 C10 R2 R5 R7 B2 S1 S2 S5 S6
+# same memory, byte for byte, and the same device state. Before that, what ends before it has begun.
+# relay_dirty.sh has a guest that runs, and what goes wrong with it.
+# Clause: C2 C10 R2 R5 R7 B2 S1 S2 S5 S6 E10
 # shellcheck disable=SC2317 # functions are called through check and wait_for
 # shellcheck source=tests/rxe/wrong_ends_lib.sh
 . "$(dirname "$0")/wrong_ends_lib.sh"
@@ -89,5 +89,23 @@ with open(sys.argv[1], "wb") as file:
     rm -f "$ram" "$ram_there"
 }
 
+# What ends before anything has begun.
+nothing_begun() {
+    start_relay
+    kill -INT "$(pid_of recv)"
+    fails "^C while it waits" recv "$NOTICE_SECONDS" cancelled CANCELLED "cancelled by SIGINT"
+    truncate -s 1M "$ram"
+    start_relay
+    start send "$rdmig" send --to "$RDMIG_ADDR:$port" --ram "pc.ram=$ram" --json
+    fails "an rdmig sends" recv "$NOTICE_SECONDS" failed SOURCE_KIND \
+        "the source: it is an rdmig, not a QEMU"
+    fails "an rdmig sends, there" send "$NOTICE_SECONDS" failed "PEER_ERROR|PEER_DISCONNECTED" "the peer"
+    rm -f "$ram"
+    start recv "$rdmig" relay --listen 192.0.2.1:4484 --to "$to" --json
+    fails "no such address here" recv "$NOTICE_SECONDS" failed ADDRESS "192.0.2.1"
+    no_leaks rdmig
+}
+
+nothing_begun
 still_guest
 finish
