@@ -78,11 +78,11 @@ struct scan_request {
 #define SCAN_PRESENT (UINT64_C(1) << 3)
 #define SCAN_SWAPPED (UINT64_C(1) << 4)
 
-enum { SCAN_REGION_COUNT = 128 };
+enum { SCAN_REGION_COUNT = 64 };
 
 uint64_t allocated_by_scan(int pagemap_fd, uintptr_t start, struct ram_bitmap *allocated)
 {
-    struct scan_region regions[SCAN_REGION_COUNT];
+    struct scan_region regions[SCAN_REGION_COUNT] = {0}; /* memcheck does not know who fills it */
     struct scan_request request = {
         .size = sizeof(request),
         .start = start,
