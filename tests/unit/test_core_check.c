@@ -49,6 +49,7 @@ static void test_core_check__source__finds_each_damage(void **state)
 
     (void)state;
     DAMAGE(bench, u.source.bytes_pending, 1, "pending bytes are those queued and those in flight");
+    DAMAGE(bench, u.source.flight_bytes, 1, "bytes in flight are those of the writes that are out");
     DAMAGE(bench, u.source.stream_bytes, RDMIG_STREAM_BYTES_MAX + 1,
            "stream bytes fit their message");
     DAMAGE(bench, u.source.stream_slot, 0, "a stream slot is held exactly while it has bytes");

@@ -296,6 +296,57 @@ static void test_core_obey__each_kind_of_operation_fails__with_its_reason(void *
         bench_close(bench);
     }
 }
+
+#define REGION_BYTES_MAX (UINT64_C(8388604) * MIB)
+
+static struct bench *destination_with_16_tib(uint32_t flags)
+{
+    const struct rdmig_conn_config config = {.capability_flags = flags};
+    static const struct rdmig_block block = {DESTINATION_HOST0, UINT64_C(16777216) * MIB, 0};
+    struct bench *bench = destination_at(DESTINATION_IS_AWAITING, &config);
+
+    bench->is_quiet = true;
+    bench_provide(bench, &block, 1);
+    bench_receive_plain(bench, RDMIG_MESSAGE_RAM_BLOCKS_REQUEST);
+    bench_begin(bench);
+    return bench;
+}
+
+/* Clause: R3, B5 */
+static void test_core_obey__register__as_many_chunks_as_the_table_can_tell(void **state)
+{
+    struct bench *bench = destination_with_16_tib(0);
+
+    (void)state;
+    message_begin(bench->message, RDMIG_MESSAGE_REGISTER_REQUEST, 1);
+    message_chunk(bench->message, 0, 0, 8388603);
+    bench_receive(bench, bench->message);
+    assert_null(rdmig_conn_failure(bench->conn));
+    assert_int_equal(bench->last[RDMIG_ACTION_REGISTER].length, REGION_BYTES_MAX);
+    message_begin(bench->message, RDMIG_MESSAGE_REGISTER_REQUEST, 1);
+    message_chunk(bench->message, MIB, 0, 8388604);
+    bench_receive(bench, bench->message);
+    bench_expect_failure(bench, RDMIG_REASON_RANGE);
+    assert_int_equal(rdmig_conn_failure(bench->conn)->expected, 8388603);
+    bench_close(bench);
+}
+
+/* Clause: R3, R7 */
+static void test_core_obey__pin_all__takes_a_block_of_any_size(void **state)
+{
+    struct bench *bench = destination_with_16_tib(RDMIG_CAPABILITY_PIN_ALL);
+
+    (void)state;
+    assert_null(rdmig_conn_failure(bench->conn));
+    assert_int_equal(bench->last[RDMIG_ACTION_REGISTER].length, UINT64_C(16777216) * MIB);
+    message_begin(bench->message, RDMIG_MESSAGE_UNREGISTER_REQUEST, 1);
+    message_chunk(bench->message, 0, 0, 0);
+    bench_receive(bench, bench->message);
+    assert_null(rdmig_conn_failure(bench->conn));
+    assert_int_equal(bench->action_counts[RDMIG_ACTION_DEREGISTER], 1);
+    bench_close(bench);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -310,6 +361,8 @@ int main(void)
         cmocka_unit_test(test_core_obey__round_end__ready_goes_after_the_applications_answer),
         cmocka_unit_test(test_core_obey__ready_not_completed__only_the_next_one_waits),
         cmocka_unit_test(test_core_obey__each_kind_of_operation_fails__with_its_reason),
+        cmocka_unit_test(test_core_obey__register__as_many_chunks_as_the_table_can_tell),
+        cmocka_unit_test(test_core_obey__pin_all__takes_a_block_of_any_size),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -142,6 +142,29 @@ static void test_core_pipeline_destination__commands__are_obeyed_one_after_the_o
     bench_close(bench);
 }
 
+/* Clause: C16 */
+static void test_core_pipeline_destination__what_waits__keeps_its_place(void **state)
+{
+    struct bench *bench = destination_at(DESTINATION_IS_LISTED, &config);
+
+    (void)state;
+    bench->automatic = AUTO_SEND;
+    message_begin(bench->message, RDMIG_MESSAGE_QEMU_FILE, 0); /* done with as soon as it is seen */
+    drive_step_received(bench);
+    message_begin(bench->message, RDMIG_MESSAGE_COMPRESS, 1);
+    message_compress(bench->message, 0, 1, DESTINATION_PLACE1, 4096);
+    drive_step_received(bench);
+    destination_receive_compress(bench, 1, 4096, 4096);
+    EXPECT(bench, "> RECEIVED r3 COMPRESS x1 [value=0 block=1 offset=0x1000 length=0x1000]\n"
+                  "< POST_SEND s1 READY x1\n"
+                  "< FILL_RANGE o1 block=1 offset=0 length=4096 value=0\n");
+    COMPLETE(bench, "o1", OK);
+    EXPECT(bench, "> COMPLETED o1 OK\n"
+                  "< POST_SEND s2 READY x1\n"
+                  "< FILL_RANGE o2 block=1 offset=4096 length=4096 value=0\n");
+    bench_close(bench);
+}
+
 /* Clause: C5, C16 */
 static void test_core_pipeline_destination__one_more_than_the_credits__fails(void **state)
 {
@@ -447,6 +470,7 @@ int main(void)
         cmocka_unit_test(test_core_pipeline_destination__no_credit_offered__is_rejected),
         cmocka_unit_test(test_core_pipeline_destination__fewer_bytes__are_rejected),
         cmocka_unit_test(test_core_pipeline_destination__commands__are_obeyed_one_after_the_other),
+        cmocka_unit_test(test_core_pipeline_destination__what_waits__keeps_its_place),
         cmocka_unit_test(test_core_pipeline_destination__one_more_than_the_credits__fails),
         cmocka_unit_test(test_core_pipeline_destination__a_wrong_one__fails_when_its_turn_comes),
         cmocka_unit_test(test_core_pipeline_destination__error__overtakes_what_waits),

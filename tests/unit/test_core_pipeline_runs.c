@@ -188,6 +188,29 @@ static void test_core_pipeline_runs__more_operations_than_the_table_holds__wait(
     bench_close(bench);
 }
 
+/* Clause: R10, R8 */
+static void test_core_pipeline_runs__nor_has_what_leaves_a_place_then(void **state)
+{
+    struct bench *bench = peer_source(&of_one, 0, one_block, 1);
+
+    (void)state;
+    bench->is_quiet = true;
+    source_push(bench, 0, 0, 4096);
+    peer_serve(bench);
+    bench->automatic = AUTO_WRITE;
+    FEED(bench, UNREGISTER_REQUESTED, .block_index = 0, .chunk_index = 0);
+    source_push(bench, 0, MIB, 64 * MIB);
+    bench_begin(bench);
+    bench->is_quiet = true;
+    peer_serve(bench);
+    assert_int_equal(bench->action_counts[RDMIG_ACTION_DEREGISTER], 0);
+    complete_operation(bench, 64);
+    assert_int_equal(bench->action_counts[RDMIG_ACTION_DEREGISTER], 1);
+    complete_operation(bench, 65);
+    assert_int_equal(bench->action_counts[RDMIG_ACTION_NOTIFY_UNREGISTERED], 1);
+    bench_close(bench);
+}
+
 /* Clause: C18, R3 */
 static void test_core_pipeline_runs__zeros_in_between__do_not_end_a_batch(void **state)
 {
@@ -255,6 +278,7 @@ int main(void)
         cmocka_unit_test(test_core_pipeline_runs__a_wrong_address__fails_whichever_it_is_in),
         cmocka_unit_test(test_core_pipeline_runs__a_round__ends_when_every_run_is_settled),
         cmocka_unit_test(test_core_pipeline_runs__more_operations_than_the_table_holds__wait),
+        cmocka_unit_test(test_core_pipeline_runs__nor_has_what_leaves_a_place_then),
         cmocka_unit_test(test_core_pipeline_runs__zeros_in_between__do_not_end_a_batch),
         cmocka_unit_test(
             test_core_pipeline_runs__a_region_that_leaves__is_not_asked_for_anew_before),

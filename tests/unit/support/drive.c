@@ -110,6 +110,23 @@ int bench_receive_ready(struct bench *bench)
     return bench_receive_plain(bench, RDMIG_MESSAGE_READY);
 }
 
+void drive_step_received(struct bench *bench)
+{
+    const struct rdmig_event event = {.kind = RDMIG_EVENT_RECEIVED,
+                                      .now_ns = bench->now_ns,
+                                      .tag = bench->recv_tags[0],
+                                      .length = bench->message->length_bytes};
+    size_t at = 0;
+
+    while (bench->tags[at].action.tag != event.tag)
+        at++;
+    bench_forget(bench, event.tag); /* gives its slot back, too */
+    memcpy(bench->control + bench->tags[at].action.memory_offset_bytes, bench->message->bytes,
+           bench->message->length_bytes);
+    assert_int_equal(rdmig_conn_step(bench->conn, &event), RDMIG_OK);
+    assert_null(rdmig_conn_check(bench->conn));
+}
+
 int source_push(struct bench *bench, uint32_t block_index, uint64_t offset_bytes, uint64_t length)
 {
     return FEED(bench, RANGE_PUSHED, .block_index = block_index, .offset_bytes = offset_bytes,

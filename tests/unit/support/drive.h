@@ -83,6 +83,9 @@ int source_receive_blocks(struct bench *bench);
 /* The peer's REGISTER_RESULT for one request in the block. */
 int source_receive_result(struct bench *bench, uint32_t block_index, uint32_t rkey);
 
+/* The driver steps for bench->message, but takes no action yet. */
+void drive_step_received(struct bench *bench);
+
 /* Commands of the peer's with one entry. */
 int destination_receive_stream(struct bench *bench, const char *text);
 int destination_receive_register(struct bench *bench, uint32_t block_index, uint64_t chunk_index,
