@@ -108,13 +108,6 @@ void blocks_set_used(struct rdmig_conn *conn, uint32_t block_index, uint32_t chu
     state[6] = (uint8_t)(is_used ? state[6] | CHUNK_USED : state[6] & (CHUNK_USED - 1u));
 }
 
-uint64_t blocks_chunk_total(const struct rdmig_conn *conn)
-{
-    const struct block *last = &conn->blocks[conn->block_count - 1];
-
-    return (uint64_t)last->first_chunk + last->chunk_count;
-}
-
 /* The block and the place in it of a chunk counted over all blocks. */
 void blocks_find_chunk(const struct rdmig_conn *conn, uint64_t number, uint32_t *block_index,
                        uint32_t *chunk_index)

@@ -40,13 +40,11 @@ bool commands_is_round_ending(const struct rdmig_conn *conn)
            source->commands[source->command_head].type == RDMIG_MESSAGE_REGISTER_FINISHED;
 }
 
-/* May a command of this type be sent beside those that are under way? */
+/* May a command of this type be sent beside those that are under way, given a credit for it? */
 static bool may_send(const struct rdmig_conn *conn, uint32_t type)
 {
     const struct source *source = &conn->u.source;
 
-    if (!source_has_credit(conn))
-        return false;
     return source->command_count == 0 ||
            (!commands_are_alone(type) &&
             !commands_are_alone(source->commands[source->command_head].type));

@@ -377,7 +377,6 @@ void blocks_set_used(struct rdmig_conn *conn, uint32_t block_index, uint32_t chu
                      bool is_used);
 void blocks_find_chunk(const struct rdmig_conn *conn, uint64_t number, uint32_t *block_index,
                        uint32_t *chunk_index);
-uint64_t blocks_chunk_total(const struct rdmig_conn *conn);
 uint64_t blocks_run_bytes(const struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index,
                           uint32_t chunk_count);
 void blocks_region_action(const struct rdmig_conn *conn, enum rdmig_action_kind kind,

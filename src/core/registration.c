@@ -182,7 +182,7 @@ bool registration_next_local(struct rdmig_conn *conn, struct rdmig_action *actio
 /* Both halves done: the chunks can be written, whatever becomes of the runs before it. */
 static void settle_run(struct rdmig_conn *conn, struct run *run)
 {
-    if (run->chunk_count == 0 || run->local != STEP_DONE || run->remote != STEP_DONE)
+    if (run->local != STEP_DONE || run->remote != STEP_DONE)
         return;
     blocks_set_chunk(conn, run->block_index, run->first_chunk, run->rkey, run->chunk_count);
     for (uint32_t k = 1; k < run->chunk_count; k++)
