@@ -418,6 +418,7 @@ bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 /* ---- ranges.c */
 int ranges_push(struct rdmig_conn *conn, const struct rdmig_event *event);
 struct range *ranges_at(struct rdmig_conn *conn, uint32_t position);
+const struct range *ranges_front(struct rdmig_conn *conn);
 bool ranges_next_write(struct rdmig_conn *conn, struct rdmig_action *action);
 bool ranges_may_zero(struct rdmig_conn *conn, uint32_t position);
 bool ranges_overlap(struct rdmig_conn *conn, uint32_t position, const struct span *span);

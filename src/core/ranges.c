@@ -56,6 +56,18 @@ int ranges_push(struct rdmig_conn *conn, const struct rdmig_event *event)
     return RDMIG_OK;
 }
 
+/* The first that still has something to write; NULL: none. */
+const struct range *ranges_front(struct rdmig_conn *conn)
+{
+    for (uint32_t i = 0; i < conn->u.source.range_count; i++) {
+        const struct range *range = ranges_at(conn, i);
+
+        if (!range->is_zero && range->state != STEP_DONE)
+            return range;
+    }
+    return NULL;
+}
+
 /* Takes finished ranges off the front. */
 static void pop(struct rdmig_conn *conn)
 {

@@ -9,6 +9,10 @@
 /* Chunks in one message at the most, between our own ends, but for a longer run: the answer comes
  * when all are registered, and meanwhile there should be something to write. */
 #define MESSAGE_CHUNK_COUNT 256u
+/* Chunks ahead of what is written that our side may be made of, if that is not two runs: 5 ms. */
+#define NEAR_CHUNK_COUNT_MIN 64u
+/* Chunks ahead of what is written that our side may be made of, if that is not two runs: 5 ms. */
+#define NEAR_CHUNK_COUNT_MIN 64u
 
 static uint32_t run_index(const struct source *source, uint32_t position)
 {
@@ -161,14 +165,33 @@ void registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_actio
     commands_send(conn, slot, &header, action);
 }
 
+/*
+ * Our side of a run is made when what is written has come near it: as many as a message names would
+ * take longer, in a row, than what is in flight, and the link would fall idle meanwhile.
+ */
+static bool is_near(struct rdmig_conn *conn, uint32_t position, const struct range *front)
+{
+    const struct run *run = run_at(&conn->u.source, position);
+    uint64_t near_count = UINT64_C(2) * conn->config.run_chunk_count;
+
+    if (!front || !conn_is_pipelined(conn))
+        return true;
+    if (run->block_index != front->span.block_index)
+        return position <= 1;
+    if (near_count < NEAR_CHUNK_COUNT_MIN)
+        near_count = NEAR_CHUNK_COUNT_MIN;
+    return run->first_chunk <= front->span.start_bytes / RDMIG_CHUNK_BYTES + near_count;
+}
+
 bool registration_next_local(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
+    const struct range *front = ranges_front(conn);
 
     for (uint32_t i = 0; i < source->run_asked_count; i++) {
         struct run *run = run_at(source, i);
 
-        if (run->local != STEP_WANTED ||
+        if (run->local != STEP_WANTED || !is_near(conn, i, front) ||
             !flight_start(conn, OPERATION_REGISTER, run_index(source, i), &action->tag))
             continue;
         run->local = STEP_ASKED;
