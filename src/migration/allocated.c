@@ -163,6 +163,8 @@ uint64_t allocated_by_file(int fd, uint64_t offset_bytes, uintptr_t start,
         while (page < end_page && is_resident(&resident, start, page, end_page));
     }
     /* Behind the end of the file is no hole, but nothing: whoever reads there is to find out. */
+    if (allocated->set_count == end_page)
+        return end_page;
     if (fstat(fd, &about) != 0 ||
         (uint64_t)about.st_size < offset_bytes + end_page * RDMIG_PAGE_BYTES)
         return 0;
