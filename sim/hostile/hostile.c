@@ -76,13 +76,13 @@ uint32_t hostile_bend32(struct hostile *hostile, uint32_t value)
 static enum hostile_kind draw_kind(struct hostile *hostile)
 {
     static const enum hostile_kind kinds[] = {
-        HOSTILE_DELAYS,       HOSTILE_ENTRIES,    HOSTILE_ENTRIES, HOSTILE_ENTRIES,
-        HOSTILE_ANSWERS,      HOSTILE_ANSWERS,    HOSTILE_STREAM,  HOSTILE_ORDER,
-        HOSTILE_ORDER,        HOSTILE_HEADER,     HOSTILE_HEADER,  HOSTILE_BODY,
-        HOSTILE_BODY,         HOSTILE_CREDIT,     HOSTILE_CREDIT,  HOSTILE_WRITES,
-        HOSTILE_WRITES,       HOSTILE_TRUNCATION, HOSTILE_FLOOD,   HOSTILE_WHENEVER,
-        HOSTILE_ERROR,        HOSTILE_SILENCE,    HOSTILE_LEAVING, HOSTILE_RECEIVES,
-        HOSTILE_PRIVATE_DATA, HOSTILE_LIMIT,
+        HOSTILE_DELAYS,       HOSTILE_ENTRIES,      HOSTILE_ENTRIES, HOSTILE_ENTRIES,
+        HOSTILE_ANSWERS,      HOSTILE_ANSWERS,      HOSTILE_STREAM,  HOSTILE_ORDER,
+        HOSTILE_ORDER,        HOSTILE_HEADER,       HOSTILE_HEADER,  HOSTILE_BODY,
+        HOSTILE_BODY,         HOSTILE_CREDIT,       HOSTILE_CREDIT,  HOSTILE_WRITES,
+        HOSTILE_WRITES,       HOSTILE_TRUNCATION,   HOSTILE_FLOOD,   HOSTILE_WHENEVER,
+        HOSTILE_ERROR,        HOSTILE_SILENCE,      HOSTILE_LEAVING, HOSTILE_RECEIVES,
+        HOSTILE_PRIVATE_DATA, HOSTILE_PRIVATE_DATA, HOSTILE_LIMIT,
     };
     const uint32_t index = hostile_pick(hostile, sizeof(kinds) / sizeof(kinds[0]));
 
@@ -103,10 +103,12 @@ static void draw_character(struct hostile *hostile)
     for (uint32_t i = 0; i < kind_count; i++) {
         const enum hostile_kind kind = draw_kind(hostile);
         const uint32_t rate = hostile_pick(hostile, sizeof(denominators) / sizeof(denominators[0]));
+        /* There is one occasion for it. */
+        const uint32_t denominator = kind == HOSTILE_PRIVATE_DATA ? 1 : denominators[rate];
 
-        hostile->rates[kind] = (struct ratio){1, denominators[rate]};
+        hostile->rates[kind] = (struct ratio){1, denominator};
         world_log(hostile->party.world, "hostile %s: kind %" PRIu32 ", 1 in %" PRIu32,
-                  role_name(hostile->party.role), (uint32_t)kind, denominators[rate]);
+                  role_name(hostile->party.role), (uint32_t)kind, denominator);
     }
     for (uint32_t i = 0; i < ODDITY_COUNT && style > 0; i++)
         hostile->is_odd[i] = hostile_pick(hostile, 4) == 3;

@@ -276,6 +276,10 @@ static void destination_posted(struct oracle *oracle, const struct oracle_messag
                     rules[message->type].name);
         return;
     }
+    if (oracle->readies_posted < oracle->credit_count)
+        world_break(oracle->world, "credit",
+                    "%s after %" PRIu64 " READYs; %" PRIu32 " were agreed on",
+                    rules[message->type].name, oracle->readies_posted, oracle->credit_count);
     obeyed->is_answered = true;
     if (message->type == ORACLE_BLOCKS_RESULT)
         check_block_answer(oracle, message);

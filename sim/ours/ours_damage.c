@@ -108,6 +108,34 @@ static bool pin_too_much(struct rdmig_conn *conn)
     return conn->u.source.pinned_limit_bytes != 0;
 }
 
+static bool miscount_pinned(struct rdmig_conn *conn)
+{
+    struct source *source = &conn->u.source;
+
+    if (source->pinned_limit_bytes == 0 || source->pinned_bytes == 0)
+        return false;
+    source->pinned_bytes--;
+    return true;
+}
+
+static bool send_beside_alone(struct rdmig_conn *conn)
+{
+    struct source *source = &conn->u.source;
+
+    source->commands[source->command_head].type = RDMIG_MESSAGE_QEMU_FILE;
+    return source->command_count > 1;
+}
+
+static bool answer_the_second(struct rdmig_conn *conn)
+{
+    struct source *source = &conn->u.source;
+    struct command *second = &source->commands[(source->command_head + 1) % RDMIG_CREDIT_COUNT_MAX];
+
+    second->type = RDMIG_MESSAGE_REGISTER_REQUEST;
+    second->is_answered = true;
+    return source->command_count > 1;
+}
+
 static bool overfill_releases(struct rdmig_conn *conn)
 {
     conn->u.source.release_count = RELEASE_COUNT_MAX + 1;
@@ -148,8 +176,8 @@ static bool give_slot_away(struct rdmig_conn *conn)
 
 static bool give_too_much(struct rdmig_conn *conn)
 {
-    conn->u.destination.given_count = conn->credit_max + 1;
-    return true;
+    conn->u.destination.given_count++;
+    return conn->phase == RDMIG_PHASE_RUNNING;
 }
 
 static bool obey_twice(struct rdmig_conn *conn)
@@ -165,7 +193,7 @@ struct damage {
     const char *name; /* as the core calls what does not hold */
 };
 
-enum { DAMAGES_COMMON = 4, DAMAGES_SOURCE = 12, DAMAGES_DESTINATION = 4 };
+enum { DAMAGES_COMMON = 4, DAMAGES_SOURCE = 15, DAMAGES_DESTINATION = 4 };
 
 static const struct damage common[DAMAGES_COMMON] = {
     {overfill_queue, "no more work than the send queue holds"},
@@ -185,6 +213,9 @@ static const struct damage of_source[DAMAGES_SOURCE] = {
     {overfill_answered, "no more runs than a batch holds, no more asked for, no more answered"},
     {miscount_credits, "credits are here, to come, or spent on what is under way"},
     {pin_too_much, "no more is pinned than the limit allows"},
+    {miscount_pinned, "pinned bytes are those of the regions"},
+    {send_beside_alone, "what goes alone has nothing beside it"},
+    {answer_the_second, "answers are for the oldest command"},
     {overfill_releases, "no more regions are let go of than the list holds"},
     {keep_range, "ranges belong to a round"},
 };
@@ -192,7 +223,7 @@ static const struct damage of_source[DAMAGES_SOURCE] = {
 static const struct damage of_destination[DAMAGES_DESTINATION] = {
     {lose_slot, "a receive slot is held exactly while its message is obeyed"},
     {give_slot_away, "the slot of the command is ours"},
-    {give_too_much, "no more credits are out than were agreed on"},
+    {give_too_much, "credits are out, to be given, or spent on what is obeyed or waits"},
     {obey_twice, "entries are obeyed once"},
 };
 

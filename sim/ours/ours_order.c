@@ -106,7 +106,9 @@ static bool is_answer_wrong(struct ours_order *order, uint32_t type, const uint8
 {
     struct ours_command *command = oldest(order);
 
-    if (!command || command->is_answered || answer_of(command->type) != type)
+    /* READYs that are for no command come before anything that is for one. */
+    if (order->readies < order->credit_count || !command || command->is_answered ||
+        answer_of(command->type) != type)
         return true;
     command->is_answered = true;
     return type == RDMIG_MESSAGE_REGISTER_RESULT &&
