@@ -9,8 +9,9 @@
 /* Chunks in one message at the most, between our own ends, but for a longer run: the answer comes
  * when all are registered, and meanwhile there should be something to write. */
 #define MESSAGE_CHUNK_COUNT 256u
-/* Chunks ahead of what is written that our side may be made of, if that is not two runs: 5 ms. */
-#define NEAR_CHUNK_COUNT_MIN 64u
+/* The same when all credits had been spent: what is under way keeps the destination busy, and fewer
+ * messages do. */
+#define MESSAGE_CHUNK_COUNT_HELD 768u
 /* Chunks ahead of what is written that our side may be made of, if that is not two runs: 5 ms. */
 #define NEAR_CHUNK_COUNT_MIN 64u
 
@@ -136,12 +137,19 @@ bool registration_plan(struct rdmig_conn *conn, uint32_t *zero_position)
 
 /* ---- asking */
 
+static uint64_t message_chunk_count_max(const struct rdmig_conn *conn)
+{
+    if (!conn_is_pipelined(conn))
+        return UINT64_MAX;
+    return conn->u.source.is_held ? MESSAGE_CHUNK_COUNT_HELD : MESSAGE_CHUNK_COUNT;
+}
+
 void registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
     uint8_t *data = flight_send_bytes(conn, slot) + RDMIG_HEADER_BYTES;
     struct wire_header header = {.type = RDMIG_MESSAGE_REGISTER_REQUEST};
-    const uint64_t chunk_count_max = conn_is_pipelined(conn) ? MESSAGE_CHUNK_COUNT : UINT64_MAX;
+    const uint64_t chunk_count_max = message_chunk_count_max(conn);
     uint64_t chunk_count = 0;
 
     while (has_wanted(source) && header.repeat < source->batch_count) {
