@@ -110,6 +110,11 @@ static void draw_character(struct hostile *hostile)
         world_log(hostile->party.world, "hostile %s: kind %" PRIu32 ", 1 in %" PRIu32,
                   role_name(hostile->party.role), (uint32_t)kind, denominator);
     }
+    /* A limit asks to be tried. */
+    if (style >= 2 && hostile->party.role == RDMIG_ROLE_SOURCE &&
+        hostile->party.world->options->pinned_bytes_max[RDMIG_ROLE_DESTINATION] != 0 &&
+        hostile_pick(hostile, 3) == 2)
+        hostile->rates[HOSTILE_LIMIT] = (struct ratio){1, 2};
     for (uint32_t i = 0; i < ODDITY_COUNT && style > 0; i++)
         hostile->is_odd[i] = hostile_pick(hostile, 4) == 3;
 }

@@ -298,7 +298,7 @@ static void accept_connection(struct world *world, void *subject, uint64_t argum
         return;
     }
     port_accept(hostile->party.port, destination->private_data, destination->private_data_bytes);
-    if (hostile->is_odd[ODD_EARLY_READY]) {
+    if (hostile->is_odd[ODD_EARLY_READY] || hostile_does(hostile, HOSTILE_CREDIT)) {
         hostile->life = LIFE_UP;
         act(hostile);
     }
@@ -321,7 +321,9 @@ static void connect_requested(struct hostile_destination *destination, const str
     destination->is_asked = true;
     if (hostile->is_odd[ODD_PIN_ALL])
         is_pin_all = !is_pin_all;
-    if (hostile->is_odd[ODD_FEW_CREDITS] && offered.credit_count <= HOSTILE_CREDITS_MAX)
+    /* The fewer there are, the sooner there are too many. */
+    if ((hostile->is_odd[ODD_FEW_CREDITS] || hostile->rates[HOSTILE_CREDIT].numerator > 0) &&
+        offered.credit_count <= HOSTILE_CREDITS_MAX)
         granted.credit_count = 1 + hostile_pick(hostile, offered.credit_count);
     granted.flags =
         offered.flags & ((is_pin_all ? HOSTILE_FLAG_PIN_ALL : 0) |

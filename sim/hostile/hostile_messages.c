@@ -77,8 +77,6 @@ static void bend_private(struct hostile *hostile, struct hostile_private *bent)
                                      UINT64_MAX};
     uint32_t pick;
 
-    if (hostile_pick(hostile, 2) == 1)
-        bent->flags = hostile_bend32(hostile, UINT32_MAX);
     if (hostile_pick(hostile, 2) == 1) {
         pick = hostile_pick(hostile, 4);
         bent->credit_count = pick < 2    ? bent->credit_count + 1 - 2 * pick
@@ -103,9 +101,20 @@ uint32_t hostile_private_data(struct hostile *hostile, const struct hostile_priv
         (told->flags & HOSTILE_FLAG_PIPELINE) != 0 ? LONG_DATA_BYTES : SHORT_DATA_BYTES;
 
     if (hostile_does(hostile, HOSTILE_PRIVATE_DATA)) {
-        version = versions[hostile_pick(hostile, sizeof(versions) / sizeof(versions[0]))];
-        bend_private(hostile, &bent);
-        length_bytes = lengths[hostile_pick(hostile, sizeof(lengths) / sizeof(lengths[0]))];
+        switch (hostile_pick(hostile, 4)) {
+        case 0:
+            version = versions[hostile_pick(hostile, sizeof(versions) / sizeof(versions[0]))];
+            break;
+        case 1:
+            length_bytes = lengths[hostile_pick(hostile, sizeof(lengths) / sizeof(lengths[0]))];
+            break;
+        case 2:
+            bent.flags = hostile_bend32(hostile, UINT32_MAX);
+            break;
+        default:
+            bend_private(hostile, &bent);
+            break;
+        }
     }
     memset(out, FILLER, 64);
     store32(out, version);

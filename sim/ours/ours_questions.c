@@ -48,6 +48,11 @@ static void check_deadline(struct ours *ours)
         break_answer(ours, "a deadline, and nothing to wait for");
     if ((rdmig_conn_capability_flags(conn) & ~ours->config.capability_flags) != 0)
         break_answer(ours, "a capability that nobody offered or granted");
+    if ((rdmig_conn_capability_flags(conn) & ~rdmig_conn_offered_flags(conn)) != 0)
+        break_answer(ours, "a capability that the source did not offer");
+    if (ours->party.role == RDMIG_ROLE_SOURCE &&
+        rdmig_conn_offered_flags(conn) != ours->config.capability_flags)
+        break_answer(ours, "another offer than the one it was to make");
 }
 
 static void check_counters(struct ours *ours)

@@ -82,6 +82,8 @@ static bool walk_push(void *context, const struct ram_range *range)
     };
 
     ours_tell(&source->ours, &event);
+    if (range->is_zero)
+        source->last_zeros = *range;
     source->has_pushed = true;
     source->ours.is_round_open = true;
     return true;
@@ -248,12 +250,17 @@ void rounds_begin(struct source *source)
     source->stage = STAGE_ROUND;
 }
 
-/* Data is data, also when it is all zero, clean, or on its way already. */
+/* Data is data, also when it is all zero, clean, or on its way already; best of all where zeros are
+ * on theirs. */
 static void push_some_data(struct source *source, uint32_t block)
 {
     struct choice *choice = source->ours.party.world->choice;
     const uint32_t page_count = (uint32_t)page_count_of(source, block);
-    const uint32_t first = choice_below(choice, page_count);
+    const uint32_t zeros_page = (uint32_t)(source->last_zeros.offset_bytes / SIM_PAGE_BYTES);
+    const bool is_over_zeros = source->last_zeros.length_bytes > 0 &&
+                               source->last_zeros.block_index == block &&
+                               choice_below(choice, 2) == 1;
+    const uint32_t first = is_over_zeros ? zeros_page : choice_below(choice, page_count);
     const uint32_t left = page_count - first;
     const uint32_t count =
         1 + choice_below(choice, left < ON_TOP_PAGES_MAX ? left : ON_TOP_PAGES_MAX);
@@ -289,8 +296,9 @@ static void push_some_zeros(struct source *source, uint32_t block)
 static void push_on_top(struct source *source)
 {
     struct choice *choice = source->ours.party.world->choice;
-    const uint32_t block = choice_below(choice, source->ours.block_count);
-    const uint32_t which = choice_below(choice, 2);
+    const uint32_t any_block = choice_below(choice, source->ours.block_count);
+    const uint32_t which = choice_below(choice, 3);
+    const uint32_t block = which == 2 ? source->last_zeros.block_index : any_block;
 
     source->on_top_count++;
     if (!walk_has_room(source) || page_count_of(source, block) > UINT32_MAX)

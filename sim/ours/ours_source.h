@@ -53,6 +53,7 @@ struct source {
     uint64_t *words[RAM_BLOCKS_MAX];
     uint64_t *log_words;   /* room for the largest block's */
     uint32_t on_top_count; /* ranges pushed into it that nobody needs */
+    struct ram_range last_zeros;
     uint64_t round_start_ns;
     uint64_t round_start_bytes; /* moved before the round */
     uint64_t bytes_per_s;       /* 0: not measured yet */

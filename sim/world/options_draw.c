@@ -84,6 +84,9 @@ static void draw_rare_guest(struct guest_options *guest, struct choice *choice)
         guest->block_count = MANY_BLOCKS_MIN + choice_below(choice, MANY_BLOCKS_MORE + 1);
         for (uint32_t i = 0; i < guest->block_count; i++)
             guest->block_bytes[i] = (1 + choice_below(choice, 4)) * PAGE_BYTES;
+        /* One for which all the others may have to make room. */
+        if (choice_below(choice, 2) == 1)
+            guest->block_bytes[guest->block_count - 1] = CHUNK_BYTES;
     } else if (rarity >= 250) {
         guest->block_bytes[0] =
             (LONG_ZERO_PAGES + choice_below(choice, LONG_ZERO_PAGES_MORE)) * PAGE_BYTES;
