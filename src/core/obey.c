@@ -286,6 +286,17 @@ static bool next_blocks_request(struct rdmig_conn *conn, struct rdmig_action *ac
     return true;
 }
 
+/* READY is all that follows a COMPRESS: it does not wait for the answers before it, which may never
+ * have left. */
+static bool has_answer_slot(struct rdmig_conn *conn)
+{
+    struct destination *destination = &conn->u.destination;
+
+    if (destination->state != DESTINATION_FILLING && destination->answer_slot == NO_SLOT)
+        destination->answer_slot = flight_free_large(conn);
+    return destination->state == DESTINATION_FILLING || destination->answer_slot != NO_SLOT;
+}
+
 bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     static starter *const starters[DESTINATION_STATE_COUNT] = {
@@ -298,10 +309,8 @@ bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
 
     if (destination->state == DESTINATION_LISTING && conn->block_count == 0)
         return next_blocks_request(conn, action);
-    if (destination->answer_slot == NO_SLOT)
-        destination->answer_slot = flight_free_large(conn);
-    if (destination->answer_slot == NO_SLOT)
-        return false; /* the answers before this one */
+    if (!has_answer_slot(conn))
+        return false;
     if (destination->state == DESTINATION_LISTING)
         destination->entry_count = conn->block_count;
     while (destination->entry_index < destination->entry_count) {

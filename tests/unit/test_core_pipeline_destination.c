@@ -142,6 +142,29 @@ static void test_core_pipeline_destination__commands__are_obeyed_one_after_the_o
     bench_close(bench);
 }
 
+/* Clause: C9, C11 */
+static void test_core_pipeline_destination__zeros__do_not_wait_for_answers_to_leave(void **state)
+{
+    struct bench *bench = destination_at(DESTINATION_IS_LISTED, &config);
+
+    (void)state;
+    bench->automatic = AUTO_OPERATION;
+    destination_receive_register(bench, 0, 0, 0);
+    destination_receive_register(bench, 0, 1, 0);
+    bench_begin(bench);
+    bench->automatic = 0;
+    /* Both answers are the hardware's: a third waits, and zeros, which have none, do not. */
+    destination_receive_compress(bench, 1, 0, 4096);
+    EXPECT(bench, "> RECEIVED r3 COMPRESS x1 [value=0 block=1 offset=0x0 length=0x1000]\n"
+                  "< FILL_RANGE o1 block=1 offset=0 length=4096 value=0\n");
+    COMPLETE(bench, "o1", OK);
+    destination_receive_register(bench, 0, 2, 0);
+    EXPECT(bench, "> COMPLETED o1 OK\n"
+                  "< POST_SEND s5 READY x1\n"
+                  "> RECEIVED r4 REGISTER_REQUEST x1 [key=0x40200000 block=0 chunks=0]\n");
+    bench_close(bench);
+}
+
 /* Clause: C16 */
 static void test_core_pipeline_destination__what_waits__keeps_its_place(void **state)
 {
@@ -470,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_core_pipeline_destination__no_credit_offered__is_rejected),
         cmocka_unit_test(test_core_pipeline_destination__fewer_bytes__are_rejected),
         cmocka_unit_test(test_core_pipeline_destination__commands__are_obeyed_one_after_the_other),
+        cmocka_unit_test(test_core_pipeline_destination__zeros__do_not_wait_for_answers_to_leave),
         cmocka_unit_test(test_core_pipeline_destination__what_waits__keeps_its_place),
         cmocka_unit_test(test_core_pipeline_destination__one_more_than_the_credits__fails),
         cmocka_unit_test(test_core_pipeline_destination__a_wrong_one__fails_when_its_turn_comes),
