@@ -131,8 +131,9 @@ uint64_t holes_look(struct holes *holes, const void *address, uint64_t page_coun
         const uint64_t page = (wanted - holes->start) / RDMIG_PAGE_BYTES;
         const uint64_t count = run_in_window(holes, page, page_count, is_hole);
 
-        /* A run that goes on behind the window is looked at anew: holes are taken whole. */
-        if (count == page_count || page + count < holes->allocated.page_count)
+        /* A hole that goes on behind the window is looked at anew: holes are taken whole. Others
+         * are not: where data and zeros alternate, each few pages would cost a look. */
+        if (!*is_hole || count == page_count || page + count < holes->allocated.page_count)
             return count;
     }
     *is_hole = false;

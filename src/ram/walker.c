@@ -15,7 +15,7 @@
 /* Pages looked at in one go: their dirty bits are cleared before and, where zeros and data meet,
  * partly set again. */
 #define PIECE_PAGE_COUNT UINT64_C(256)
-#define LOOK_GROWTH      4u
+#define LOOK_GROWTH      2u
 /* In holes, which are not read, pieces grow to this many. */
 #define HOLE_PAGE_COUNT UINT64_C(16384)
 /* A page of a hole costs this part of one that is read. */
@@ -214,7 +214,7 @@ static uint64_t look_ahead(struct ram_walker *walker, uint64_t start_bytes, uint
 /*
  * How far registrations for data that ends here may reach: over the chunks that will be sent too.
  * Only in the first round: later most of it is registered, and a look costs more than it saves.
- * Looking is cheap where memory is in use, one page a chunk: so it goes four times as far each time
+ * Looking is cheap where memory is in use, one page a chunk: so it goes twice as far each time
  * that all was wanted, and back to one run when it was not. With more than a run to see it looks
  * again when half of that is left: scanning is about as slow as a fast link, and registering must
  * not wait for it.

@@ -200,6 +200,26 @@ static void test_holes__page_written_or_read_after_a_look__is_seen_by_the_next(v
     holes_destroy(holes);
 }
 
+/* Where data and zeros alternate, the look is asked for the rest of a piece again and again: what
+ * is in the window is not looked at anew for pages behind it. */
+static void test_holes__rest_of_the_window__is_known_without_another_look(void **state)
+{
+    struct holes *holes = holes_create();
+    uint8_t *memory = map_private();
+    bool is_hole = true;
+
+    (void)state;
+    memset(memory, 1, 1000 * PAGE);
+    assert_int_equal(holes_look(holes, memory, 256, &is_hole), 256);
+    assert_false(is_hole);
+    assert_int_equal(holes_look(holes, memory + 250 * PAGE, 256, &is_hole), 6);
+    assert_false(is_hole);
+    assert_int_equal(holes_look(holes, memory + 256 * PAGE, 256, &is_hole), 256);
+    assert_false(is_hole);
+    holes_destroy(holes);
+    assert_int_equal(munmap(memory, BYTES), 0);
+}
+
 /* As madvise and mprotect leave it: many mappings in the kernel's list, one memory. */
 static void test_holes__memory_in_many_mappings__is_one(void **state)
 {
@@ -388,6 +408,7 @@ int main(void)
         cmocka_unit_test(test_holes__private_memory__is_known_page_by_page_without_a_fault),
         cmocka_unit_test(test_holes__pagemap_read_and_scanned__say_the_same),
         cmocka_unit_test(test_holes__page_written_or_read_after_a_look__is_seen_by_the_next),
+        cmocka_unit_test(test_holes__rest_of_the_window__is_known_without_another_look),
         cmocka_unit_test(test_holes__memory_in_many_mappings__is_one),
         cmocka_unit_test(test_holes__pages_that_a_handler_supplies__are_no_hole),
         cmocka_unit_test(test_holes__shared_memory__is_known_by_its_file_and_stays_sparse),
