@@ -16,6 +16,8 @@
  * partly set again. */
 #define PIECE_PAGE_COUNT UINT64_C(256)
 #define LOOK_GROWTH      2u
+/* The first registration is small: nothing can be written before it is made. */
+#define FIRST_LOOK_CHUNK_COUNT 16u
 /* In holes, which are not read, pieces grow to this many. */
 #define HOLE_PAGE_COUNT UINT64_C(16384)
 /* A page of a hole costs this part of one that is read. */
@@ -76,7 +78,8 @@ void ram_walker_init(struct ram_walker *walker, const struct ram_walk_calls *cal
         .context = context,
         .block_count = block_count,
         .run_chunk_count = run_chunk_count,
-        .look_chunk_count = run_chunk_count,
+        .look_chunk_count =
+            run_chunk_count < FIRST_LOOK_CHUNK_COUNT ? run_chunk_count : FIRST_LOOK_CHUNK_COUNT,
         .look_chunk_count_max = run_chunk_count,
         .is_first_round = true,
         .piece_page_count = PIECE_PAGE_COUNT,

@@ -214,6 +214,25 @@ static void test_ram_walker__first_round__registers_ahead_over_what_will_be_sent
     }
 }
 
+/* Clause: R3 */
+static void test_ram_walker__the_first_registration__is_small(void **unused)
+{
+    static const uint64_t reach_chunks[] = {16, 48, 112};
+    struct guest *guest = guest_create_one(112 * CHUNK_PAGES, 0);
+
+    (void)unused;
+    lay(guest, 0, 0, 112 * CHUNK_PAGES, 'D');
+    ram_walker_init(&guest->walker, guest->walker.calls, guest, 1, 64, 0);
+    walk_round(guest);
+    for (uint64_t i = 0, reach = 0; i < guest->pushed_count; i++) {
+        while (reach_chunks[reach] < guest->pushed[i].register_end_bytes / CHUNK)
+            reach++;
+        assert_int_equal(guest->pushed[i].register_end_bytes / CHUNK, reach_chunks[reach]);
+    }
+    assert_int_equal(guest->pushed[0].register_end_bytes / CHUNK, 16);
+    guest_destroy(guest);
+}
+
 /* Clause: R12 */
 static void test_ram_walker__full_memory__is_looked_at_farther_and_farther(void **unused)
 {
@@ -486,6 +505,7 @@ int main(void)
         cmocka_unit_test(test_ram_walker__much_data__goes_in_pieces_of_16_mib),
         cmocka_unit_test(test_ram_walker__several_blocks__are_walked_in_order_and_never_joined),
         cmocka_unit_test(test_ram_walker__first_round__registers_ahead_over_what_will_be_sent),
+        cmocka_unit_test(test_ram_walker__the_first_registration__is_small),
         cmocka_unit_test(test_ram_walker__full_memory__is_looked_at_farther_and_farther),
         cmocka_unit_test(test_ram_walker__later_rounds_pieces_and_pin_all__register_nothing_ahead),
         cmocka_unit_test(test_ram_walker__refused_range__is_dirty_again_and_sent_in_the_next_round),
