@@ -18,9 +18,9 @@ fuzz-programs: $(fuzz_targets:%=$(BUILD)/fuzz_%)
 
 # The last two numbers: executions and features below which something is wrong with the fuzzer itself.
 fuzz: fuzz-build
-	tests/fuzz/run $(fuzz_build)/fuzz_wire tests/fuzz/corpus/wire $(fuzz_build)/work/wire $(FUZZ_SECONDS) \
+	tests/fuzz/run $(fuzz_build)/fuzz_wire tests/fuzz/corpus/wire $(fuzz_build)/found/wire $(FUZZ_SECONDS) \
 		$$((1000 * $(FUZZ_SECONDS))) 150
-	tests/fuzz/run $(fuzz_build)/fuzz_world tests/fuzz/corpus/world $(fuzz_build)/work/world $(FUZZ_SECONDS) \
+	tests/fuzz/run $(fuzz_build)/fuzz_world tests/fuzz/corpus/world $(fuzz_build)/found/world $(FUZZ_SECONDS) \
 		$$((5 * $(FUZZ_SECONDS))) 3000
 
 fuzz-replay: fuzz-build
