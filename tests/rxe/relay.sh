@@ -25,30 +25,12 @@ qemu() {
     /usr/bin/python3 "$here/qemu.py" "$@"
 }
 
-# start_relay OPTION...
-start_relay() {
-    start recv "$rdmig" relay --listen "$RDMIG_ADDR:0" --to "$to" --json "$@"
-    wait_for_port
-}
-
 # start_still NAME FILE QMP OPTION...: a guest that does not run; its clock stands still with it.
 start_still() {
     rm -f "$3"
     start "$1" qemu-system-x86_64 -accel tcg -S -display none -nodefaults -m "$RAM_MIB" \
         -rtc base=2026-01-01,clock=vm -machine q35,memory-backend=ram -qmp "unix:$3,server=on,wait=off" \
         -object "memory-backend-file,id=ram,share=on,mem-path=$2,size=${RAM_MIB}M" "${@:4}"
-}
-
-# show LINE COMMAND...: like check, and what it prints stands in the line.
-show() {
-    local line=$1 output
-    shift
-    if output=$("$@" 2>&1); then
-        ok "$line: $output"
-    else
-        fail "$line"
-        tail -n 10 <<<"$output" | sed 's/^/    /'
-    fi
 }
 
 # still MODE
@@ -59,7 +41,7 @@ still() {
     head -c "${RAM_MIB}M" /dev/zero | tr '\0' U >"$ram_there"
     start_still there "$ram_there" "$qmp_there" -incoming "rdma:$to"
     check "$what: the destination listens" qemu incoming "$qmp_there"
-    start_relay "${options[@]}"
+    start_relay "$to" "${options[@]}"
     check "$what: the source says completed" qemu migrate "$qmp" "rdma:$RDMIG_ADDR:$port" \
         "${options[@]}" --limit "$QEMU_LIMIT_SECONDS"
     ends_well "$what: exit 0" recv "$LIMIT_SECONDS"
@@ -91,11 +73,11 @@ with open(sys.argv[1], "wb") as file:
 
 # What ends before anything has begun.
 nothing_begun() {
-    start_relay
+    start_relay "$to"
     kill -INT "$(pid_of recv)"
     fails "^C while it waits" recv "$NOTICE_SECONDS" cancelled CANCELLED "cancelled by SIGINT"
     truncate -s 1M "$ram"
-    start_relay
+    start_relay "$to"
     start send "$rdmig" send --to "$RDMIG_ADDR:$port" --ram "pc.ram=$ram" --json
     fails "an rdmig sends" recv "$NOTICE_SECONDS" failed SOURCE_KIND \
         "the source: it is an rdmig, not a QEMU"

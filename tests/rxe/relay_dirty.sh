@@ -29,28 +29,11 @@ qemu() {
     /usr/bin/python3 "$here/qemu.py" "$@"
 }
 
-start_relay() {
-    start recv "$rdmig" relay --listen "$RDMIG_ADDR:0" --to "$to" --json
-    wait_for_port
-}
-
 # start_running NAME MACHINE QMP SERIAL OPTION...
 start_running() {
     rm -f "$3" "$4"
     start "$1" qemu-system-x86_64 -accel kvm -machine "$2" -display none -nodefaults -m 64 \
         -bios "$helpers/guest.bin" -qmp "unix:$3,server=on,wait=off" -serial "file:$4" "${@:5}"
-}
-
-# show LINE COMMAND...: like check, and what it prints stands in the line.
-show() {
-    local line=$1 output
-    shift
-    if output=$("$@" 2>&1); then
-        ok "$line: $output"
-    else
-        fail "$line"
-        tail -n 10 <<<"$output" | sed 's/^/    /'
-    fi
 }
 
 # The source has all memory registered from the start and writes without a word; what the relay
@@ -60,7 +43,7 @@ running_guest() {
     start_running there q35 "$qmp_there" "$printing" -S -incoming "rdma:$to"
     check "$what: the destination listens" qemu incoming "$qmp_there"
     start_running source q35 "$qmp" "$printed"
-    start_relay
+    start_relay "$to"
     check "$what: the source says completed, after rounds in which it ran on" qemu migrate "$qmp" \
         "rdma:$RDMIG_ADDR:$port" --pin-all --follow "$ROUND_COUNT" --limit "$QEMU_LIMIT_SECONDS"
     ends_well "$what: exit 0" recv "$LIMIT_SECONDS"
@@ -96,14 +79,14 @@ fails_at() {
 
 # Up to the middle of the memory.
 start_slowly() {
-    start_relay
+    start_relay "$to"
     check "$1: the source sends" qemu migrate "$qmp" "rdma:$RDMIG_ADDR:$port" \
         --bandwidth "$SLOW_BYTES_PER_S" --until "$MID_ROUND_BYTES" --limit 30
 }
 
 nobody_there() {
     local what="nobody listens there"
-    start_relay
+    start_relay "$to"
     qemu migrate "$qmp" "rdma:$RDMIG_ADDR:$port" --limit 30 >/dev/null 2>&1
     fails_at '"destination"' "$what" failed PEER_UNREACHABLE "the destination, .* port $INCOMING_PORT"
     guest_kept "$what" failed
@@ -113,7 +96,7 @@ nobody_there() {
 other_size() {
     local what="another size of memory there"
     start_destination -m 128
-    start_relay
+    start_relay "$to"
     qemu migrate "$qmp" "rdma:$RDMIG_ADDR:$port" --limit 30 >/dev/null 2>&1
     fails_at '"destination"' "$what" failed "PEER_ERROR|PEER_DISCONNECTED" "the destination, "
     check "$what: the QEMU says so" grep "Size mismatch" "$RDMIG_RESULTS/there.log"
@@ -127,7 +110,7 @@ other_devices() {
     local what="a device is missing there"
     start_running source pc "$qmp" "$printed" -device virtio-balloon-pci
     start_destination
-    start_relay
+    start_relay "$to"
     qemu migrate "$qmp" "rdma:$RDMIG_ADDR:$port" --follow 1 --limit "$QEMU_LIMIT_SECONDS" >/dev/null 2>&1
     fails_at '"destination"' "$what" failed "PEER_ERROR|PEER_DISCONNECTED" "the destination, "
     check "$what: the QEMU says so" grep "Unknown savevm section" "$RDMIG_RESULTS/there.log"

@@ -5,6 +5,8 @@
 # Sourced by wrong_ends*.sh, with lib.sh:
 #   start_recv OPTION...        starts rdmig recv, sets $port
 #   start_capture DIR           starts rdmig capture as "recv", sets $port
+#   start_relay TO OPTION...    starts rdmig relay as "recv", sets $port
+#   show LINE COMMAND...        like check, and what it prints stands in the line
 #   fails WHAT NAME SECONDS STATUS REASON TEXT
 #                               the program started as NAME ends in time with exit 1, with one line
 #                               on standard error that matches TEXT, and STATUS and REASON in JSON
@@ -46,6 +48,22 @@ start_recv() {
 start_capture() {
     start recv "$rdmig" capture --listen "$RDMIG_ADDR:0" --into "$1" --json
     wait_for_port
+}
+
+start_relay() {
+    start recv "$rdmig" relay --listen "$RDMIG_ADDR:0" --to "$1" --json "${@:2}"
+    wait_for_port
+}
+
+show() {
+    local line=$1 output
+    shift
+    if output=$("$@" 2>&1); then
+        ok "$line: $output"
+    else
+        fail "$line"
+        tail -n 10 <<<"$output" | sed 's/^/    /'
+    fi
 }
 
 # Prints what is wrong with a failed run's output.
