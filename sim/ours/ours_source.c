@@ -13,9 +13,6 @@
 
 #include <stdlib.h>
 
-/* As the library has it. */
-#define LOOK_CHUNK_COUNT_MAX 2048u
-
 enum { WORDS_AFTER_ROUND = 3 };
 
 static struct source *source_of(struct ours *ours)
@@ -107,9 +104,8 @@ static void exchanged(struct source *source)
     ours->party.numbers.exchanged_ns = ours_now_ns(ours);
     source->walker.is_pin_all =
         (rdmig_conn_capability_flags(ours->conn) & RDMIG_CAPABILITY_PIN_ALL) != 0;
-    if ((rdmig_conn_capability_flags(ours->conn) & RDMIG_CAPABILITY_PIPELINE) != 0 &&
-        source->walker.run_chunk_count < LOOK_CHUNK_COUNT_MAX)
-        source->walker.look_chunk_count_max = LOOK_CHUNK_COUNT_MAX;
+    if ((rdmig_conn_capability_flags(ours->conn) & RDMIG_CAPABILITY_PIPELINE) != 0)
+        ram_walker_look_far(&source->walker);
     if (close_round(source))
         source->stage = STAGE_ENDING_SETUP;
 }

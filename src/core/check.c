@@ -52,7 +52,7 @@ static const char *check_commands(const struct source *source)
 
         if (source->command_count > 1 && commands_are_alone(command->type))
             return "what goes alone has nothing beside it";
-        if (i > 0 && command->type != RDMIG_MESSAGE_COMPRESS && command->is_answered)
+        if (i > 0 && command->is_answered)
             return "answers are for the oldest command";
     }
     return NULL;

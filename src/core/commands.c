@@ -29,15 +29,19 @@ void commands_pop(struct rdmig_conn *conn)
     source->command_count--;
 }
 
+bool commands_is_oldest(const struct rdmig_conn *conn, uint32_t type)
+{
+    const struct source *source = &conn->u.source;
+
+    return source->command_count > 0 && source->commands[source->command_head].type == type;
+}
+
 /* Is READY for the end of a round still to come? It is alone (clause C17). Nothing is written
  * before it: a page of the round may be written again, and only READY orders the two (clause C10).
  */
 bool commands_is_round_ending(const struct rdmig_conn *conn)
 {
-    const struct source *source = &conn->u.source;
-
-    return source->command_count > 0 &&
-           source->commands[source->command_head].type == RDMIG_MESSAGE_REGISTER_FINISHED;
+    return commands_is_oldest(conn, RDMIG_MESSAGE_REGISTER_FINISHED);
 }
 
 /* May a command of this type be sent beside those that are under way, given a credit for it? */
@@ -54,11 +58,6 @@ static bool may_send(const struct rdmig_conn *conn, uint32_t type)
 void commands_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header,
                    struct rdmig_action *action)
 {
-    static const bool has_answer[RDMIG_MESSAGE_TYPE_COUNT] = {
-        [RDMIG_MESSAGE_RAM_BLOCKS_REQUEST] = true,
-        [RDMIG_MESSAGE_REGISTER_REQUEST] = true,
-        [RDMIG_MESSAGE_UNREGISTER_REQUEST] = true,
-    };
     struct source *source = &conn->u.source;
     const uint32_t entry_bytes = wire_entry_bytes(header->type);
 
@@ -74,7 +73,6 @@ void commands_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_hea
         .type = header->type,
         .entry_count = entry_bytes == 0 ? 0 : header->length_bytes / entry_bytes,
         .serial = source->command_serial,
-        .is_answered = !has_answer[header->type],
     };
     source->command_count++;
     if (source->command_count == 1)
@@ -200,7 +198,7 @@ static bool is_stream_due(const struct rdmig_conn *conn)
 
 static bool next_command(struct rdmig_conn *conn, struct rdmig_action *action)
 {
-    uint32_t slot = flight_free_small(conn);
+    uint32_t slot;
     bool is_sent;
 
     /* What was not found cannot have come but with an event: writes are many, and this is asked
@@ -214,6 +212,7 @@ static bool next_command(struct rdmig_conn *conn, struct rdmig_action *action)
         send_stream(conn, action);
         return true;
     }
+    slot = flight_free_small(conn);
     if (slot == NO_SLOT)
         slot = flight_free_large(conn);
     is_sent =

@@ -160,7 +160,7 @@ struct command {
     uint32_t type;
     uint32_t entry_count;
     uint32_t serial;  /* number of the command, counted from the first */
-    bool is_answered; /* or needs no answer: READY is next */
+    bool is_answered; /* READY is next, as for one that has no answer */
 };
 
 struct range {
@@ -407,6 +407,7 @@ void source_take_credit(struct rdmig_conn *conn);
 
 /* ---- commands.c: what the source sends, and what it has the driver do */
 bool commands_are_alone(uint32_t type);
+bool commands_is_oldest(const struct rdmig_conn *conn, uint32_t type);
 bool commands_is_round_ending(const struct rdmig_conn *conn);
 struct command *commands_oldest(struct rdmig_conn *conn);
 void commands_pop(struct rdmig_conn *conn);

@@ -274,12 +274,8 @@ static bool let_go_of_one(struct rdmig_conn *conn, uint32_t position, const stru
  * else makes room. */
 static bool is_first(struct rdmig_conn *conn, uint32_t position)
 {
-    for (uint32_t i = 0; i < position; i++) {
-        if (!ranges_at(conn, i)->is_zero && ranges_at(conn, i)->state != STEP_DONE)
-            return false;
-    }
-    return conn->u.source.release_count == 0 && conn->u.source.run_count == 0 &&
-           !flight_has_writes(conn);
+    return ranges_front(conn) == ranges_at(conn, position) && conn->u.source.release_count == 0 &&
+           conn->u.source.run_count == 0 && !flight_has_writes(conn);
 }
 
 /* True: so many bytes more fit the limit, for the range at position, of which the span is planned.

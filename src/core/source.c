@@ -44,6 +44,7 @@ bool source_has_credit(const struct rdmig_conn *conn)
 
 enum source_state source_state(const struct rdmig_conn *conn)
 {
+    /* AWAITING_READY for those that have no answer. */
     static const enum source_state answers[RDMIG_MESSAGE_TYPE_COUNT] = {
         [RDMIG_MESSAGE_RAM_BLOCKS_REQUEST] = SOURCE_AWAITING_BLOCKS,
         [RDMIG_MESSAGE_REGISTER_REQUEST] = SOURCE_AWAITING_RESULT,
@@ -67,10 +68,7 @@ typedef void handler(struct rdmig_conn *conn, const uint8_t *data,
 /* Stream bytes travel alone (clause C17): none is consumed but those of the oldest command. */
 static bool is_stream_consumed(const struct rdmig_conn *conn)
 {
-    const struct source *source = &conn->u.source;
-
-    return source->command_count == 0 ||
-           source->commands[source->command_head].type != RDMIG_MESSAGE_QEMU_FILE;
+    return !commands_is_oldest(conn, RDMIG_MESSAGE_QEMU_FILE);
 }
 
 static void take_flush(struct rdmig_conn *conn)

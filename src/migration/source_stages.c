@@ -8,8 +8,6 @@
 #include <stdlib.h>
 
 #define SECOND_NS 1e9
-/* How far ahead registrations are asked for between our own ends: by 1 to 2 GiB. */
-#define LOOK_CHUNK_COUNT_MAX 2048u
 /* A round that moved less says nothing about the rate. */
 #define MEASURED_BYTES_MIN (UINT64_C(1) << 20)
 
@@ -121,9 +119,8 @@ static void exchanged(struct rdmig_source *source)
 
     source->numbers.exchanged_ns = link_now_ns();
     source->walker.is_pin_all = (flags & RDMIG_CAPABILITY_PIN_ALL) != 0;
-    if ((flags & RDMIG_CAPABILITY_PIPELINE) != 0 &&
-        source->walker.run_chunk_count < LOOK_CHUNK_COUNT_MAX)
-        source->walker.look_chunk_count_max = LOOK_CHUNK_COUNT_MAX;
+    if ((flags & RDMIG_CAPABILITY_PIPELINE) != 0)
+        ram_walker_look_far(&source->walker);
     if (source->options.stream_format == RDMIG_STREAM_QEMU)
         source->stage = STAGE_IDLE; /* the caller ends the setup's round */
     else

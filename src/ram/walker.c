@@ -18,6 +18,7 @@
 #define LOOK_GROWTH      2u
 /* The first registration is small: nothing can be written before it is made. */
 #define FIRST_LOOK_CHUNK_COUNT 16u
+#define FAR_LOOK_CHUNK_COUNT   2048u
 /* In holes, which are not read, pieces grow to this many. */
 #define HOLE_PAGE_COUNT UINT64_C(16384)
 /* A page of a hole costs this part of one that is read. */
@@ -86,6 +87,12 @@ void ram_walker_init(struct ram_walker *walker, const struct ram_walk_calls *cal
         .bandwidth_bytes_per_s = bandwidth_bytes_per_s,
         .filled_ns = calls->now_ns(context),
     };
+}
+
+void ram_walker_look_far(struct ram_walker *walker)
+{
+    if (walker->look_chunk_count_max < FAR_LOOK_CHUNK_COUNT)
+        walker->look_chunk_count_max = FAR_LOOK_CHUNK_COUNT;
 }
 
 static void set_block(struct ram_walker *walker, uint32_t block_index)

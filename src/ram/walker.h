@@ -59,8 +59,8 @@ struct ram_walker {
     uint32_t run_chunk_count; /* chunks in one registration at the most */
     bool is_first_round;      /* set until the caller clears it: look ahead for registrations */
     bool is_pin_all;          /* set by the caller: nothing is registered */
-    /* How far it looks: look_chunk_count_max is the caller's to set (run_chunk_count at first);
-     * look_chunk_count grows to it while memory is full, and is small again where it is not. */
+    /* How far it looks: up to look_chunk_count_max (ram_walker_look_far); look_chunk_count grows to
+     * it while memory is full, and is small again where it is not. */
     uint32_t look_chunk_count;
     uint32_t look_chunk_count_max;
     uint32_t look_block; /* what was looked at last: in this block, and all of it up to here is */
@@ -88,6 +88,8 @@ struct ram_walker {
 void ram_walker_init(struct ram_walker *walker, const struct ram_walk_calls *calls, void *context,
                      uint32_t block_count, uint32_t run_chunk_count,
                      uint64_t bandwidth_bytes_per_s);
+/* From now on looks as far ahead as two ends of ours can make use of: by 1 to 2 GiB. */
+void ram_walker_look_far(struct ram_walker *walker);
 /* A job over every block's dirty pages; the one before must be done. */
 void ram_walker_start_round(struct ram_walker *walker);
 /* Marks a range dirty and adds it to the job of the moment; false: the walker is busy with another

@@ -21,6 +21,7 @@ static const char *const outcome_names[] = {
 };
 
 static const char *const refusal_names[] = {
+    [RDMIG_PIN_ALL_NOT_REFUSED] = NULL,
     [RDMIG_PIN_ALL_REFUSED_BY_LIMIT] = "LIMIT",
     [RDMIG_PIN_ALL_REFUSED_BY_OPTION] = "OPTION",
     [RDMIG_PIN_ALL_REFUSED_BY_PEER] = "PEER",
@@ -151,11 +152,7 @@ static void write_relay_json(const struct report *report, struct json *json)
 {
     const struct rdmig_progress *incoming = report->incoming;
 
-    if (report->side != NULL) {
-        json_string(json, "side", report->side);
-    } else {
-        json_null(json, "side");
-    }
+    json_string(json, "side", report->side);
     json_open_object(json, "incoming");
     json_string(json, "mode", incoming->is_pin_all ? "pin-all" : "dynamic");
     json_uint(json, "bytes_zero", incoming->bytes_zero);
@@ -178,11 +175,7 @@ void report_write_json(const struct report *report, FILE *out)
     json_string(&json, "status", outcome_names[report->outcome]);
     report_write_error(&json, &report->error);
     json_string(&json, "mode", progress->is_pin_all ? "pin-all" : "dynamic");
-    if (progress->pin_all_refusal == RDMIG_PIN_ALL_NOT_REFUSED) {
-        json_null(&json, "pin_all_refused");
-    } else {
-        json_string(&json, "pin_all_refused", refusal_names[progress->pin_all_refusal]);
-    }
+    json_string(&json, "pin_all_refused", refusal_names[progress->pin_all_refusal]);
     json_uint(&json, "bytes_total", progress->bytes_total);
     json_uint(&json, "bytes_written", progress->bytes_written);
     json_uint(&json, "bytes_zero", progress->bytes_zero);

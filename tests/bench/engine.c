@@ -14,13 +14,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define GUEST_BYTES          (4 * BENCH_GIB)
-#define GUEST_PAGE_COUNT     (GUEST_BYTES / BENCH_PAGE_BYTES)
-#define MINUTE_NS            UINT64_C(60000000000)
-#define CPU_NS_ENOUGH        20e6 /* a round goes on until a case has taken this much */
-#define REPEAT_COUNT_MAX     2000
-#define LOOK_CHUNK_COUNT_MAX 2048u /* as the library has it */
-#define WALKS_MAX            10000000
+#define GUEST_BYTES      (4 * BENCH_GIB)
+#define GUEST_PAGE_COUNT (GUEST_BYTES / BENCH_PAGE_BYTES)
+#define MINUTE_NS        UINT64_C(60000000000)
+#define CPU_NS_ENOUGH    20e6 /* a round goes on until a case has taken this much */
+#define REPEAT_COUNT_MAX 2000
+#define WALKS_MAX        10000000
 
 struct engine_case {
     const char *label;
@@ -148,7 +147,7 @@ static void open_engine(struct engine *engine, const struct engine_case *which)
     ram_walker_init(&engine->walker, &calls, engine, 1, which->run_chunk_count, 0);
     engine->walker.is_pin_all = which->is_pin_all;
     if (which->is_own)
-        engine->walker.look_chunk_count_max = LOOK_CHUNK_COUNT_MAX;
+        ram_walker_look_far(&engine->walker);
 }
 
 static uint64_t dirty_page_count(const struct engine_case *which)
