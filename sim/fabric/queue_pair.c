@@ -454,8 +454,8 @@ bool port_post_send(struct port *port, uint64_t id, const uint8_t *bytes, uint32
     work->digest = digest(bytes, digest_bytes(length_bytes));
     port->traffic.message_count++;
     port->traffic.message_bytes += length_bytes;
-    if (port->state == PORT_UP)
-        oracle_send_posted(port->fabric->world->oracle, port->role, bytes, length_bytes);
+    /* In error, too: the end that posts it does not know yet, and goes on by the same rules. */
+    oracle_send_posted(port->fabric->world->oracle, port->role, bytes, length_bytes);
     post(port, work, length_bytes);
     return true;
 }
