@@ -362,7 +362,7 @@ void rounds_ended(struct source *source)
     struct party_numbers *numbers = &source->ours.party.numbers;
 
     measure(source);
-    source->walker.is_first_round = false;
+    ram_walker_end_round(&source->walker);
     if (source->round_count++ == 0) {
         numbers->first_round_end_ns = ours_now_ns(&source->ours);
         numbers->first_round_bytes = moved_bytes(source) - source->round_start_bytes;

@@ -87,7 +87,7 @@ static void round_ended(struct rdmig_source *source)
         source->outbox_end = native_write_setup_end(source->outbox, source->outbox_capacity);
     } else {
         measure_round(source);
-        source->walker.is_first_round = false;
+        ram_walker_end_round(&source->walker);
     }
     source->stage = STAGE_IDLE;
 }

@@ -4,20 +4,26 @@
 /* Zeros shorter than this between data go with the data: a COMPRESS costs a round trip, a few pages
  * more cost less. */
 #define ZERO_RUN_BYTES_MIN (UINT64_C(256) << 10)
-/* Data is pushed in pieces of at most this much, so that the link has work while the next piece is
- * looked at. */
-#define PUSH_BYTES_MAX (UINT64_C(16) << 20)
+/* Data is pushed in pieces, so that the link has work while the next piece is looked at: the first
+ * one is small, for until then it has none, and each is twice the one before it, up to the most. */
+#define FIRST_PUSH_BYTES (UINT64_C(1) << 20)
+#define PUSH_BYTES_MAX   (UINT64_C(16) << 20)
 /* Zeros are pushed in pieces of this much, so that the destination fills while the rest is looked
  * at. */
 #define ZERO_PUSH_BYTES (UINT64_C(1) << 30)
-/* Memory looked at in one call: some 3 ms, so that a caller's loop stays responsive. */
+/* A call ends after so long or so much memory looked at, whichever comes first: what the peer has
+ * answered meanwhile waits for the caller's loop, and with it the link, once its queue has run dry.
+ * Where memory is slow, or looked at for the first time, it is the time. */
+#define SCAN_NS_PER_CALL    UINT64_C(1000000)
 #define SCAN_BYTES_PER_CALL (UINT64_C(64) << 20)
+/* Looked at between two looks at the clock. */
+#define CLOCK_BYTES (UINT64_C(1) << 20)
 /* Pages looked at in one go: their dirty bits are cleared before and, where zeros and data meet,
  * partly set again. */
 #define PIECE_PAGE_COUNT UINT64_C(256)
 #define LOOK_GROWTH      2u
-/* The first registration is small: nothing can be written before it is made. */
-#define FIRST_LOOK_CHUNK_COUNT 16u
+/* Chunks looked at ahead: at first; at the most it is two runs, or this, if it may look far. */
+#define FIRST_LOOK_CHUNK_COUNT 64u
 #define FAR_LOOK_CHUNK_COUNT   2048u
 /* In holes, which are not read, pieces grow to this many. */
 #define HOLE_PAGE_COUNT UINT64_C(16384)
@@ -81,9 +87,10 @@ void ram_walker_init(struct ram_walker *walker, const struct ram_walk_calls *cal
         .run_chunk_count = run_chunk_count,
         .look_chunk_count =
             run_chunk_count < FIRST_LOOK_CHUNK_COUNT ? run_chunk_count : FIRST_LOOK_CHUNK_COUNT,
-        .look_chunk_count_max = run_chunk_count,
+        .look_chunk_count_max = LOOK_GROWTH * run_chunk_count,
         .is_first_round = true,
         .piece_page_count = PIECE_PAGE_COUNT,
+        .push_bytes = FIRST_PUSH_BYTES,
         .bandwidth_bytes_per_s = bandwidth_bytes_per_s,
         .filled_ns = calls->now_ns(context),
     };
@@ -107,7 +114,13 @@ void ram_walker_start_round(struct ram_walker *walker)
     walker->is_active = true;
     walker->is_whole_round = true;
     walker->look_end_bytes = 0;
+    walker->push_bytes = FIRST_PUSH_BYTES;
     set_block(walker, 0);
+}
+
+void ram_walker_end_round(struct ram_walker *walker)
+{
+    walker->is_first_round = walker->is_first_round && !walker->has_pushed;
 }
 
 bool ram_walker_add(struct ram_walker *walker, uint32_t block_index, uint64_t offset_bytes,
@@ -167,8 +180,8 @@ static uint64_t push_limit_bytes(const struct ram_walker *walker)
     const uint64_t burst_bytes = walker->bandwidth_bytes_per_s / (SECOND_NS / BURST_NS) /
                                  RAM_WALK_PAGE_BYTES * RAM_WALK_PAGE_BYTES;
 
-    if (walker->bandwidth_bytes_per_s == 0 || burst_bytes > PUSH_BYTES_MAX)
-        return PUSH_BYTES_MAX;
+    if (walker->bandwidth_bytes_per_s == 0 || burst_bytes > walker->push_bytes)
+        return walker->push_bytes;
     return burst_bytes < RAM_WALK_PAGE_BYTES ? RAM_WALK_PAGE_BYTES : burst_bytes;
 }
 
@@ -225,22 +238,20 @@ static uint64_t look_ahead(struct ram_walker *walker, uint64_t start_bytes, uint
  * How far registrations for data that ends here may reach: over the chunks that will be sent too.
  * Only in the first round: later most of it is registered, and a look costs more than it saves.
  * Looking is cheap where memory is in use, one page a chunk: so it goes twice as far each time
- * that all was wanted, and back to one run when it was not. With more than a run to see it looks
- * again when half of that is left: scanning is about as slow as a fast link, and registering must
- * not wait for it.
+ * that all was wanted, and back to one run when it was not. It looks again when half of that is
+ * left: scanning is about as slow as a fast link, and registering must not wait for it.
  */
 static uint64_t register_end_bytes(struct ram_walker *walker, uint64_t start_bytes,
                                    uint64_t end_bytes)
 {
     const bool is_inside =
         walker->look_block == walker->segment_block && walker->look_end_bytes >= end_bytes;
-    const bool is_far = walker->look_chunk_count_max > walker->run_chunk_count;
     const uint64_t enough_bytes = walker->look_chunk_count / 2 * RAM_WALK_CHUNK_BYTES;
 
     if (!walker->is_first_round || !walker->is_whole_round || walker->is_pin_all)
         return end_bytes;
     if (is_inside &&
-        (!is_far || walker->is_look_stopped || walker->look_end_bytes - end_bytes >= enough_bytes))
+        (walker->is_look_stopped || walker->look_end_bytes - end_bytes >= enough_bytes))
         return walker->look_end_bytes;
     walker->look_end_bytes =
         look_ahead(walker, start_bytes, end_bytes, is_inside ? walker->look_end_bytes : end_bytes);
@@ -262,6 +273,7 @@ static void push(struct ram_walker *walker, uint64_t start_bytes, uint64_t end_b
         .is_zero = is_zero,
     };
 
+    walker->has_pushed = true;
     if (!walker->calls->push(walker->context, &range))
         ram_bitmap_set_range(dirty_of(walker, walker->segment_block),
                              start_bytes / RAM_WALK_PAGE_BYTES,
@@ -290,6 +302,8 @@ static void push_one(struct ram_walker *walker)
             end_bytes = walker->data_end_bytes;
         push(walker, walker->data_start_bytes, end_bytes, false);
         walker->data_start_bytes = end_bytes;
+        if (walker->push_bytes < PUSH_BYTES_MAX)
+            walker->push_bytes *= 2;
     } else {
         push(walker, walker->data_end_bytes, walker->zero_end_bytes, true);
         walker->data_start_bytes = walker->zero_end_bytes;
@@ -411,9 +425,24 @@ static bool may_take(const struct ram_walker *walker, uint64_t first_page)
     return is_zero_run(walker, walker->block_index, first_page, 1);
 }
 
+/* What one call has done, and when it looks at the clock and ends. */
+struct call {
+    uint64_t looked_bytes;
+    uint64_t clock_at_bytes;
+    uint64_t end_ns;
+};
+
+static bool is_over(const struct ram_walker *walker, struct call *call)
+{
+    if (call->looked_bytes < call->clock_at_bytes)
+        return false;
+    call->clock_at_bytes = call->looked_bytes + CLOCK_BYTES;
+    return call->looked_bytes >= SCAN_BYTES_PER_CALL || now_ns(walker) >= call->end_ns;
+}
+
 enum ram_walk ram_walker_walk(struct ram_walker *walker, bool is_ending, uint64_t *resume_ns)
 {
-    uint64_t looked_bytes = 0;
+    struct call call = {.clock_at_bytes = CLOCK_BYTES, .end_ns = now_ns(walker) + SCAN_NS_PER_CALL};
 
     for (;;) {
         uint64_t first_page = 0;
@@ -434,10 +463,10 @@ enum ram_walk ram_walker_walk(struct ram_walker *walker, bool is_ending, uint64_
         }
         if (!has_piece)
             return RAM_WALK_DONE;
-        if (looked_bytes >= SCAN_BYTES_PER_CALL) {
+        if (is_over(walker, &call)) {
             *resume_ns = 0;
             return RAM_WALK_PAUSED;
         }
-        take_piece(walker, first_page, page_count, &looked_bytes);
+        take_piece(walker, first_page, page_count, &call.looked_bytes);
     }
 }

@@ -57,8 +57,9 @@ struct ram_walker {
     void *context;
     uint32_t block_count;
     uint32_t run_chunk_count; /* chunks in one registration at the most */
-    bool is_first_round;      /* set until the caller clears it: look ahead for registrations */
-    bool is_pin_all;          /* set by the caller: nothing is registered */
+    bool is_first_round;      /* nothing is registered yet: look ahead for registrations */
+    bool has_pushed;
+    bool is_pin_all; /* set by the caller: nothing is registered */
     /* How far it looks: up to look_chunk_count_max (ram_walker_look_far); look_chunk_count grows to
      * it while memory is full, and is small again where it is not. */
     uint32_t look_chunk_count;
@@ -73,6 +74,7 @@ struct ram_walker {
     uint64_t page;
     uint64_t end_page;
     uint64_t piece_page_count; /* looked at in one go: grows in a hole */
+    uint64_t push_bytes;       /* data pushed in one go: grows with a round */
     /* Found but not pushed: data [data_start, data_end), then zeros [data_end, zero_end). */
     uint32_t segment_block;
     uint64_t data_start_bytes;
@@ -92,6 +94,9 @@ void ram_walker_init(struct ram_walker *walker, const struct ram_walk_calls *cal
 void ram_walker_look_far(struct ram_walker *walker);
 /* A job over every block's dirty pages; the one before must be done. */
 void ram_walker_start_round(struct ram_walker *walker);
+/* The round has ended, at the other end, too. One in which nothing was pushed leaves the first
+ * round to come. */
+void ram_walker_end_round(struct ram_walker *walker);
 /* Marks a range dirty and adds it to the job of the moment; false: the walker is busy with another
  * that it does not follow, walk first. */
 bool ram_walker_add(struct ram_walker *walker, uint32_t block_index, uint64_t offset_bytes,

@@ -91,7 +91,7 @@ static void test_ram_walker__hole__is_taken_in_large_pieces_and_not_read(void **
 
     (void)unused;
     lay(guest, 0, 0, 16 * gib_pages, 'H');
-    lay(guest, 0, data_page, 300, 'D');
+    lay(guest, 0, data_page, 200, 'D');
     walk_round(guest);
     assert_in_range(guest->pushed_count, 17, 19);
     for (uint32_t i = 0; i < guest->pushed_count; i++) {
@@ -105,23 +105,31 @@ static void test_ram_walker__hole__is_taken_in_large_pieces_and_not_read(void **
     assert_int_equal(sent_bytes, 16 * gib_pages * PAGE);
     assert_all_clean(guest);
     assert_true(guest->hole_look_count < 16 * 16 + 30);
-    assert_true(guest->scanned_count < 300 + 16 * 16 + 30);
+    assert_true(guest->scanned_count < 200 + 16 * 16 + 30);
     guest_destroy(guest);
 }
 
-static void test_ram_walker__much_data__goes_in_pieces_of_16_mib(void **unused)
+/* The link has nothing to do before the first. */
+static void test_ram_walker__much_data__goes_in_pieces_of_1_to_16_mib(void **unused)
 {
+    static const uint64_t page_counts[] = {256, 512, 1024, 2048, 4096, 2064};
+
     (void)unused;
     for (uint64_t cap_bytes_per_s = 0; cap_bytes_per_s <= 4000 * MIB;
          cap_bytes_per_s += 2000 * MIB) {
         struct guest *guest = guest_create_one(10000, cap_bytes_per_s);
 
-        lay(guest, 0, 0, 10000, 'D');
-        walk_round(guest);
-        assert_int_equal(guest->pushed_count, 3);
-        assert_pushed(guest, 0, 0, 0, 4096, false);
-        assert_pushed(guest, 1, 0, 4096, 4096, false);
-        assert_pushed(guest, 2, 0, 8192, 1808, false);
+        for (uint32_t round = 0; round < 2; round++) {
+            uint64_t page = 0;
+
+            lay(guest, 0, 0, 10000, 'D');
+            walk_round(guest);
+            assert_int_equal(guest->pushed_count, 6 * (round + 1));
+            for (uint32_t i = 0; i < 6; i++) {
+                assert_pushed(guest, 6 * round + i, 0, page, page_counts[i], false);
+                page += page_counts[i];
+            }
+        }
         guest_destroy(guest);
     }
 }
@@ -215,30 +223,35 @@ static void test_ram_walker__first_round__registers_ahead_over_what_will_be_sent
 }
 
 /* Clause: R3 */
-static void test_ram_walker__the_first_registration__is_small(void **unused)
+static void test_ram_walker__full_memory__is_looked_at_two_runs_ahead(void **unused)
 {
-    static const uint64_t reach_chunks[] = {16, 48, 112};
-    struct guest *guest = guest_create_one(112 * CHUNK_PAGES, 0);
+    /* Ranges end at chunks 1, 3, 7, 15, 31, 47 and so on. It sees a run, then two runs ahead, and
+     * looks again when less than one is left. */
+    static const uint64_t reach_chunks[] = {64, 129, 191, 255, 300};
+    struct guest *guest = guest_create_one(300 * CHUNK_PAGES, 0);
+    uint64_t reach_count = 0;
 
     (void)unused;
-    lay(guest, 0, 0, 112 * CHUNK_PAGES, 'D');
+    lay(guest, 0, 0, 300 * CHUNK_PAGES, 'D');
     ram_walker_init(&guest->walker, guest->walker.calls, guest, 1, 64, 0);
     walk_round(guest);
-    for (uint64_t i = 0, reach = 0; i < guest->pushed_count; i++) {
-        while (reach_chunks[reach] < guest->pushed[i].register_end_bytes / CHUNK)
-            reach++;
-        assert_int_equal(guest->pushed[i].register_end_bytes / CHUNK, reach_chunks[reach]);
+    for (uint64_t i = 0; i < guest->pushed_count; i++) {
+        if (reach_chunks[reach_count] != guest->pushed[i].register_end_bytes / CHUNK)
+            reach_count++;
+        assert_in_range(reach_count, 0, 4);
+        assert_int_equal(guest->pushed[i].register_end_bytes / CHUNK, reach_chunks[reach_count]);
     }
-    assert_int_equal(guest->pushed[0].register_end_bytes / CHUNK, 16);
+    assert_int_equal(reach_count, 4);
     guest_destroy(guest);
 }
 
 /* Clause: R12 */
 static void test_ram_walker__full_memory__is_looked_at_farther_and_farther(void **unused)
 {
-    /* A range is 16 chunks. It sees 16, 32, 64, 128, then 256 chunks ahead, and looks again when
-     * half of that is left; zeros from chunk 700 to 702, and one run's length again behind them. */
-    static const uint64_t reach_chunks[] = {16, 48, 96, 176, 320, 448, 576, 700};
+    /* Ranges end at chunks 1, 3, 7, 15, 31, 47 and so on. It sees 16, 32, 64, 128, then 256 chunks
+     * ahead, and looks again when half of that is left; zeros from chunk 700 to 702, and one run's
+     * length again behind them. */
+    static const uint64_t reach_chunks[] = {16, 33, 67, 135, 271, 399, 527, 655, 700};
     const uint64_t page_count = 800 * CHUNK_PAGES;
     struct guest *guest = guest_create_one(page_count, 0);
     uint64_t reach_count = 0;
@@ -256,10 +269,10 @@ static void test_ram_walker__full_memory__is_looked_at_farther_and_farther(void 
             continue;
         if (reach_chunks[reach_count] != end_chunk)
             reach_count++;
-        assert_in_range(reach_count, 0, 7);
+        assert_in_range(reach_count, 0, 8);
         assert_int_equal(reach_chunks[reach_count], end_chunk);
     }
-    assert_int_equal(reach_count, 7);
+    assert_int_equal(reach_count, 8);
     assert_int_equal(guest->pushed[guest->pushed_count - 1].register_end_bytes / CHUNK, 800);
     for (uint64_t i = 0; i < guest->pushed_count; i++) {
         if (guest->pushed[i].offset_bytes == 702 * CHUNK)
@@ -288,6 +301,25 @@ static void test_ram_walker__later_rounds_pieces_and_pin_all__register_nothing_a
         assert_int_equal(guest->pushed[0].register_end_bytes, 4 * PAGE);
         guest_destroy(guest);
     }
+}
+
+/* A stream that was captured has rounds without memory before the one with it. */
+static void test_ram_walker__round_without_a_range__leaves_the_first_to_come(void **unused)
+{
+    struct guest *guest = guest_create_one(5 * CHUNK_PAGES, 0);
+
+    (void)unused;
+    for (uint32_t round = 0; round < 3; round++) {
+        if (round > 0)
+            lay(guest, 0, 0, 5 * CHUNK_PAGES, 'D');
+        walk_round(guest);
+        ram_walker_end_round(&guest->walker);
+        assert_int_equal(guest->walker.is_first_round, round == 0);
+    }
+    assert_int_equal(guest->pushed_count, 6); /* pieces of 1, 2 and 2 MiB, twice */
+    assert_int_equal(guest->pushed[0].register_end_bytes, 4 * CHUNK);
+    assert_int_equal(guest->pushed[3].register_end_bytes, CHUNK);
+    guest_destroy(guest);
 }
 
 /* ---- refused, blocked, paused */
@@ -368,6 +400,31 @@ static void test_ram_walker__much_to_look_at__pauses_after_64_mib(void **unused)
     assert_pushed(guest, 0, 0, 0, CHUNK_PAGES, false);
     assert_pushed(guest, 1, 0, CHUNK_PAGES, 40000 - CHUNK_PAGES, true);
     guest_destroy(guest);
+}
+
+/* What the peer has answered waits as long as a call takes. */
+static void test_ram_walker__slow_memory__pauses_after_a_millisecond(void **unused)
+{
+    static const uint64_t ns_per_page[] = {10000, 1500, 0};
+    static const uint64_t looked_mib[] = {1, 3, 64};
+
+    (void)unused;
+    for (uint32_t i = 0; i < 3; i++) {
+        struct guest *guest = guest_create_one(40000, 0);
+        uint64_t resume_ns = 77;
+
+        guest->ns_per_page = ns_per_page[i];
+        lay(guest, 0, 0, 40000, 'Z');
+        ram_walker_start_round(&guest->walker);
+        for (uint64_t call_count = 1; call_count <= 2; call_count++) {
+            assert_int_equal(ram_walker_walk(&guest->walker, true, &resume_ns), RAM_WALK_PAUSED);
+            assert_int_equal(resume_ns, 0);
+            assert_int_equal(guest->walker.page, call_count * looked_mib[i] * MIB / PAGE);
+        }
+        walk_to_the_end(guest, true, 1);
+        assert_all_clean(guest);
+        guest_destroy(guest);
+    }
 }
 
 /* ---- the bandwidth cap */
@@ -502,15 +559,17 @@ int main(void)
         cmocka_unit_test(test_ram_walker__short_zeros_alone__are_zeros_in_the_first_round_only),
         cmocka_unit_test(test_ram_walker__many_zeros__go_in_pieces_of_a_gib),
         cmocka_unit_test(test_ram_walker__hole__is_taken_in_large_pieces_and_not_read),
-        cmocka_unit_test(test_ram_walker__much_data__goes_in_pieces_of_16_mib),
+        cmocka_unit_test(test_ram_walker__much_data__goes_in_pieces_of_1_to_16_mib),
         cmocka_unit_test(test_ram_walker__several_blocks__are_walked_in_order_and_never_joined),
         cmocka_unit_test(test_ram_walker__first_round__registers_ahead_over_what_will_be_sent),
-        cmocka_unit_test(test_ram_walker__the_first_registration__is_small),
+        cmocka_unit_test(test_ram_walker__full_memory__is_looked_at_two_runs_ahead),
         cmocka_unit_test(test_ram_walker__full_memory__is_looked_at_farther_and_farther),
+        cmocka_unit_test(test_ram_walker__round_without_a_range__leaves_the_first_to_come),
         cmocka_unit_test(test_ram_walker__later_rounds_pieces_and_pin_all__register_nothing_ahead),
         cmocka_unit_test(test_ram_walker__refused_range__is_dirty_again_and_sent_in_the_next_round),
         cmocka_unit_test(test_ram_walker__no_room__blocks_and_goes_on_where_it_was),
         cmocka_unit_test(test_ram_walker__much_to_look_at__pauses_after_64_mib),
+        cmocka_unit_test(test_ram_walker__slow_memory__pauses_after_a_millisecond),
         cmocka_unit_test(test_ram_walker__cap__is_kept_and_used),
         cmocka_unit_test(test_ram_walker__cap_after_a_long_rest__allows_one_burst),
         cmocka_unit_test(test_ram_walker__zeros_and_refused_ranges__do_not_count_against_the_cap),

@@ -42,6 +42,7 @@ struct guest {
     uint32_t room_count;
     uint32_t refused_at; /* this push is refused */
     uint64_t now_ns;
+    uint64_t ns_per_page; /* scanning takes so long */
     struct ram_range pushed[PUSHED_MAX];
     uint32_t pushed_count;
     uint32_t paused_count;
@@ -94,6 +95,7 @@ static inline uint64_t fake_scan_run(void *context, uint32_t block_index, uint64
     while (run_count < page_count && (block->tokens[first_page + run_count] == 0) == *is_zero)
         run_count++;
     guest->scanned_count += (uint32_t)run_count;
+    guest->now_ns += run_count * guest->ns_per_page;
     if (guest->is_running)
         guest_writes(guest, block_index, first_page + next_random(&guest->seed) % page_count);
     return run_count;
