@@ -177,8 +177,12 @@ struct rdmig_failure {
 struct rdmig_conn_config {
     size_t struct_bytes; /* sizeof(struct rdmig_conn_config) */
     enum rdmig_role role;
-    uint32_t capability_flags;     /* source: offered. destination: granted when asked for. */
-    uint32_t run_chunk_count;      /* chunks in one registration at the most, up to 32768 [64] */
+    uint32_t capability_flags; /* source: offered. destination: granted when asked for. */
+    uint32_t run_chunk_count;  /* chunks in one registration at the most, up to 32768 [64] */
+    /* Source: chunks in the first registration at the most [4]; the largest so far may be doubled
+     * each time. Nothing can be written before the first is made, and each is made while what was
+     * registered before it is written. */
+    uint32_t first_run_chunk_count;
     uint32_t register_batch_count; /* runs in one REGISTER_REQUEST at the most [1], up to
                                       RDMIG_REGISTER_BATCH_MAX; with PIPELINE always that */
     uint32_t send_queue_depth;     /* work requests that may be outstanding [256] */

@@ -16,6 +16,7 @@ static bool complete_config(const struct rdmig_conn_config *given, struct rdmig_
         return false;
     *out = *given;
     out->run_chunk_count = or_default(given->run_chunk_count, 64);
+    out->first_run_chunk_count = or_default(given->first_run_chunk_count, 4);
     out->register_batch_count = or_default(given->register_batch_count, 1);
     out->send_queue_depth = or_default(given->send_queue_depth, 256);
     out->signal_interval = or_default(given->signal_interval, 64);

@@ -227,8 +227,10 @@ struct source {
     struct run runs[RDMIG_REGISTER_BATCH_MAX]; /* ring */
     uint32_t run_head;
     uint32_t run_count;
-    uint32_t run_asked_count;    /* of them, from the head: named in a command */
-    uint32_t run_answered_count; /* of them: answered */
+    uint32_t run_asked_count;             /* of them, from the head: named in a command */
+    uint32_t run_answered_count;          /* of them: answered */
+    uint32_t largest_run_chunk_count;     /* so far */
+    uint64_t largest_message_chunk_count; /* of a REGISTER_REQUEST's runs together, so far */
     struct range ranges[RDMIG_RANGE_QUEUE_COUNT];
     uint32_t range_head;
     uint32_t range_count;

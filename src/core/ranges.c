@@ -177,7 +177,7 @@ static bool fits_flight(const struct rdmig_conn *conn, uint64_t length_bytes)
     const bool is_command_near = !conn_is_pipelined(conn) &&
                                  source_state(conn) == SOURCE_AWAITING_READY &&
                                  source->command_type == RDMIG_MESSAGE_REGISTER_REQUEST;
-    const uint64_t limit_bytes = conn->config.flight_bytes_max / (is_command_near ? 8 : 1);
+    const uint64_t limit_bytes = conn->config.flight_bytes_max / (is_command_near ? 32 : 1);
 
     return source->flight_bytes == 0 || source->flight_bytes + length_bytes <= limit_bytes;
 }

@@ -46,11 +46,30 @@ static uint32_t count_free(const struct rdmig_conn *conn, uint32_t block_index, 
     return count;
 }
 
+/* What may come next where as much has come at a time already. */
+static uint64_t grown(const struct rdmig_conn *conn, uint64_t largest_chunk_count)
+{
+    const uint64_t first_chunk_count = conn->config.first_run_chunk_count;
+
+    return 2 * largest_chunk_count > first_chunk_count ? 2 * largest_chunk_count
+                                                       : first_chunk_count;
+}
+
+static uint32_t run_limit(const struct rdmig_conn *conn)
+{
+    const uint32_t limit = release_run_limit(conn);
+    const uint64_t growing = grown(conn, conn->u.source.largest_run_chunk_count);
+
+    return growing < limit ? (uint32_t)growing : limit;
+}
+
 static void add_run(struct rdmig_conn *conn, uint32_t block_index, uint32_t first_chunk,
                     uint32_t chunk_count)
 {
     struct source *source = &conn->u.source;
 
+    if (chunk_count > source->largest_run_chunk_count)
+        source->largest_run_chunk_count = chunk_count;
     *run_at(source, source->run_count++) = (struct run){.block_index = block_index,
                                                         .first_chunk = first_chunk,
                                                         .chunk_count = chunk_count,
@@ -63,8 +82,9 @@ static void add_run(struct rdmig_conn *conn, uint32_t block_index, uint32_t firs
 
 /*
  * Adds the runs that a range still needs; stops when there is no room, and goes on from there the
- * next time. Between our own ends, without a limit, also those that what is expected behind it will
- * need: one message has room for many. False: nothing behind it may be planned before it goes on.
+ * next time. Without a limit also those that what is expected behind it will need, so that the
+ * destination need not wait for our scan. False: nothing behind it may be planned before it goes
+ * on.
  */
 static bool plan_range(struct rdmig_conn *conn, uint32_t position)
 {
@@ -72,7 +92,7 @@ static bool plan_range(struct rdmig_conn *conn, uint32_t position)
     const uint32_t block_index = range->span.block_index;
     const uint64_t last_allowed = (range->register_end_bytes - 1) / RDMIG_CHUNK_BYTES;
     const uint64_t last_needed = (range->span.end_bytes - 1) / RDMIG_CHUNK_BYTES;
-    const bool is_far = conn_is_pipelined(conn) && conn->u.source.pinned_limit_bytes == 0;
+    const bool is_far = conn->u.source.pinned_limit_bytes == 0;
     const uint64_t last_chunk = is_far ? last_allowed : last_needed;
     uint64_t chunk = range->span.start_bytes / RDMIG_CHUNK_BYTES;
     bool may_go_on = true;
@@ -82,8 +102,7 @@ static bool plan_range(struct rdmig_conn *conn, uint32_t position)
     while (may_go_on && chunk <= last_chunk && run_room_count(conn) > 0) {
         const struct span planned = {block_index, range->span.start_bytes,
                                      chunk * RDMIG_CHUNK_BYTES};
-        const uint32_t count =
-            count_free(conn, block_index, chunk, last_allowed, release_run_limit(conn));
+        const uint32_t count = count_free(conn, block_index, chunk, last_allowed, run_limit(conn));
 
         if (count > 0) {
             may_go_on =
@@ -139,9 +158,13 @@ bool registration_plan(struct rdmig_conn *conn, uint32_t *zero_position)
 
 static uint64_t message_chunk_count_max(const struct rdmig_conn *conn)
 {
+    const struct source *source = &conn->u.source;
+    const uint64_t growing = grown(conn, source->largest_message_chunk_count);
+    const uint64_t limit = source->is_held ? MESSAGE_CHUNK_COUNT_HELD : MESSAGE_CHUNK_COUNT;
+
     if (!conn_is_pipelined(conn))
         return UINT64_MAX;
-    return conn->u.source.is_held ? MESSAGE_CHUNK_COUNT_HELD : MESSAGE_CHUNK_COUNT;
+    return growing < limit ? growing : limit;
 }
 
 void registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
@@ -161,29 +184,34 @@ void registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_actio
             .extra_chunk_count = run->chunk_count - 1,
         };
 
-        chunk_count += run->chunk_count;
-        if (header.repeat > 0 && chunk_count > chunk_count_max)
+        if (header.repeat > 0 && chunk_count + run->chunk_count > chunk_count_max)
             break;
+        chunk_count += run->chunk_count;
         source->run_asked_count++;
         run->remote = STEP_ASKED;
         wire_write_register(data + header.length_bytes, &entry);
         header.length_bytes += WIRE_REGISTER_ENTRY_BYTES;
         header.repeat++;
     }
+    if (chunk_count > source->largest_message_chunk_count)
+        source->largest_message_chunk_count = chunk_count;
     commands_send(conn, slot, &header, action);
 }
 
 /*
  * Our side of a run is made when what is written has come near it: as many as a message names would
- * take longer, in a row, than what is in flight, and the link would fall idle meanwhile.
+ * take longer, in a row, than what is in flight, and the link would fall idle meanwhile. While
+ * nothing waits to be written it is the scan that the link waits for.
  */
 static bool is_near(struct rdmig_conn *conn, uint32_t position, const struct range *front)
 {
     const struct run *run = run_at(&conn->u.source, position);
     uint64_t near_count = UINT64_C(2) * conn->config.run_chunk_count;
 
-    if (!front || !conn_is_pipelined(conn))
+    if (!conn_is_pipelined(conn))
         return true;
+    if (!front)
+        return run->remote == STEP_DONE || conn->u.source.round == ROUND_CLOSING;
     if (run->block_index != front->span.block_index)
         return position <= 1;
     if (near_count < NEAR_CHUNK_COUNT_MIN)

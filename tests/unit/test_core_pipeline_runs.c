@@ -44,17 +44,86 @@ static void test_core_pipeline_runs__what_is_expected__is_asked_for_in_one_messa
     bench_close(bench);
 }
 
-/* Clause: R3, W11 */
-static void test_core_pipeline_runs__without_the_flag__nothing_is_asked_for_ahead(void **state)
+/* A stock destination has registered what is expected by the time it has been scanned. Clause: R3
+ */
+static void test_core_pipeline_runs__without_the_flag__one_run_after_another_is(void **state)
 {
-    const struct rdmig_conn_config single = {.run_chunk_count = 2, .register_batch_count = 8};
+    const struct rdmig_conn_config single = {
+        .run_chunk_count = 2, .write_bytes_max = 4096, .flight_bytes_max = 65536};
     struct bench *bench = peer_source(&single, 0, one_block, 1);
 
     (void)state;
-    source_push_until(bench, 0, 4096, 4096, 6 * MIB + 4096);
-    EXPECT(bench, "> RANGE_PUSHED block=0 offset=4096 length=4096 register_end=6295552\n"
-                  "< POST_SEND s1 REGISTER_REQUEST x1 [key=0x0 block=0 chunks=1]\n"
-                  "< REGISTER o1 block=0 offset=0 length=2097152 region=0\n");
+    bench->automatic = AUTO_OPERATION; /* most of the range stays in the queue */
+    bench->is_quiet = true;
+    source_push_until(bench, 0, 0, MIB, 6 * MIB + 4096);
+    for (uint32_t first_chunk = 0; first_chunk <= 6; first_chunk += 2) {
+        assert_int_equal(bench_u32_of_sent(bench, 4), RDMIG_MESSAGE_REGISTER_REQUEST);
+        assert_int_equal(bench_u32_of_sent(bench, 8), 1);
+        assert_int_equal(bench_u32_of_sent(bench, 16 + 4), first_chunk * MIB);
+        assert_int_equal(bench->action_counts[RDMIG_ACTION_REGISTER], first_chunk / 2 + 1);
+        peer_serve_one(bench);
+    }
+    assert_int_equal(bench->action_counts[RDMIG_ACTION_POST_SEND], 4);
+    bench_close(bench);
+}
+
+/* Clause: R12, R3 */
+static void test_core_pipeline_runs__messages__name_twice_as_many_each_time(void **state)
+{
+    static const uint32_t run_counts[] = {2, 4, 5}; /* of 16 each; at last all that is left */
+    const struct rdmig_conn_config config = {
+        .capability_flags = PIPELINE, .run_chunk_count = 16, .first_run_chunk_count = 2};
+    struct bench *bench = peer_source(&config, 0, one_block, 1);
+
+    (void)state;
+    bench->is_quiet = true;
+    source_push(bench, 0, 0, 200 * MIB);
+    /* A message each for runs of 2, 4, 8 and 16: two of them would be more than twice the last. */
+    bench_expect_counts(bench, 0, 4);
+    assert_int_equal(bench_u32_of_sent(bench, 8), 1);
+    assert_int_equal(bench_u32_of_sent(bench, 16 + 4), (2 + 4 + 8) * MIB);
+    assert_int_equal(bench_u32_of_sent(bench, 16 + 20), 15);
+    for (size_t i = 0; i < sizeof(run_counts) / sizeof(run_counts[0]); i++) {
+        peer_serve_one(bench);
+        assert_int_equal(bench_u32_of_sent(bench, 8), run_counts[i]);
+    }
+    bench_close(bench);
+}
+
+/* What is far from what is written, or beside nothing that is, is made when the answer has come:
+ * the link waits for the scan, not for us. Clause: R10 */
+static void test_core_pipeline_runs__our_halves__of_far_runs_wait_for_the_answer(void **state)
+{
+    const struct rdmig_conn_config config = {
+        .capability_flags = PIPELINE, .run_chunk_count = 32, .first_run_chunk_count = 32};
+    struct bench *bench = peer_source(&config, 0, one_block, 1);
+
+    (void)state;
+    bench->is_quiet = true;
+    source_push_until(bench, 0, 0, 4096, 200 * MIB);
+    bench_expect_counts(bench, 0, 3); /* 32 chunks, 64, and the 104 that are left */
+    assert_int_equal(bench->action_counts[RDMIG_ACTION_REGISTER], 3); /* at 0, 32 and 64 */
+    peer_serve_one(bench);
+    bench_expect_counts(bench, 1, 3);
+    assert_int_equal(bench->action_counts[RDMIG_ACTION_REGISTER], 3);
+    peer_serve(bench);
+    assert_int_equal(bench->action_counts[RDMIG_ACTION_REGISTER], 7);
+    bench_close(bench);
+}
+
+/* Or for the end of the round, which waits for them. Clause: R10, C10 */
+static void test_core_pipeline_runs__our_halves__of_far_runs_are_made_at_the_end(void **state)
+{
+    const struct rdmig_conn_config config = {
+        .capability_flags = PIPELINE, .run_chunk_count = 32, .first_run_chunk_count = 32};
+    struct bench *bench = peer_source(&config, 0, one_block, 1);
+
+    (void)state;
+    bench->is_quiet = true;
+    source_push_until(bench, 0, 0, 4096, 200 * MIB);
+    peer_serve_one(bench);
+    FEED(bench, ROUND_CLOSED);
+    assert_int_equal(bench->action_counts[RDMIG_ACTION_REGISTER], 7);
     bench_close(bench);
 }
 
@@ -271,7 +340,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_core_pipeline_runs__what_is_expected__is_asked_for_in_one_message),
-        cmocka_unit_test(test_core_pipeline_runs__without_the_flag__nothing_is_asked_for_ahead),
+        cmocka_unit_test(test_core_pipeline_runs__without_the_flag__one_run_after_another_is),
+        cmocka_unit_test(test_core_pipeline_runs__messages__name_twice_as_many_each_time),
+        cmocka_unit_test(test_core_pipeline_runs__our_halves__of_far_runs_wait_for_the_answer),
+        cmocka_unit_test(test_core_pipeline_runs__our_halves__of_far_runs_are_made_at_the_end),
         cmocka_unit_test(test_core_pipeline_runs__a_full_ring__goes_on_when_runs_are_done),
         cmocka_unit_test(test_core_pipeline_runs__our_halves__end_in_any_order),
         cmocka_unit_test(test_core_pipeline_runs__one_of_ours_that_fails__ends_it),

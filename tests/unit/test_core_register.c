@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Dynamic registration at the source: runs, batches, and answers right and wrong. */
 #include "support/drive.h"
+#include "support/peer.h"
 
 #include <string.h>
 
@@ -47,11 +48,11 @@ static void test_core_register__our_half_first__waits_for_the_other(void **state
 }
 
 /* Clause: C14 */
-static void test_core_register__before_the_next_command__only_an_eighth_is_in_flight(void **state)
+static void test_core_register__before_the_next_command__little_is_in_flight(void **state)
 {
     struct bench *bench =
         source_at(SOURCE_IS_EXCHANGED, &(struct rdmig_conn_config){.write_bytes_max = 4096,
-                                                                   .flight_bytes_max = 8 * 4096,
+                                                                   .flight_bytes_max = 32 * 4096,
                                                                    .run_chunk_count = 1});
 
     (void)state;
@@ -79,7 +80,8 @@ static void test_core_register__before_the_next_command__only_an_eighth_is_in_fl
 static void test_core_register__writes_of_earlier_runs_go_on_meanwhile(void **state)
 {
     struct bench *bench =
-        source_at(SOURCE_IS_EXCHANGED, &(struct rdmig_conn_config){.run_chunk_count = 1});
+        source_at(SOURCE_IS_EXCHANGED,
+                  &(struct rdmig_conn_config){.run_chunk_count = 1, .flight_bytes_max = 64 * MIB});
 
     (void)state;
     bench->automatic = AUTO_SEND | AUTO_OPERATION;
@@ -160,7 +162,8 @@ static void test_core_register__run__reaches_as_far_as_the_caller_allows(void **
 /* Clause: R3 */
 static void test_core_register__run__ends_before_a_registered_chunk(void **state)
 {
-    struct bench *bench = source_at(SOURCE_IS_EXCHANGED, NULL);
+    struct bench *bench =
+        source_at(SOURCE_IS_EXCHANGED, &(struct rdmig_conn_config){.flight_bytes_max = 64 * MIB});
 
     (void)state;
     source_push(bench, 0, MIB, 4096);
@@ -206,12 +209,44 @@ static void test_core_register__range_over_registered_chunks__asks_for_nothing(v
     bench_close(bench);
 }
 
+/* The largest so far is doubled, whatever came between. Clause: R3 */
+static void test_core_register__first_run__is_small_and_the_next_may_be_twice_as_large(void **state)
+{
+    static const uint64_t one_block[1] = {200 * MIB};
+    static const struct {
+        uint32_t first_run_chunk_count;
+        uint32_t run_chunk_count;
+        uint32_t extra_chunk_counts[8];
+    } cases[] = {
+        {4, 64, {3, 7, 15, 31, 63, 63, 11}}, /* 4, 8, 16, 32, 64, 64 and the 12 left */
+        {3, 10, {2, 5, 9, 9, 9, 9, 9, 9}},
+        {5, 2, {1, 1, 1, 1, 1, 1, 1, 1}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct rdmig_conn_config config = {.run_chunk_count = cases[i].run_chunk_count,
+                                                 .first_run_chunk_count =
+                                                     cases[i].first_run_chunk_count};
+        struct bench *bench = peer_source(&config, 0, one_block, 1);
+
+        bench->is_quiet = true;
+        source_push(bench, 0, 0, 200 * MIB);
+        for (size_t k = 0; k < 8 && cases[i].extra_chunk_counts[k] > 0; k++) {
+            assert_int_equal(bench_u32_of_sent(bench, 16 + 20), cases[i].extra_chunk_counts[k]);
+            peer_serve_one(bench);
+        }
+        bench_close(bench);
+    }
+}
+
 /* Clause: R4 */
 static void test_core_register__batch__is_filled_from_several_ranges_up_to_a_zero_one(void **state)
 {
     struct bench *bench =
-        source_at(SOURCE_IS_CREDITED,
-                  &(struct rdmig_conn_config){.run_chunk_count = 1, .register_batch_count = 64});
+        source_at(SOURCE_IS_CREDITED, &(struct rdmig_conn_config){.run_chunk_count = 1,
+                                                                  .register_batch_count = 64,
+                                                                  .flight_bytes_max = 128 * MIB});
 
     (void)state;
     FEED(bench, EXCHANGE_REQUESTED);
@@ -490,11 +525,13 @@ int main(void)
         cmocka_unit_test(
             test_core_register__one_page__asks_for_its_chunk_and_registers_ours_meanwhile),
         cmocka_unit_test(test_core_register__our_half_first__waits_for_the_other),
-        cmocka_unit_test(test_core_register__before_the_next_command__only_an_eighth_is_in_flight),
+        cmocka_unit_test(test_core_register__before_the_next_command__little_is_in_flight),
         cmocka_unit_test(test_core_register__writes_of_earlier_runs_go_on_meanwhile),
         cmocka_unit_test(test_core_register__run__is_cut_at_the_block_end_and_at_the_run_length),
         cmocka_unit_test(test_core_register__run__reaches_as_far_as_the_caller_allows),
         cmocka_unit_test(test_core_register__run__ends_before_a_registered_chunk),
+        cmocka_unit_test(
+            test_core_register__first_run__is_small_and_the_next_may_be_twice_as_large),
         cmocka_unit_test(test_core_register__range_over_registered_chunks__asks_for_nothing),
         cmocka_unit_test(test_core_register__batch__is_filled_from_several_ranges_up_to_a_zero_one),
         cmocka_unit_test(test_core_register__short_answer__uses_the_first_and_asks_one_at_a_time),

@@ -27,6 +27,8 @@ struct bench *bench_open(const struct rdmig_conn_config *config)
     assert_non_null(bench);
     bench->config = *config;
     bench->config.struct_bytes = sizeof(bench->config);
+    if (bench->config.first_run_chunk_count == 0)
+        bench->config.first_run_chunk_count = UINT32_MAX; /* a test's runs are whole at once */
     bench->memory_bytes = rdmig_conn_footprint_bytes(&bench->config);
     assert_true(bench->memory_bytes > 0);
     bench->memory = allocate(bench->memory_bytes);

@@ -64,6 +64,7 @@ struct bench {
     uint32_t held_type;      /* only of this type, if not 0 */
 };
 
+/* Without first_run_chunk_count registrations are as large at once as they may ever be. */
 struct bench *bench_open(const struct rdmig_conn_config *config);
 /* Cancels what is not closed, answers all tags, and fails the test unless the connection ends in
  * CLOSED. */
