@@ -203,6 +203,13 @@ enum { RELEASE_COUNT_MAX = 16 };
 
 enum round_state { ROUND_NONE, ROUND_OPEN, ROUND_CLOSING };
 
+/* Of one block: chunks that have a region, or a run that was planned. */
+struct planned {
+    uint32_t block_index;
+    uint64_t first_chunk;
+    uint64_t end_chunk;
+};
+
 struct source {
     uint32_t credit_count; /* READYs that no command has been sent against */
     uint32_t grant_count;  /* READYs still to come that are for no command (clause C16) */
@@ -229,6 +236,7 @@ struct source {
     uint32_t run_count;
     uint32_t run_asked_count;             /* of them, from the head: named in a command */
     uint32_t run_answered_count;          /* of them: answered */
+    struct planned planned;               /* what was, last; nothing when a region has to go */
     uint32_t largest_run_chunk_count;     /* so far */
     uint64_t largest_message_chunk_count; /* of a REGISTER_REQUEST's runs together, so far */
     struct range ranges[RDMIG_RANGE_QUEUE_COUNT];

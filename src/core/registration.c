@@ -80,6 +80,29 @@ static void add_run(struct rdmig_conn *conn, uint32_t block_index, uint32_t firs
         blocks_set_chunk(conn, block_index, first_chunk + i, 0, REGION_PENDING);
 }
 
+/* Chunks from this one on that were planned for ranges before are not looked at again: where pages
+ * are few and far between, each would see the same hundreds of chunks ahead. */
+static uint64_t pass_planned(const struct source *source, uint32_t block_index, uint64_t chunk)
+{
+    const struct planned *planned = &source->planned;
+    const bool is_inside = planned->block_index == block_index && chunk >= planned->first_chunk &&
+                           chunk < planned->end_chunk;
+
+    return is_inside ? planned->end_chunk : chunk;
+}
+
+static void note_planned(struct source *source, uint32_t block_index, uint64_t first_chunk,
+                         uint64_t end_chunk)
+{
+    struct planned *planned = &source->planned;
+
+    if (planned->block_index != block_index || first_chunk < planned->first_chunk ||
+        first_chunk > planned->end_chunk)
+        *planned = (struct planned){block_index, first_chunk, end_chunk};
+    else if (end_chunk > planned->end_chunk)
+        planned->end_chunk = end_chunk;
+}
+
 /*
  * Adds the runs that a range still needs; stops when there is no room, and goes on from there the
  * next time. Without a limit also those that what is expected behind it will need, so that the
@@ -94,11 +117,13 @@ static bool plan_range(struct rdmig_conn *conn, uint32_t position)
     const uint64_t last_needed = (range->span.end_bytes - 1) / RDMIG_CHUNK_BYTES;
     const bool is_far = conn->u.source.pinned_limit_bytes == 0;
     const uint64_t last_chunk = is_far ? last_allowed : last_needed;
-    uint64_t chunk = range->span.start_bytes / RDMIG_CHUNK_BYTES;
+    uint64_t first_chunk = range->span.start_bytes / RDMIG_CHUNK_BYTES;
+    uint64_t chunk;
     bool may_go_on = true;
 
-    if (chunk < range->planned_chunk)
-        chunk = range->planned_chunk;
+    if (first_chunk < range->planned_chunk)
+        first_chunk = range->planned_chunk;
+    chunk = pass_planned(&conn->u.source, block_index, first_chunk);
     while (may_go_on && chunk <= last_chunk && run_room_count(conn) > 0) {
         const struct span planned = {block_index, range->span.start_bytes,
                                      chunk * RDMIG_CHUNK_BYTES};
@@ -117,6 +142,7 @@ static bool plan_range(struct rdmig_conn *conn, uint32_t position)
             chunk += count > 0 ? count : 1;
     }
     range->planned_chunk = chunk;
+    note_planned(&conn->u.source, block_index, first_chunk, chunk);
     return may_go_on;
 }
 

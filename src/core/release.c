@@ -39,6 +39,7 @@ static void begin(struct rdmig_conn *conn, uint32_t block_index, uint32_t first_
     *release =
         (struct release){block_index, first_chunk, chunk_count, RELEASE_WANTED, is_application};
     set_region(conn, release, REGION_LEAVING);
+    source->planned = (struct planned){0};
 }
 
 static bool is_application_waiting(struct source *source)

@@ -33,6 +33,16 @@ static void complete(struct null_transport *transport, struct null_end *end, uin
             .kind = RDMIG_EVENT_COMPLETED, .tag = tag, .status = status, .rkey = ++end->next_rkey});
 }
 
+static bool complete_late(struct null_transport *transport, struct null_end *end)
+{
+    const uint32_t count = end->late_count;
+
+    end->late_count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        complete(transport, end, end->late_tags[i], RDMIG_STATUS_OK);
+    return count != 0;
+}
+
 /* ---- actions */
 
 static void post_recv(struct null_transport *transport, struct null_end *end,
@@ -65,6 +75,7 @@ static void post_send(struct null_transport *transport, struct null_end *end,
     peer->recv_first = (peer->recv_first + 1) % RDMIG_RECV_SLOT_COUNT;
     peer->recv_count--;
     transport->wire_bytes += action->length;
+    (void)complete_late(transport, end); /* work is done in the order of posting */
     complete(transport, end, action->tag, RDMIG_STATUS_OK);
     feed(transport, peer,
          (struct rdmig_event){
@@ -187,16 +198,6 @@ static bool drain(struct null_transport *transport, struct null_end *end)
         is_any = true;
     }
     return is_any;
-}
-
-static bool complete_late(struct null_transport *transport, struct null_end *end)
-{
-    const uint32_t count = end->late_count;
-
-    for (uint32_t i = 0; i < count; i++)
-        complete(transport, end, end->late_tags[i], RDMIG_STATUS_OK);
-    end->late_count = 0;
-    return count != 0;
 }
 
 void null_settle(struct null_transport *transport)

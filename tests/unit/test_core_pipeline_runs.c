@@ -4,6 +4,8 @@
 #include "support/peer.h"
 
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #define PIPELINE RDMIG_CAPABILITY_PIPELINE
 
@@ -65,6 +67,44 @@ static void test_core_pipeline_runs__without_the_flag__one_run_after_another_is(
     }
     assert_int_equal(bench->action_counts[RDMIG_ACTION_POST_SEND], 4);
     bench_close(bench);
+}
+
+/* From here on a look at the table's whole pages, all but those of the first chunks, is a fault. */
+static void allow_tables(struct bench *bench, size_t tables_bytes, int protection)
+{
+    const uintptr_t page_bytes = (uintptr_t)sysconf(_SC_PAGESIZE);
+    const uintptr_t first = ((uintptr_t)bench->tables + 2 * page_bytes - 1) / page_bytes;
+    const uintptr_t end = ((uintptr_t)bench->tables + tables_bytes) / page_bytes;
+
+    assert_true(end > first + 40);
+    assert_int_equal(mprotect((void *)(first * page_bytes), (end - first) * page_bytes, protection),
+                     0);
+}
+
+/* Where pages are few and far between, each range's registrations reach over the same chunks.
+ * Clause: R3 */
+static void test_core_pipeline_runs__what_was_planned__is_not_looked_at_again(void **state)
+{
+    static const uint64_t lengths[1] = {32768 * MIB};
+    const struct rdmig_block block = {.length_bytes = lengths[0]};
+    const size_t tables_bytes = rdmig_blocks_footprint_bytes(&block, 1);
+
+    (void)state;
+    for (uint32_t flags = 0; flags <= PIPELINE; flags += PIPELINE) {
+        const struct rdmig_conn_config config = {.capability_flags = flags,
+                                                 .run_chunk_count = 32768};
+        struct bench *bench = peer_source(&config, 0, lengths, 1);
+
+        bench->is_quiet = true;
+        source_push_until(bench, 0, 0, 4096, lengths[0]);
+        peer_serve(bench);
+        bench_expect_counts(bench, 1, 1);
+        allow_tables(bench, tables_bytes, PROT_NONE);
+        source_push_until(bench, 0, 32768, 4096, lengths[0]);
+        bench_expect_counts(bench, 2, 1);
+        allow_tables(bench, tables_bytes, PROT_READ | PROT_WRITE);
+        bench_close(bench);
+    }
 }
 
 /* Clause: R12, R3 */
@@ -341,6 +381,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_core_pipeline_runs__what_is_expected__is_asked_for_in_one_message),
         cmocka_unit_test(test_core_pipeline_runs__without_the_flag__one_run_after_another_is),
+        cmocka_unit_test(test_core_pipeline_runs__what_was_planned__is_not_looked_at_again),
         cmocka_unit_test(test_core_pipeline_runs__messages__name_twice_as_many_each_time),
         cmocka_unit_test(test_core_pipeline_runs__our_halves__of_far_runs_wait_for_the_answer),
         cmocka_unit_test(test_core_pipeline_runs__our_halves__of_far_runs_are_made_at_the_end),
