@@ -14,7 +14,7 @@
 /* A call ends after so long or so much memory looked at, whichever comes first: what the peer has
  * answered meanwhile waits for the caller's loop, and with it the link, once its queue has run dry.
  * Where memory is slow, or looked at for the first time, it is the time. */
-#define SCAN_NS_PER_CALL    UINT64_C(1000000)
+#define SCAN_NS_PER_CALL    UINT64_C(4000000)
 #define SCAN_BYTES_PER_CALL (UINT64_C(64) << 20)
 /* Looked at between two looks at the clock. */
 #define CLOCK_BYTES (UINT64_C(1) << 20)

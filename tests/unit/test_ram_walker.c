@@ -403,10 +403,10 @@ static void test_ram_walker__much_to_look_at__pauses_after_64_mib(void **unused)
 }
 
 /* What the peer has answered waits as long as a call takes. */
-static void test_ram_walker__slow_memory__pauses_after_a_millisecond(void **unused)
+static void test_ram_walker__slow_memory__pauses_after_4_ms(void **unused)
 {
     static const uint64_t ns_per_page[] = {10000, 1500, 0};
-    static const uint64_t looked_mib[] = {1, 3, 64};
+    static const uint64_t looked_mib[] = {2, 11, 64};
 
     (void)unused;
     for (uint32_t i = 0; i < 3; i++) {
@@ -569,7 +569,7 @@ int main(void)
         cmocka_unit_test(test_ram_walker__refused_range__is_dirty_again_and_sent_in_the_next_round),
         cmocka_unit_test(test_ram_walker__no_room__blocks_and_goes_on_where_it_was),
         cmocka_unit_test(test_ram_walker__much_to_look_at__pauses_after_64_mib),
-        cmocka_unit_test(test_ram_walker__slow_memory__pauses_after_a_millisecond),
+        cmocka_unit_test(test_ram_walker__slow_memory__pauses_after_4_ms),
         cmocka_unit_test(test_ram_walker__cap__is_kept_and_used),
         cmocka_unit_test(test_ram_walker__cap_after_a_long_rest__allows_one_burst),
         cmocka_unit_test(test_ram_walker__zeros_and_refused_ranges__do_not_count_against_the_cap),
