@@ -127,8 +127,12 @@ static bool plan_range(struct rdmig_conn *conn, uint32_t position)
     while (may_go_on && chunk <= last_chunk && run_room_count(conn) > 0) {
         const struct span planned = {block_index, range->span.start_bytes,
                                      chunk * RDMIG_CHUNK_BYTES};
-        const uint32_t count = count_free(conn, block_index, chunk, last_allowed, run_limit(conn));
+        const uint32_t limit = run_limit(conn);
+        const uint32_t count = count_free(conn, block_index, chunk, last_allowed, limit);
 
+        /* What is expected may go on: little of it would cost a message now and another then. */
+        if (chunk > last_needed && chunk + count > last_allowed && 2 * count < limit)
+            break;
         if (count > 0) {
             may_go_on =
                 release_make_room(conn, blocks_run_bytes(conn, block_index, (uint32_t)chunk, count),
