@@ -153,17 +153,24 @@ static void test_core_pipeline_runs__messages__name_twice_as_many_each_time(void
     bench_close(bench);
 }
 
-/* What is far from what is written, or beside nothing that is, is made when the answer has come:
- * the link waits for the scan, not for us. Clause: R10 */
-static void test_core_pipeline_runs__our_halves__of_far_runs_wait_for_the_answer(void **state)
+static struct bench *push_a_page_of_six_runs(void)
 {
     const struct rdmig_conn_config config = {
         .capability_flags = PIPELINE, .run_chunk_count = 32, .first_run_chunk_count = 32};
     struct bench *bench = peer_source(&config, 0, one_block, 1);
 
-    (void)state;
     bench->is_quiet = true;
     source_push_until(bench, 0, 0, 4096, 192 * MIB);
+    return bench;
+}
+
+/* What is far from what is written, or beside nothing that is, is made when the answer has come:
+ * the link waits for the scan, not for us. Clause: R10 */
+static void test_core_pipeline_runs__our_halves__of_far_runs_wait_for_the_answer(void **state)
+{
+    struct bench *bench = push_a_page_of_six_runs();
+
+    (void)state;
     bench_expect_counts(bench, 0, 3); /* 32 chunks, 64, and the 96 that are left */
     assert_int_equal(bench->action_counts[RDMIG_ACTION_REGISTER], 3); /* at 0, 32 and 64 */
     peer_serve_one(bench);
@@ -177,13 +184,9 @@ static void test_core_pipeline_runs__our_halves__of_far_runs_wait_for_the_answer
 /* Or for the end of the round, which waits for them. Clause: R10, C10 */
 static void test_core_pipeline_runs__our_halves__of_far_runs_are_made_at_the_end(void **state)
 {
-    const struct rdmig_conn_config config = {
-        .capability_flags = PIPELINE, .run_chunk_count = 32, .first_run_chunk_count = 32};
-    struct bench *bench = peer_source(&config, 0, one_block, 1);
+    struct bench *bench = push_a_page_of_six_runs();
 
     (void)state;
-    bench->is_quiet = true;
-    source_push_until(bench, 0, 0, 4096, 192 * MIB);
     peer_serve_one(bench);
     FEED(bench, ROUND_CLOSED);
     assert_int_equal(bench->action_counts[RDMIG_ACTION_REGISTER], 6);
