@@ -186,7 +186,7 @@ static void send_round(struct engine *engine)
     null_settle(transport);
     if (transport->source.seen[RDMIG_ACTION_NOTIFY_ROUND_ENDED] != rounds_before + 1)
         bench_fail("a round did not end");
-    engine->walker.is_first_round = false;
+    ram_walker_end_round(&engine->walker);
 }
 
 /* The one function that counts: valgrind is told its name, so that it must stay one. */
