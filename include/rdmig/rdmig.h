@@ -200,10 +200,12 @@ struct rdmig_source;
 /*
  * Makes a source that connects to host:service, trying every address the name has. options may be
  * NULL. Looks the name up before it returns (numeric addresses never block); everything after that
- * is asynchronous. All pages of all blocks start out dirty. On error *out is NULL and *error (may
- * be NULL) tells why: ADDRESS, DEVICE, MEMORY, or -INVALID for a bad block list or options. MEMLOCK
- * (the system's) or PINNED_LIMIT (the option's): control memory and one chunk of RAM are more than
- * may be pinned; the error has the numbers: raise the limit.
+ * is asynchronous. The first call of a process that uses RDMA loads the drivers, some tenths of a
+ * second at worst: a VMM calls rdmig_devices_list() at its own start to have that behind it. All
+ * pages of all blocks start out dirty. On error *out is NULL and *error (may be NULL) tells why:
+ * ADDRESS, DEVICE, MEMORY, or -INVALID for a bad block list or options. MEMLOCK (the system's) or
+ * PINNED_LIMIT (the option's): control memory and one chunk of RAM are more than may be pinned; the
+ * error has the numbers: raise the limit.
  */
 int rdmig_source_create(struct rdmig_source **out, const char *host, const char *service,
                         const struct rdmig_ram_block *blocks, uint32_t block_count,
@@ -440,7 +442,7 @@ struct rdmig_device {
 };
 
 /* Fills up to capacity devices, returns how many there are (may be more), or a negated result with
- * *error filled. */
+ * *error filled. Loads the drivers, which the first migration then need not. */
 int rdmig_devices_list(struct rdmig_device *devices, uint32_t capacity, struct rdmig_error *error);
 
 /* RLIMIT_MEMLOCK of this process in bytes; UINT64_MAX: no limit, or the process has CAP_IPC_LOCK.

@@ -67,12 +67,12 @@ int rdmig_source_create(struct rdmig_source **out, const char *host, const char 
         return -RDMIG_E_MEMORY;
     }
     source->waker = (struct waker){-1, -1};
+    source->numbers.start_ns = link_now_ns(); /* the first use of RDMA in a process takes long */
     result = open_source(source, host, service, blocks, block_count, options, error);
     if (result != RDMIG_OK) {
         rdmig_source_destroy(source);
         return result;
     }
-    source->numbers.start_ns = link_now_ns();
     source_init_walker(source);
     source_advance(source);
     *out = source;

@@ -455,6 +455,28 @@ static void test_migration__destroyed_when_completed__stays_until_the_source_kno
     }
 }
 
+/* libibverbs loads its drivers then: a tenth of a second, which the caller has waited for. */
+static void test_migration__slow_creation__counts_as_setup(void **state)
+{
+    const uint64_t passed_ns = 85000000;
+    struct rdmig_progress progress;
+    struct two_ends ends;
+
+    (void)state;
+    ends_init(&ends);
+    assert_int_equal(rdmig_destination_create(&ends.destination, "here", "1",
+                                              ends.destination_blocks, END_BLOCK_COUNT, NULL, NULL),
+                     0);
+    pair_slow_create(passed_ns);
+    assert_int_equal(rdmig_source_create(&ends.source, "there", "1", ends.source_blocks,
+                                         END_BLOCK_COUNT, NULL, NULL),
+                     0);
+    ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+    rdmig_source_progress(ends.source, &progress);
+    assert_true(progress.setup_ns > passed_ns && progress.total_ns >= progress.setup_ns);
+    ends_free(&ends);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -471,6 +493,7 @@ int main(void)
         cmocka_unit_test(test_migration__blocks_announced__are_provided_later),
         cmocka_unit_test(test_migration__finished_with_a_full_outbox__is_taken),
         cmocka_unit_test(test_migration__destroyed_when_completed__stays_until_the_source_knows),
+        cmocka_unit_test(test_migration__slow_creation__counts_as_setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

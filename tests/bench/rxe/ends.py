@@ -35,6 +35,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 PERFTEST_PORT = 18600
 FIRST_PORT = 4500
 CAPTURE_DOWNTIME_MS = 1000000
+NO_LIMIT_BYTES_PER_S = 1 << 40
 
 
 class BenchError(Exception):
@@ -335,7 +336,9 @@ def ask_for(monitor, is_pin_all, downtime_limit_ms):
     monitor.do("migrate-set-capabilities", capabilities=[
         {"capability": "rdma-pin-all", "state": is_pin_all},
         {"capability": "events", "state": True}])
-    monitor.do("migrate-set-parameters", **{"downtime-limit": downtime_limit_ms})
+    # Its default of 128 MiB/s is less than the device moves, and rdmig has none.
+    monitor.do("migrate-set-parameters",
+               **{"downtime-limit": downtime_limit_ms, "max-bandwidth": NO_LIMIT_BYTES_PER_S})
 
 
 def stock_stock(place, memory, is_pin_all):

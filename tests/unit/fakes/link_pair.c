@@ -65,6 +65,7 @@ static struct {
     struct pair_counts counts;
     uint32_t next_rkey;
     bool is_create_failing;
+    uint64_t create_ns;
     uint64_t memlock_bytes;
 } world;
 
@@ -182,6 +183,11 @@ void pair_fail_create(void)
     world.is_create_failing = true;
 }
 
+void pair_slow_create(uint64_t passed_ns)
+{
+    world.create_ns = passed_ns;
+}
+
 /* ---- link.h: life */
 
 int link_create(struct link **out, const struct link_config *config, struct rdmig_error *error)
@@ -190,6 +196,8 @@ int link_create(struct link **out, const struct link_config *config, struct rdmi
     const size_t memory_bytes = rdmig_conn_footprint_bytes(&config->conn);
 
     *out = NULL;
+    world.now_ns += world.create_ns;
+    world.create_ns = 0;
     if (world.is_create_failing) {
         world.is_create_failing = false;
         free(link);

@@ -35,5 +35,7 @@ void pair_kill_after_messages(enum rdmig_role role, uint64_t message_count);
 void pair_set_memlock(uint64_t limit_bytes);
 /* The next link_create fails. */
 void pair_fail_create(void);
+/* The next link_create takes so long. */
+void pair_slow_create(uint64_t passed_ns);
 
 #endif
