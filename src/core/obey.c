@@ -159,17 +159,21 @@ static void fail_region(struct rdmig_conn *conn, enum rdmig_reason reason,
 
 /* Clause R14: a source that was told of the limit keeps it. Of another the kernel will have to say
  * no. */
-static bool fits_limit(struct rdmig_conn *conn, const struct wire_register *entry,
+static bool fits_limit(struct rdmig_conn *conn, enum rdmig_message_type type, uint32_t block_index,
                        uint32_t chunk_index, uint32_t chunk_count)
 {
     const uint64_t limit_bytes = conn->config.pinned_bytes_max;
-    const uint64_t pinned_bytes =
-        conn->u.destination.pinned_bytes +
-        blocks_run_bytes(conn, entry->block_index, chunk_index, chunk_count);
+    const struct rdmig_failure details = {
+        .message_type = type,
+        .block_index = block_index,
+        .expected = limit_bytes,
+        .actual = conn->u.destination.pinned_bytes +
+                  blocks_run_bytes(conn, block_index, chunk_index, chunk_count),
+    };
 
-    if (!conn_is_pipelined(conn) || limit_bytes == 0 || pinned_bytes <= limit_bytes)
+    if (!conn_is_pipelined(conn) || limit_bytes == 0 || details.actual <= limit_bytes)
         return true;
-    fail_region(conn, RDMIG_REASON_PINNED_LIMIT, entry, limit_bytes, pinned_bytes);
+    conn_fail(conn, RDMIG_REASON_PINNED_LIMIT, &details);
     return false;
 }
 
@@ -192,7 +196,8 @@ static enum operation_kind start_register(struct rdmig_conn *conn, struct rdmig_
         fail_region(conn, RDMIG_REASON_REGION_CHANGED, &entry, chunk.count, chunk_count);
         return OPERATION_NONE;
     }
-    if (!fits_limit(conn, &entry, chunk_index, chunk_count))
+    if (!fits_limit(conn, RDMIG_MESSAGE_REGISTER_REQUEST, entry.block_index, chunk_index,
+                    chunk_count))
         return OPERATION_NONE;
     blocks_region_action(conn, RDMIG_ACTION_REGISTER, entry.block_index, chunk_index, chunk_count,
                          action);
@@ -237,6 +242,9 @@ static enum operation_kind start_listing(struct rdmig_conn *conn, struct rdmig_a
     struct wire_block entry = {block->host_addr, block->ram_offset_bytes, block->length_bytes, 0};
 
     if (is_pin_all && chunk.count == 0) {
+        /* It was granted by what the source said of its RAM; ours may be larger. */
+        if (!fits_limit(conn, RDMIG_MESSAGE_RAM_BLOCKS_REQUEST, block_index, 0, block->chunk_count))
+            return OPERATION_NONE;
         blocks_region_action(conn, RDMIG_ACTION_REGISTER, block_index, 0, block->chunk_count,
                              action);
         return OPERATION_REGISTER;

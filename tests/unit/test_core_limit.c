@@ -67,6 +67,34 @@ static void test_core_limit__destination__beyond_the_limit__fails(void **state)
     bench_close(bench);
 }
 
+/* The source had less RAM when it asked for PIN_ALL, or said so. Clause: R14 */
+static void test_core_limit__destination__pin_all_of_more_than_was_said__fails(void **state)
+{
+    const struct rdmig_conn_config limited = {.capability_flags = PIPELINE | 1,
+                                              .pinned_bytes_max = BLOCK0_BYTES + BLOCK1_BYTES - 1};
+    struct bench *bench = destination_at(DESTINATION_IS_CONNECTING, &limited);
+
+    (void)state;
+    bench->is_quiet = true;
+    bench_request_pipelined(bench, PIPELINE | 1, 4, 4096);
+    assert_int_equal(rdmig_conn_capability_flags(bench->conn), PIPELINE | 1);
+    FEED(bench, ESTABLISHED);
+    destination_provide(bench);
+    bench->automatic = AUTO_SEND;
+    bench_receive_plain(bench, RDMIG_MESSAGE_RAM_BLOCKS_REQUEST);
+    bench_begin(bench);
+    COMPLETE(bench, "o1", OK, .rkey = 0xb0);
+    bench_expect_failure(bench, RDMIG_REASON_PINNED_LIMIT);
+    EXPECT(bench, "> COMPLETED o1 OK rkey=0xb0\n"
+                  "< POST_SEND s1 ERROR x1\n");
+    assert_int_equal(rdmig_conn_failure(bench->conn)->expected, BLOCK0_BYTES + BLOCK1_BYTES - 1);
+    assert_int_equal(rdmig_conn_failure(bench->conn)->actual, BLOCK0_BYTES + BLOCK1_BYTES);
+    assert_int_equal(rdmig_conn_failure(bench->conn)->block_index, 1);
+    assert_int_equal(rdmig_conn_failure(bench->conn)->message_type,
+                     RDMIG_MESSAGE_RAM_BLOCKS_REQUEST);
+    bench_close(bench);
+}
+
 /* Clause: R14 */
 static void test_core_limit__destination__a_stock_source__is_not_held_to_it(void **state)
 {
@@ -221,6 +249,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_core_limit__destination__pin_all__only_for_ram_that_fits),
         cmocka_unit_test(test_core_limit__destination__beyond_the_limit__fails),
+        cmocka_unit_test(test_core_limit__destination__pin_all_of_more_than_was_said__fails),
         cmocka_unit_test(test_core_limit__destination__a_stock_source__is_not_held_to_it),
         cmocka_unit_test(test_core_limit__source__pin_all_beyond_it__fails),
         cmocka_unit_test(test_core_limit__source__a_run__is_an_eighth_of_it),
