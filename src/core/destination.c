@@ -7,6 +7,7 @@ void destination_init(struct rdmig_conn *conn)
 {
     conn->u.destination.state = DESTINATION_OFFERING;
     conn->u.destination.offer_count = 1;
+    conn->u.destination.grant_count = 1;
     conn->u.destination.slot = NO_SLOT;
     conn->u.destination.answer_slot = NO_SLOT;
 }
@@ -15,6 +16,7 @@ void destination_init(struct rdmig_conn *conn)
 void destination_requested(struct rdmig_conn *conn)
 {
     conn->u.destination.offer_count = conn->credit_max;
+    conn->u.destination.grant_count = conn->credit_max;
 }
 
 static void offer_again(struct destination *destination)
@@ -153,6 +155,13 @@ static void queue_command(struct destination *destination, uint32_t slot)
     destination->queued_count++;
 }
 
+/* May it come beside those that are under way? Clause C17. */
+static bool may_come(const struct destination *destination, uint32_t type)
+{
+    return destination->under_way_count == 0 ||
+           (!commands_are_alone(type) && !commands_are_alone(destination->last_type));
+}
+
 /* Clauses C5, C6. */
 void destination_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header)
 {
@@ -164,12 +173,15 @@ void destination_received(struct rdmig_conn *conn, uint32_t slot, const struct w
         flight_free_recv(conn, slot);
         return;
     }
-    if (!handlers[header->type] || destination->given_count == 0) {
+    if (!handlers[header->type] || destination->given_count == 0 ||
+        !may_come(destination, header->type)) {
         conn_fail_message(conn, RDMIG_REASON_MESSAGE_UNEXPECTED, header->type, 0, header->type);
         return;
     }
     conn_disarm(conn, TIMER_IDLE);
     destination->given_count--;
+    destination->under_way_count++;
+    destination->last_type = header->type;
     if (destination->state == DESTINATION_AWAITING && destination->queued_count == 0)
         take_command(conn, slot, header);
     else
@@ -243,6 +255,10 @@ static bool offer(struct rdmig_conn *conn, struct rdmig_action *action)
         return false;
     destination->given_count++;
     destination->offer_count--;
+    if (destination->grant_count > 0)
+        destination->grant_count--;
+    else
+        destination->under_way_count--;
     if (destination->offer_count == 0)
         destination->state = DESTINATION_AWAITING;
     if (destination->queued_count == 0)

@@ -171,19 +171,24 @@ static void test_core_pipeline_destination__what_waits__keeps_its_place(void **s
     struct bench *bench = destination_at(DESTINATION_IS_LISTED, &config);
 
     (void)state;
+    bench->automatic = AUTO_SEND | AUTO_OPERATION;
+    destination_receive_register(bench, 0, 0, 0);
     bench->automatic = AUTO_SEND;
-    message_begin(bench->message, RDMIG_MESSAGE_QEMU_FILE, 0); /* done with as soon as it is seen */
+    message_begin(bench->message, RDMIG_MESSAGE_REGISTER_REQUEST, 1); /* it is there */
+    message_chunk(bench->message, DESTINATION_PLACE0, 0, 0);
+    bench_begin(bench);
     drive_step_received(bench);
     message_begin(bench->message, RDMIG_MESSAGE_COMPRESS, 1);
     message_compress(bench->message, 0, 1, DESTINATION_PLACE1, 4096);
     drive_step_received(bench);
     destination_receive_compress(bench, 1, 4096, 4096);
-    EXPECT(bench, "> RECEIVED r3 COMPRESS x1 [value=0 block=1 offset=0x1000 length=0x1000]\n"
-                  "< POST_SEND s1 READY x1\n"
+    EXPECT(bench, "> RECEIVED r4 COMPRESS x1 [value=0 block=1 offset=0x1000 length=0x1000]\n"
+                  "< POST_SEND s1 REGISTER_RESULT x1 [rkey=0x1000 host=0x700000000]\n"
+                  "< POST_SEND s2 READY x1\n"
                   "< FILL_RANGE o1 block=1 offset=0 length=4096 value=0\n");
     COMPLETE(bench, "o1", OK);
     EXPECT(bench, "> COMPLETED o1 OK\n"
-                  "< POST_SEND s2 READY x1\n"
+                  "< POST_SEND s3 READY x1\n"
                   "< FILL_RANGE o2 block=1 offset=4096 length=4096 value=0\n");
     bench_close(bench);
 }
@@ -373,16 +378,45 @@ test_core_pipeline_destination__stream_bytes_without_any__need_no_consuming(void
 
     (void)state;
     bench->automatic = AUTO_SEND;
-    destination_receive_compress(bench, 1, 0, 4096);
     destination_receive_stream(bench, "");
     destination_receive_stream(bench, "");
-    bench_begin(bench);
-    COMPLETE(bench, "o1", OK);
-    EXPECT(bench, "> COMPLETED o1 OK\n"
+    EXPECT(bench, "> RECEIVED r1 QEMU_FILE x0 0 bytes ''\n"
                   "< POST_SEND s1 READY x1\n"
-                  "< POST_SEND s2 READY x1\n"
-                  "< POST_SEND s3 READY x1\n");
+                  "> RECEIVED r2 QEMU_FILE x0 0 bytes ''\n"
+                  "< POST_SEND s2 READY x1\n");
     bench_close(bench);
+}
+
+/* Nothing comes beside the stream, or the stream beside anything, before READY has gone for what
+ * came first. Clause: C17 */
+static void test_core_pipeline_destination__what_must_be_alone__is(void **state)
+{
+    static const struct {
+        bool is_stream_first;
+        bool is_ready_gone;
+    } cases[] = {{true, false}, {true, true}, {false, false}, {false, true}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct bench *bench = destination_at(DESTINATION_IS_LISTED, &config);
+
+        bench->is_quiet = true;
+        bench->automatic = AUTO_SEND | (cases[i].is_ready_gone ? AUTO_OPERATION : 0u);
+        if (cases[i].is_stream_first) {
+            destination_receive_stream(bench, "abc");
+            if (cases[i].is_ready_gone)
+                FEED(bench, STREAM_CONSUMED, .length = 3);
+            destination_receive_compress(bench, 1, 0, 4096);
+        } else {
+            destination_receive_compress(bench, 1, 0, 4096);
+            destination_receive_stream(bench, "abc");
+        }
+        if (cases[i].is_ready_gone)
+            assert_null(rdmig_conn_failure(bench->conn));
+        else
+            bench_expect_failure(bench, RDMIG_REASON_MESSAGE_UNEXPECTED);
+        bench_close(bench);
+    }
 }
 
 /* ---- silence, and the end */
@@ -505,6 +539,7 @@ int main(void)
         cmocka_unit_test(test_core_pipeline_destination__several_entries__are_all_obeyed),
         cmocka_unit_test(
             test_core_pipeline_destination__stream_bytes_without_any__need_no_consuming),
+        cmocka_unit_test(test_core_pipeline_destination__what_must_be_alone__is),
         cmocka_unit_test(test_core_pipeline_destination__silence__counts_only_while_nothing_waits),
         cmocka_unit_test(
             test_core_pipeline_destination__a_source_that_leaves_with_commands_queued__fails),
