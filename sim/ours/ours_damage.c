@@ -105,7 +105,9 @@ static bool miscount_credits(struct rdmig_conn *conn)
 static bool pin_too_much(struct rdmig_conn *conn)
 {
     conn->u.source.pinned_bytes = conn->u.source.pinned_limit_bytes + 1;
-    return conn->u.source.pinned_limit_bytes != 0;
+    /* A hostile destination's limit may be the largest number there is. */
+    return conn->u.source.pinned_limit_bytes != 0 &&
+           conn->u.source.pinned_limit_bytes != UINT64_MAX;
 }
 
 static bool miscount_pinned(struct rdmig_conn *conn)

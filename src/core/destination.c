@@ -155,11 +155,13 @@ static void queue_command(struct destination *destination, uint32_t slot)
     destination->queued_count++;
 }
 
-/* May it come beside those that are under way? Clause C17. */
-static bool may_come(const struct destination *destination, uint32_t type)
+/* May it come beside those that have come and whose READY has not gone? Clause C17. */
+static bool may_come(const struct rdmig_conn *conn, uint32_t type)
 {
-    return destination->under_way_count == 0 ||
-           (!commands_are_alone(type) && !commands_are_alone(destination->last_type));
+    const struct destination *destination = &conn->u.destination;
+    const bool is_alone = destination->given_count + destination->grant_count == conn->credit_max;
+
+    return is_alone || (!commands_are_alone(type) && !commands_are_alone(destination->last_type));
 }
 
 /* Clauses C5, C6. */
@@ -173,14 +175,12 @@ void destination_received(struct rdmig_conn *conn, uint32_t slot, const struct w
         flight_free_recv(conn, slot);
         return;
     }
-    if (!handlers[header->type] || destination->given_count == 0 ||
-        !may_come(destination, header->type)) {
+    if (!handlers[header->type] || destination->given_count == 0 || !may_come(conn, header->type)) {
         conn_fail_message(conn, RDMIG_REASON_MESSAGE_UNEXPECTED, header->type, 0, header->type);
         return;
     }
     conn_disarm(conn, TIMER_IDLE);
     destination->given_count--;
-    destination->under_way_count++;
     destination->last_type = header->type;
     if (destination->state == DESTINATION_AWAITING && destination->queued_count == 0)
         take_command(conn, slot, header);
@@ -257,8 +257,6 @@ static bool offer(struct rdmig_conn *conn, struct rdmig_action *action)
     destination->offer_count--;
     if (destination->grant_count > 0)
         destination->grant_count--;
-    else
-        destination->under_way_count--;
     if (destination->offer_count == 0)
         destination->state = DESTINATION_AWAITING;
     if (destination->queued_count == 0)

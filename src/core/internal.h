@@ -275,11 +275,10 @@ enum destination_state {
 
 struct destination {
     enum destination_state state;
-    uint32_t offer_count;     /* READYs to be sent before a command is taken */
-    uint32_t given_count;     /* credits that are out */
-    uint32_t grant_count;     /* READYs still to be sent that are for no command */
-    uint32_t under_way_count; /* commands that have come and whose READY has not gone */
-    uint32_t last_type;       /* of the command that came last */
+    uint32_t offer_count; /* READYs to be sent before a command is taken */
+    uint32_t given_count; /* credits that are out */
+    uint32_t grant_count; /* READYs still to be sent that are for no command */
+    uint32_t last_type;   /* of the command that came last */
     uint32_t queued_slots[RDMIG_CREDIT_COUNT_MAX]; /* ring: commands that have come meanwhile */
     uint32_t queued_head;
     uint32_t queued_count;
