@@ -141,7 +141,7 @@ static void command_posted(struct oracle *oracle, const struct oracle_message *m
 {
     struct oracle_command *asked;
 
-    if (is_about_ram(message->type) && !oracle->is_exchanged) {
+    if (is_about_ram(message->type) && (!oracle->is_exchanged || !oracle->is_exchange_asked)) {
         world_break(oracle->world, "register_before_exchange",
                     "%s before the blocks were exchanged", rules[message->type].name);
         return;
@@ -344,9 +344,13 @@ static void arrived_at_destination(struct oracle *oracle, const struct oracle_me
         oracle->nonsense_arrived = oracle->commands_arrived;
 }
 
+/* A hostile destination's list may arrive before it is asked for; a source that looks at it only
+ * after it has asked cannot tell. */
 static void learn_blocks(struct oracle *oracle, const struct oracle_message *message)
 {
-    if (!oracle->is_exchange_asked || oracle->is_exchanged ||
+    const bool is_due = oracle->is_exchange_asked || !oracle->is_honest[RDMIG_ROLE_DESTINATION];
+
+    if (!is_due || oracle->is_exchanged ||
         message->body_bytes != 32 * oracle->world->options->guest.block_count)
         return;
     for (uint32_t i = 0; i < oracle_entry_count(message); i++) {
