@@ -5,8 +5,8 @@
  * again until that fails. Says how it failed:
  *   late writer: STATUS after COUNT writes, MILLISECONDS ms
  */
-#include <dlfcn.h>
-#include <rdma/rdma_cma.h>
+#include "watch_send.h"
+
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +14,6 @@
 
 enum { PAGE_BYTES = 4096, LIMIT_MS = 5000, LATE_ID = 0x1a7e };
 
-static int (*post_send)(struct ibv_qp *qp, struct ibv_send_wr *wr, struct ibv_send_wr **bad);
 static struct ibv_send_wr last; /* opcode RDMA_WRITE: there was one */
 static uint8_t page[PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
 
@@ -33,20 +32,6 @@ static int watch_send(struct ibv_qp *qp, struct ibv_send_wr *first, struct ibv_s
             last = *wr;
     }
     return post_send(qp, first, bad);
-}
-
-int rdma_create_qp(struct rdma_cm_id *id, struct ibv_pd *pd, struct ibv_qp_init_attr *attributes)
-{
-    int (*create)(struct rdma_cm_id *, struct ibv_pd *, struct ibv_qp_init_attr *);
-    int result;
-
-    *(void **)&create = dlsym(RTLD_NEXT, "rdma_create_qp");
-    result = create(id, pd, attributes);
-    if (result == 0) {
-        post_send = id->qp->context->ops.post_send;
-        id->qp->context->ops.post_send = watch_send;
-    }
-    return result;
 }
 
 /* One write, waited for. */

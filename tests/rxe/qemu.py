@@ -12,8 +12,10 @@ qemu.py migrate QMP URI [options]       migrates and waits for the end; exit 0: 
                                         guest has to have run on, and pages been sent again
     --until BYTES                       ends when QEMU has sent so much, in the middle of it
     --limit SECONDS                     120
-qemu.py kept QMP STATUS [--limit S]     waits for the migration's end, which must be STATUS (failed,
-                                        cancelled); its dirty_guest.S runs on at the source
+qemu.py kept QMP STATUS [--limit S] [--cont]
+                                        waits for the migration's end, which must be STATUS (failed,
+                                        cancelled); its dirty_guest.S runs on at the source, with
+                                        --cont (after completed) when it is told to
 qemu.py cancel QMP                      migrate_cancel
 qemu.py check-instant DIR BLOCK         the capture of a dirty_guest.S is one instant of it
 qemu.py check-capture QMP DIR LOG MODE BLOCK
@@ -180,7 +182,11 @@ def kept(args):
     info = watch(qmp, args.limit, lambda info: None)
     assert info["status"] == args.status, info
     state = qmp.do("query-status")["status"]
-    assert state == "running", f"the guest is {state}"
+    if args.cont:
+        assert state == "postmigrate", f"the guest is {state}"
+        qmp.do("cont")
+    else:
+        assert state == "running", f"the guest is {state}"
     reached = guest_pass(qmp)
     wait_for_pass(qmp, reached + 2)
     print(info["status"], info.get("error-desc", ""), f"- the guest runs on, pass {reached}")
@@ -673,7 +679,9 @@ def main():
     sub.add_argument("--follow", type=int, metavar="ROUNDS")
     sub.add_argument("--until", type=int, metavar="BYTES")
     sub.add_argument("--limit", type=float, default=120)
-    add("kept", kept, "qmp", "status").add_argument("--limit", type=float, default=30)
+    keeping = add("kept", kept, "qmp", "status")
+    keeping.add_argument("--limit", type=float, default=30)
+    keeping.add_argument("--cont", action="store_true")
     add("cancel", cancel, "qmp")
     add("incoming", incoming, "qmp")
     add("check-restored", check_restored, "qmp", "directory", "log", "mode", "block")

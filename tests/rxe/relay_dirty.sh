@@ -168,9 +168,30 @@ source_cancelled() {
     no_leaks rdmig
 }
 
+# Whether the destination got the end mark cannot be told then: here it did not, and what the error
+# advises brings the guest back.
+end_lost() {
+    local what="the end mark is never acknowledged"
+    start_running source pc "$qmp" "$printed"
+    start_destination
+    start recv env LD_PRELOAD="$helpers/lost_end.so" LOST_END="$RDMIG_TMP/lost-end" \
+        "$rdmig" relay --listen "$RDMIG_ADDR:0" --to "$to" --json
+    wait_for_port
+    check "$what: the source says completed" qemu migrate "$qmp" "rdma:$RDMIG_ADDR:$port" --follow 1 \
+        --limit "$QEMU_LIMIT_SECONDS"
+    check "$what: the queue pair was broken" wait_for "$NOTICE_SECONDS" test -e "$RDMIG_TMP/lost-end"
+    fails_at '"destination"' "$what" failed HANDOVER_UNKNOWN "the destination, .*'cont'"
+    join there 10
+    check "$what: the destination gives up" grep "load of migration failed" "$RDMIG_RESULTS/there.log"
+    show "$what: 'cont' at the source" qemu kept "$qmp" completed --cont --limit 30
+    stop source
+    no_leaks rdmig qemu-system-x86_64
+}
+
 check "the helpers are built" "$here/build-helpers" "$helpers"
 running_guest
 other_devices
+end_lost
 start_running source pc "$qmp" "$printed"
 nobody_there
 other_size
