@@ -15,8 +15,9 @@
  * - register_twice, run_length, batch, unsignalled, write_length: limits of our engine's own
  *   options. Its READY discipline, its messages' form and its ranges are asked like ours.
  * - pinned_limit: it has none.
- * - no_owner when something went wrong: without PREPARE its source believes in a hand-over that its
- *   destination may still refuse, and it may wait for ever. Without a fault it must own the guest.
+ * - no_owner when something went wrong, or its destination lost patience: without PREPARE its
+ *   source believes in a hand-over that its destination may still refuse, and it may wait for ever.
+ *   Without a fault it must own the guest.
  * Of a hostile source's nonsense an honest destination is asked to say no READY to a command whose
  * own bytes show that it breaks a rule. Of the rest: that the honest end keeps to the rules
  * meanwhile and that the guest stays where it is.
@@ -27,6 +28,8 @@
 
 #include <inttypes.h>
 #include <string.h>
+
+#define IMPATIENT_NS UINT64_C(1000000)
 
 static const char *const owner_names[] = {
     [ORACLE_OWNER_SOURCE] = "the source",
@@ -197,6 +200,15 @@ static bool runs_at(const struct world *world, enum rdmig_role role)
     return world->guest->is_running && world->guest->ram == world->ram[role];
 }
 
+/* A limit as short as this runs out though nothing is wrong (options_draw.c). */
+static bool is_impatient(const struct oracle *oracle)
+{
+    const uint64_t limit_ns =
+        oracle->world->options->engine[RDMIG_ROLE_DESTINATION].idle_timeout_ns;
+
+    return oracle->is_ours[RDMIG_ROLE_DESTINATION] && limit_ns != 0 && limit_ns <= IMPATIENT_NS;
+}
+
 /* No hand-over got lost between two ends of which each did what it should. */
 static bool is_loss_excused(const struct oracle *oracle)
 {
@@ -205,7 +217,8 @@ static bool is_loss_excused(const struct oracle *oracle)
     if (!oracle->are_both_honest ||
         port_is_dead(fabric_port(world->fabric, RDMIG_ROLE_DESTINATION)))
         return true;
-    return !are_both_ours(oracle) && fabric_faults_taken(world->fabric) > 0;
+    return !are_both_ours(oracle) &&
+           (fabric_faults_taken(world->fabric) > 0 || is_impatient(oracle));
 }
 
 static void check_source_end(struct oracle *oracle)
