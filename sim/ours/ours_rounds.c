@@ -94,12 +94,21 @@ static uint64_t walk_now_ns(void *context)
     return ours_now_ns(&((struct source *)context)->ours);
 }
 
+/* Whatever happens to anybody meanwhile: it cannot be known yet whether it is for us. */
+static bool walk_has_news(void *context)
+{
+    const struct ours *ours = &((struct source *)context)->ours;
+
+    return world_has_planned(ours->party.world, ours_now_ns(ours));
+}
+
 static const struct ram_walk_calls calls = {.dirty = walk_dirty,
                                             .length_bytes = walk_length_bytes,
                                             .scan_run = walk_scan_run,
                                             .has_room = walk_has_room,
                                             .push = walk_push,
-                                            .now_ns = walk_now_ns};
+                                            .now_ns = walk_now_ns,
+                                            .has_news = walk_has_news};
 
 /* ---- making it */
 

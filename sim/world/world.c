@@ -87,6 +87,11 @@ static struct happening take_first(struct world *world)
     return first;
 }
 
+bool world_has_planned(const struct world *world, uint64_t until_ns)
+{
+    return world->heap_count > 0 && world->heap[0].at_ns <= until_ns;
+}
+
 bool world_step(struct world *world)
 {
     struct happening first;

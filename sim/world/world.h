@@ -68,6 +68,8 @@ void world_free(struct world *world);
 /* Plans: handler(world, subject, argument) at that time, at once when it has passed. */
 void world_at(struct world *world, uint64_t at_ns, world_handler *handler, void *subject,
               uint64_t argument);
+/* Is anything planned for then, or before? */
+bool world_has_planned(const struct world *world, uint64_t until_ns);
 /* Does the next thing planned; false: nothing is. */
 bool world_step(struct world *world);
 /* Forgets everything planned. */

@@ -5,6 +5,8 @@
 
 #include "ram/zero.h"
 
+#include <poll.h>
+
 /* The walker knows no header of the protocol, and must mean the same by a page and a chunk. */
 _Static_assert(RAM_WALK_PAGE_BYTES == RDMIG_PAGE_BYTES, "a page is a page");
 _Static_assert(RAM_WALK_CHUNK_BYTES / RDMIG_PAGE_BYTES == RDMIG_CHUNK_BYTES / RAM_WALK_PAGE_BYTES,
@@ -93,6 +95,14 @@ static uint64_t now_ns(void *context)
     return link_now_ns();
 }
 
+static bool has_news(void *context)
+{
+    const struct rdmig_source *source = context;
+    struct pollfd link = {.fd = link_fd(source->link), .events = POLLIN};
+
+    return poll(&link, 1, 0) > 0;
+}
+
 void source_init_walker(struct rdmig_source *source)
 {
     static const struct ram_walk_calls calls = {
@@ -103,6 +113,7 @@ void source_init_walker(struct rdmig_source *source)
         .has_room = has_room,
         .push = push,
         .now_ns = now_ns,
+        .has_news = has_news,
     };
 
     ram_walker_init(&source->walker, &calls, source, source->memory.block_count,

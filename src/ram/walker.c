@@ -11,12 +11,12 @@
 /* Zeros are pushed in pieces of this much, so that the destination fills while the rest is looked
  * at. */
 #define ZERO_PUSH_BYTES (UINT64_C(1) << 30)
-/* A call ends after so long or so much memory looked at, whichever comes first: what the peer has
- * answered meanwhile waits for the caller's loop, and with it the link, once its queue has run dry.
- * Where memory is slow, or looked at for the first time, it is the time. */
+/* A call ends when there is news: what the peer has answered waits for the caller's loop, and with
+ * it the link, once its queue has run dry. Without any it ends after so long or so much memory
+ * looked at; where memory is slow, or looked at for the first time, it is the time. */
 #define SCAN_NS_PER_CALL    UINT64_C(4000000)
 #define SCAN_BYTES_PER_CALL (UINT64_C(64) << 20)
-/* Looked at between two looks at the clock. */
+/* Looked at between two looks for news and at the clock. */
 #define CLOCK_BYTES (UINT64_C(1) << 20)
 /* Pages looked at in one go: their dirty bits are cleared before and, where zeros and data meet,
  * partly set again. */
@@ -55,6 +55,11 @@ static uint64_t hole_run(const struct ram_walker *walker, uint64_t first_page, u
 static bool has_room(const struct ram_walker *walker)
 {
     return walker->calls->has_room(walker->context);
+}
+
+static bool has_news(const struct ram_walker *walker)
+{
+    return walker->calls->has_news && walker->calls->has_news(walker->context);
 }
 
 static uint64_t now_ns(const struct ram_walker *walker)
@@ -437,7 +442,8 @@ static bool is_over(const struct ram_walker *walker, struct call *call)
     if (call->looked_bytes < call->clock_at_bytes)
         return false;
     call->clock_at_bytes = call->looked_bytes + CLOCK_BYTES;
-    return call->looked_bytes >= SCAN_BYTES_PER_CALL || now_ns(walker) >= call->end_ns;
+    return call->looked_bytes >= SCAN_BYTES_PER_CALL || has_news(walker) ||
+           now_ns(walker) >= call->end_ns;
 }
 
 enum ram_walk ram_walker_walk(struct ram_walker *walker, bool is_ending, uint64_t *resume_ns)

@@ -43,6 +43,8 @@ struct ram_walk_calls {
      * again, for a later round. */
     bool (*push)(void *context, const struct ram_range *range);
     uint64_t (*now_ns)(void *context);
+    /* Has something come that the caller should see to before much more is looked at? NULL: no. */
+    bool (*has_news)(void *context);
 };
 
 enum ram_walk {

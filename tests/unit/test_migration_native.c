@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The two handles against each other, in order: rounds, stream, hand-over, numbers. */
 #include "fakes/two_ends.h"
+#include "migration/source.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -455,6 +456,33 @@ static void test_migration__destroyed_when_completed__stays_until_the_source_kno
     }
 }
 
+/* What comes while memory is looked at is seen to after the next MiB of it. */
+static void test_migration__news_during_a_walk__ends_the_call(void **state)
+{
+    struct two_ends ends;
+    const uint64_t mib_bytes = UINT64_C(1) << 20;
+    uint64_t looked_bytes;
+
+    (void)state;
+    for (uint32_t has_news = 0; has_news < 2; has_news++) {
+        ends_init(&ends);
+        ends_create(&ends, NULL, NULL);
+        ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+        for (uint32_t i = 0; i < 50; i++) /* nothing is left to be seen to */
+            (void)rdmig_source_process(ends.source);
+        looked_bytes = memory_dirty_bytes(&ends.source->memory);
+        if (has_news)
+            pair_signal(RDMIG_ROLE_SOURCE);
+        assert_int_equal(rdmig_source_start_round(ends.source), 0);
+        looked_bytes -= memory_dirty_bytes(&ends.source->memory);
+        assert_true(has_news ? looked_bytes == mib_bytes : looked_bytes > mib_bytes);
+        ends_run_source(&ends, RDMIG_SOURCE_SENDING);
+        ends_turn(&ends, 50);
+        ends_assert_ram_equal(&ends);
+        ends_free(&ends);
+    }
+}
+
 /* libibverbs loads its drivers then: a tenth of a second, which the caller has waited for. */
 static void test_migration__slow_creation__counts_as_setup(void **state)
 {
@@ -493,6 +521,7 @@ int main(void)
         cmocka_unit_test(test_migration__blocks_announced__are_provided_later),
         cmocka_unit_test(test_migration__finished_with_a_full_outbox__is_taken),
         cmocka_unit_test(test_migration__destroyed_when_completed__stays_until_the_source_knows),
+        cmocka_unit_test(test_migration__news_during_a_walk__ends_the_call),
         cmocka_unit_test(test_migration__slow_creation__counts_as_setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

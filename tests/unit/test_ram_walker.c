@@ -427,6 +427,33 @@ static void test_ram_walker__slow_memory__pauses_after_4_ms(void **unused)
     }
 }
 
+/* Not before a MiB has been looked at, so that each call gets somewhere. */
+static void test_ram_walker__news__ends_a_call(void **unused)
+{
+    static const uint64_t news_ns[] = {1, 300000, 700000}; /* after the round's start */
+    static const uint64_t looked_mib[] = {1, 2, 3};
+
+    (void)unused;
+    for (uint32_t i = 0; i < 3; i++) {
+        struct guest *guest = guest_create_one(40000, 0);
+        uint64_t resume_ns = 77;
+
+        guest->ns_per_page = 1000;
+        guest->news_ns = guest->now_ns + news_ns[i];
+        lay(guest, 0, 0, 40000, 'Z');
+        ram_walker_start_round(&guest->walker);
+        assert_int_equal(ram_walker_walk(&guest->walker, true, &resume_ns), RAM_WALK_PAUSED);
+        assert_int_equal(resume_ns, 0);
+        assert_int_equal(guest->walker.page, looked_mib[i] * MIB / PAGE);
+        assert_int_equal(ram_walker_walk(&guest->walker, true, &resume_ns), RAM_WALK_PAUSED);
+        assert_int_equal(guest->walker.page, (looked_mib[i] + 1) * MIB / PAGE);
+        guest->news_ns = 0;
+        walk_to_the_end(guest, true, 1);
+        assert_all_clean(guest);
+        guest_destroy(guest);
+    }
+}
+
 /* ---- the bandwidth cap */
 
 static void test_ram_walker__cap__is_kept_and_used(void **unused)
@@ -570,6 +597,7 @@ int main(void)
         cmocka_unit_test(test_ram_walker__no_room__blocks_and_goes_on_where_it_was),
         cmocka_unit_test(test_ram_walker__much_to_look_at__pauses_after_64_mib),
         cmocka_unit_test(test_ram_walker__slow_memory__pauses_after_4_ms),
+        cmocka_unit_test(test_ram_walker__news__ends_a_call),
         cmocka_unit_test(test_ram_walker__cap__is_kept_and_used),
         cmocka_unit_test(test_ram_walker__cap_after_a_long_rest__allows_one_burst),
         cmocka_unit_test(test_ram_walker__zeros_and_refused_ranges__do_not_count_against_the_cap),

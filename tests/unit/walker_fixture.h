@@ -43,6 +43,7 @@ struct guest {
     uint32_t refused_at; /* this push is refused */
     uint64_t now_ns;
     uint64_t ns_per_page; /* scanning takes so long */
+    uint64_t news_ns;     /* when something comes for the caller; 0: never */
     struct ram_range pushed[PUSHED_MAX];
     uint32_t pushed_count;
     uint32_t paused_count;
@@ -177,6 +178,13 @@ static inline uint64_t fake_now_ns(void *context)
     return guest->now_ns;
 }
 
+static inline bool fake_has_news(void *context)
+{
+    struct guest *guest = context;
+
+    return guest->news_ns != 0 && guest->now_ns >= guest->news_ns;
+}
+
 static const struct ram_walk_calls calls = {
     .dirty = fake_dirty,
     .length_bytes = fake_length_bytes,
@@ -185,6 +193,7 @@ static const struct ram_walk_calls calls = {
     .has_room = fake_has_room,
     .push = fake_push,
     .now_ns = fake_now_ns,
+    .has_news = fake_has_news,
 };
 
 /* ---- making a guest, walking over it */

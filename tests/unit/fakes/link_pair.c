@@ -118,6 +118,11 @@ static void signal_fd(struct link *link)
     demand(write(link->fd, &one, sizeof(one)) == sizeof(one), "eventfd");
 }
 
+void pair_signal(enum rdmig_role role)
+{
+    signal_fd(world.ends[role]);
+}
+
 static void tell(struct link *link, const struct rdmig_event *event, uint8_t *message)
 {
     demand(link->news_count < NEWS_COUNT, "too much news");

@@ -35,6 +35,8 @@ void pair_kill_after_messages(enum rdmig_role role, uint64_t message_count);
 void pair_set_memlock(uint64_t limit_bytes);
 /* The next link_create fails. */
 void pair_fail_create(void);
+/* Something has come for this end: its descriptor is readable until it processes. */
+void pair_signal(enum rdmig_role role);
 /* The next link_create takes so long. */
 void pair_slow_create(uint64_t passed_ns);
 
