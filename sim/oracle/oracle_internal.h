@@ -116,7 +116,8 @@ struct oracle {
     uint64_t named_limit_bytes; /* by the destination; 0: none */
     /* At the source. */
     uint64_t readies_arrived;
-    uint32_t readies_early; /* a hostile destination's, that came before their command */
+    uint32_t readies_early;      /* a hostile destination's, that came before their command */
+    uint32_t unregistered_early; /* UNREGISTER_FINISHED, likewise */
     uint64_t commands_posted;
     struct oracle_commands asked; /* until the READY after it arrives */
     uint64_t held_bytes;          /* of regions: from being asked for until both ends let go */

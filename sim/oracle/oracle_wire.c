@@ -171,6 +171,11 @@ static void command_posted(struct oracle *oracle, const struct oracle_message *m
         break;
     case ORACLE_UNREGISTER_REQUEST:
         oracle_unregister_posted(oracle, asked);
+        if (oracle->unregistered_early > 0) {
+            oracle->unregistered_early--;
+            asked->is_answered = true;
+            oracle_unregister_answered(oracle, asked);
+        }
         break;
     case ORACLE_REGISTER_FINISHED:
         oracle_round_posted(oracle);
@@ -405,6 +410,9 @@ static void arrived_at_source(struct oracle *oracle, const struct oracle_message
     if (message->type == ORACLE_BLOCKS_RESULT)
         learn_blocks(oracle, message);
     asked = message->type == ORACLE_ERROR ? NULL : oracle_answered(oracle, message->type);
+    if (!asked && message->type == ORACLE_UNREGISTER_FINISHED &&
+        !oracle->is_honest[RDMIG_ROLE_DESTINATION])
+        oracle->unregistered_early++; /* its source may look at it after it has asked */
     if (!asked)
         return;
     asked->is_answered = true;
