@@ -103,11 +103,13 @@ include tests/fuzz/fuzz.mk
 include tests/bench/bench.mk
 
 .PHONY: check check-unit check-san check-sim check-sim-hash check-fuzz check-mutants check-valgrind check-rxe check-all sim-report bench-rxe demo coverage lint format install install-headers uninstall clean
+# Compiling is most of it. Who says how many jobs is obeyed.
+check_jobs = $(if $(filter -j% --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 check:
 	ci/setup build unit
-	$(MAKE) check-unit
-	$(MAKE) check-san
-	$(MAKE) check-sim
+	$(MAKE) $(check_jobs) check-unit
+	$(MAKE) $(check_jobs) check-san
+	$(MAKE) $(check_jobs) check-sim
 
 check-unit: unit-run
 check-san:
