@@ -146,7 +146,7 @@ Over Soft-RoCE, all on one machine, by `make bench-rxe`; this file is its output
   took from one; *ours to ours* is `rdmig send` of the same memory and device state.
 - Times are the source's own. *Setup* is connecting, pinning and the exchange of the blocks (stock:
   from the event SETUP to ACTIVE); *RAM phase* is the round over the memory (stock: from there to
-  the guest's stop), and *MiB/s* is RAM by that time, zeros included. Both begin before the drivers
+  the guest's stop), and *MiB/s* is RAM by that time, zeros included. Setup begins before the drivers
   are loaded (some 85 ms here). A guest that stands still need not be stopped, and QEMU is told
   (`downtime-limit` 0) to leave no memory for after the stop: both are the better for stock's
   *downtime*. Its `max-bandwidth` of 128 MiB/s is lifted.
