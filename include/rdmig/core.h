@@ -205,6 +205,9 @@ struct rdmig_conn_config {
         probe_interval_ns; /* silence after which the peer's hardware is asked whether it lives */
     uint64_t idle_timeout_ns;  /* destination: silence after which the source is given up */
     uint64_t close_timeout_ns; /* for each step of the closing */
+    /* Source, FINISH_REQUESTED: how long the destination may take to disconnect first, 0: it is not
+     * waited for; nor is one that has agreed on PIPELINE. Clause E13. */
+    uint64_t leave_timeout_ns;
 };
 
 /* A RAM block as the core knows it. Order = the order of the names in the stream (clause B2). */
@@ -228,8 +231,10 @@ enum rdmig_event_kind {
     RDMIG_EVENT_RECEIVED,     /* tag, length: bytes that arrived in the slot */
     RDMIG_EVENT_COMPLETED,    /* tag, status, os_code; rkey for a REGISTER that succeeded */
     /* From the application, both roles. */
-    RDMIG_EVENT_BLOCKS_PROVIDED,  /* blocks, block_count, memory, length: table memory */
-    RDMIG_EVENT_FINISH_REQUESTED, /* done: take the connection down in order */
+    RDMIG_EVENT_BLOCKS_PROVIDED, /* blocks, block_count, memory, length: table memory */
+    /* Done: take the connection down in order. It cannot fail any more, but that a source may hear
+     * an ERROR while the destination is still to disconnect (clause E13). */
+    RDMIG_EVENT_FINISH_REQUESTED,
     RDMIG_EVENT_CANCEL_REQUESTED, /* give up; os_code is kept in the failure */
     /* From the application, source. */
     RDMIG_EVENT_EXCHANGE_REQUESTED, /* send RAM_BLOCKS_REQUEST, once */

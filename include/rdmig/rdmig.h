@@ -167,9 +167,9 @@ struct rdmig_progress {
     uint64_t pinned_limit_bytes; /* that this end keeps to; UINT64_MAX: none */
     uint64_t setup_ns;    /* from create (source) or the request (destination) until the blocks were
                              exchanged */
-    uint64_t total_ns;    /* until now or the end */
-    uint64_t downtime_ns; /* source: from guest_stopped() until completed; destination: from the
-                             last round's end */
+    uint64_t total_ns;    /* until now or the end; source: that all of the guest had arrived */
+    uint64_t downtime_ns; /* source: from guest_stopped() until then; destination: from the last
+                             round's end */
     uint64_t throughput_bytes_per_s; /* source: RAM covered in the rounds so far, measured */
     bool is_pin_all;                 /* what was agreed on */
     bool is_relaxed;   /* options.relaxed_ordering, and nothing has refused it so far. A device may
@@ -188,7 +188,8 @@ enum rdmig_source_state {
     RDMIG_SOURCE_CONNECTING, /* addresses, connection, block exchange (native) */
     RDMIG_SOURCE_IDLE,       /* ready for the next round, stream bytes, finish */
     RDMIG_SOURCE_SENDING,    /* a round is running */
-    RDMIG_SOURCE_FINISHING,  /* rdmig_source_finish() was called; the destination is confirming */
+    RDMIG_SOURCE_FINISHING,  /* rdmig_source_finish() was called; the destination is confirming
+                                (native), or loading the guest (QEMU) */
     RDMIG_SOURCE_CANCELLING, /* saying goodbye; the guest is and stays the source's */
     RDMIG_SOURCE_COMPLETED,  /* the destination owns the guest */
     RDMIG_SOURCE_FAILED,     /* the source owns the guest, but see HANDOVER_UNKNOWN */
@@ -311,7 +312,12 @@ bool rdmig_source_converged(const struct rdmig_source *source);
 /* The guest has just been stopped: the downtime is counted from here. */
 int rdmig_source_guest_stopped(struct rdmig_source *source);
 
-/* State IDLE, nothing dirty: hand the guest over. COMPLETED, or FAILED, follows. */
+/*
+ * State IDLE, nothing dirty: hand the guest over. COMPLETED, or FAILED, follows. QEMU stream: not
+ * before the QEMU there has left, which it does when it has loaded the guest or has given up
+ * (clause E13), or the reply limit has passed; FAILED with HANDOVER_UNKNOWN when it says ERROR. A
+ * handle destroyed before that disconnects under the QEMU's hands, which may crash of it.
+ */
 int rdmig_source_finish(struct rdmig_source *source);
 
 /*

@@ -258,6 +258,11 @@ static void received(struct hostile *hostile, const uint8_t *bytes, uint32_t len
     case TYPE_UNREGISTER:
         answer_unregister(hostile, body, header.length_bytes);
         break;
+    case TYPE_QEMU_FILE:
+        /* With all of the guest in its hands it may think better of it. */
+        if (hostile->party.world->handover_step != 0 && hostile_pick(hostile, 4) == 3)
+            hostile_send_empty(hostile, TYPE_ERROR, 1);
+        break;
     case TYPE_ERROR:
         hostile_leave(hostile);
         return;

@@ -13,6 +13,9 @@ enum { ACTIONS_MAX = 1000000, SLOW_ONE_IN = 16 };
 /* Where the source's guest memory lies: nobody but the source itself ever sees it. */
 #define SOURCE_ADDR UINT64_C(0x550000000000)
 
+/* Nobody calm takes so long to leave. */
+#define LEAVE_TIMEOUT_NS UINT64_C(100000000)
+
 /* ---- making it */
 
 static uint64_t ram_bytes(const struct options *options)
@@ -33,6 +36,14 @@ static uint32_t capability_flags(const struct options *options, enum rdmig_role 
 
     return (options->is_pin_all[role] && is_pinnable ? RDMIG_CAPABILITY_PIN_ALL : 0) |
            (options->is_pipelined[role] ? RDMIG_CAPABILITY_PIPELINE : 0);
+}
+
+/* A destination that is not one of ours leaves first (clause E13). */
+static uint64_t leave_timeout_ns(const struct ours *ours)
+{
+    const enum party_kind kind = ours->party.world->options->kind[RDMIG_ROLE_DESTINATION];
+
+    return ours->party.role == RDMIG_ROLE_SOURCE && kind != PARTY_OURS ? LEAVE_TIMEOUT_NS : 0;
 }
 
 static void configure(struct ours *ours)
@@ -58,6 +69,7 @@ static void configure(struct ours *ours)
         .probe_interval_ns = engine->probe_interval_ns,
         .idle_timeout_ns = engine->idle_timeout_ns,
         .close_timeout_ns = engine->close_timeout_ns,
+        .leave_timeout_ns = leave_timeout_ns(ours),
     };
 }
 

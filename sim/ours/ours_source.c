@@ -126,12 +126,30 @@ static void round_ended(struct source *source)
 
 static void complete(struct source *source)
 {
+    source->stage = STAGE_COMPLETED;
+    source->ours.party.outcome = OUTCOME_COMPLETED;
+}
+
+static void handed_over(struct source *source)
+{
     struct ours *ours = &source->ours;
 
-    source->stage = STAGE_COMPLETED;
-    ours->party.outcome = OUTCOME_COMPLETED;
     ours->party.numbers.completed_ns = ours_now_ns(ours);
+    if (ours->config.leave_timeout_ns > 0)
+        source->stage = STAGE_PARTING;
+    else
+        complete(source);
     (void)ours_ask(ours, RDMIG_EVENT_FINISH_REQUESTED);
+}
+
+/* A destination that says ERROR now may have the guest, or not. */
+static void parted(struct source *source)
+{
+    const struct rdmig_failure *failure = rdmig_conn_failure(source->ours.conn);
+
+    complete(source);
+    if (failure && failure->reason == RDMIG_REASON_PEER_ERROR)
+        source->ours.party.outcome = OUTCOME_UNKNOWN;
 }
 
 /* From here on the destination may own the guest (clause S8). */
@@ -146,7 +164,7 @@ static void flushed(struct source *source)
 {
     source->ours.is_flush_asked = false;
     if (source->stage == STAGE_HANDING_OVER)
-        complete(source);
+        handed_over(source);
     else if (source->stage == STAGE_PREPARING && !rdmig_conn_failure(source->ours.conn))
         hand_over(source);
 }
@@ -214,6 +232,8 @@ static void failed(struct ours *ours)
     /* While the guest is handed over, word that it has arrived may come until the end. */
     if (source->stage == STAGE_HANDING_OVER && ours->is_closed)
         leave(source, OUTCOME_UNKNOWN);
+    else if (source->stage == STAGE_PARTING && ours->is_closed)
+        parted(source);
     else if (source->stage < STAGE_HANDING_OVER)
         leave(source, OUTCOME_FAILED);
 }
@@ -279,7 +299,7 @@ static bool work(struct ours *ours)
 {
     struct source *source = source_of(ours);
 
-    if (source->stage == STAGE_CONNECTING || source->stage >= STAGE_COMPLETED)
+    if (source->stage == STAGE_CONNECTING || source->stage >= STAGE_PARTING)
         return false;
     if (pump_outbox(source)) {
         /* Nothing comes between: how they fare must be heard of. */

@@ -22,6 +22,7 @@ enum source_stage {
     STAGE_STATE,        /* the device state goes out */
     STAGE_PREPARING,    /* PREPARE is out: the destination's VMM is to confirm */
     STAGE_HANDING_OVER, /* the last bytes are out */
+    STAGE_PARTING,      /* they have arrived; a destination that is not ours leaves first */
     STAGE_COMPLETED,
     STAGE_LEAVING /* failed or cancelled */
 };

@@ -106,6 +106,13 @@ static bool is_message_bad(const struct ours *ours, const uint8_t *message, uint
     return type != RDMIG_MESSAGE_ERROR && (to_source >> type & 1) != (is_source ? 1 : 0);
 }
 
+/* A source that has finished, and waits for the destination to leave (clause E13). */
+static bool is_parting(const struct ours *ours)
+{
+    return rdmig_conn_phase(ours->conn) == RDMIG_PHASE_FINISHING && ours->is_drained &&
+           !ours->has_left && ours->config.leave_timeout_ns > 0;
+}
+
 void ours_watch_received(struct ours *ours, const uint8_t *message, uint32_t length_bytes)
 {
     struct ours_watch *watch = &ours->watch;
@@ -117,8 +124,10 @@ void ours_watch_received(struct ours *ours, const uint8_t *message, uint32_t len
          is_command_bad(ours, type, message, length_bytes) && ours_order_dooms(ours));
 
     watch->must_fail = is_up(ours) && is_bad;
-    if (type == RDMIG_MESSAGE_ERROR && !is_message_bad(ours, message, length_bytes))
+    if (type == RDMIG_MESSAGE_ERROR && !is_message_bad(ours, message, length_bytes)) {
         watch->is_error_received = true;
+        watch->must_fail = is_up(ours) || is_parting(ours);
+    }
     if (type == RDMIG_MESSAGE_READY && length_bytes == RDMIG_HEADER_BYTES)
         watch->credit_count++;
 }

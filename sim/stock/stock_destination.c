@@ -291,7 +291,8 @@ static void destination_managed(struct party *party, const struct cm_event *even
         destination->stage = STOCK_END_SERVING;
         run(destination);
     } else if (event->kind == CM_DISCONNECTED && destination->stage == STOCK_END_SERVING) {
-        lose(destination);
+        /* Also when all of the stream has arrived, and only waits to be read (clause E13). */
+        stock_destination_fail(destination, "the source left before the end was read");
     } else {
         stock_destination_fail(destination, "no connection");
     }

@@ -11,6 +11,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#define CLOSE_DELAY_NS UINT64_C(10000000) /* chosen */
+
 static void run(struct stock_source *source);
 
 /* ---- the end */
@@ -24,14 +26,6 @@ static void close_port(struct stock_source *source)
     port_destroy(source->party.port);
 }
 
-static void complete(struct stock_source *source)
-{
-    source->party.outcome = OUTCOME_COMPLETED;
-    source->party.numbers.completed_ns = port_time_ns(source->party.port);
-    world_log(source->party.world, "stock source has completed");
-    close_port(source);
-}
-
 static void patience_ended(struct world *world, void *subject, uint64_t argument)
 {
     struct stock_source *source = subject;
@@ -42,6 +36,19 @@ static void patience_ended(struct world *world, void *subject, uint64_t argument
         close_port(source);
     else if (source->stage != STOCK_STAGE_CLOSED)
         stock_source_fail(source, "nothing comes back");
+}
+
+/* Its main loop closes the connection some time after its migration thread has ended: seldom
+ * before the destination has read the end. */
+static void complete(struct stock_source *source)
+{
+    struct port *port = source->party.port;
+
+    source->party.outcome = OUTCOME_COMPLETED;
+    source->party.numbers.completed_ns = port_time_ns(port);
+    world_log(source->party.world, "stock source has completed");
+    source->stage = STOCK_STAGE_LEAVING;
+    port_at(port, port_time_ns(port) + CLOSE_DELAY_NS, patience_ended, source, 0);
 }
 
 static void leave(struct stock_source *source)

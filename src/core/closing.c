@@ -6,8 +6,12 @@
 void closing_begin(struct rdmig_conn *conn, enum closing stage)
 {
     /* Without a queue pair there is nobody to tell and nothing to disconnect. */
+    const bool is_leaving_awaited =
+        stage == CLOSING_PEER_AWAITED && conn->config.role == RDMIG_ROLE_SOURCE;
+
     conn->closing = conn->is_started ? stage : CLOSING_DRAINING;
-    conn_arm(conn, TIMER_CLOSE, conn->config.close_timeout_ns);
+    conn_arm(conn, TIMER_CLOSE,
+             is_leaving_awaited ? conn->config.leave_timeout_ns : conn->config.close_timeout_ns);
 }
 
 static void enter(struct rdmig_conn *conn, enum closing stage)
@@ -99,7 +103,11 @@ void closing_disconnected(struct rdmig_conn *conn)
  * The slot stays ours. */
 void closing_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header)
 {
-    if (destination_received_late(conn, slot, header) || conn->closing != CLOSING_ERROR_DUE)
+    if (destination_received_late(conn, slot, header))
+        return;
+    if (conn->closing == CLOSING_PEER_AWAITED && header->type == RDMIG_MESSAGE_ERROR)
+        conn_fail_message(conn, RDMIG_REASON_PEER_ERROR, header->type, 0, 0);
+    if (conn->closing != CLOSING_ERROR_DUE)
         return;
     if (header->type == RDMIG_MESSAGE_ERROR)
         enter(conn, CLOSING_DISCONNECT_DUE);

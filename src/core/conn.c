@@ -273,8 +273,10 @@ static int finish(struct rdmig_conn *conn)
     conn->notices = 0;
     for (uint32_t i = 0; i < TIMER_COUNT; i++)
         conn_disarm(conn, (enum timer)i);
-    closing_begin(conn, is_source || conn_is_peer_gone(conn) ? CLOSING_DISCONNECT_DUE
-                                                             : CLOSING_PEER_AWAITED);
+    if (conn_is_peer_gone(conn) || (is_source && !source_lets_peer_leave(conn)))
+        closing_begin(conn, CLOSING_DISCONNECT_DUE);
+    else
+        closing_begin(conn, CLOSING_PEER_AWAITED);
     return RDMIG_OK;
 }
 

@@ -88,6 +88,16 @@ void conn_check_timers(struct rdmig_conn *conn)
 
 /* ---- failure */
 
+/* The first cause is kept, and what is finished cannot fail any more: but a destination that has
+ * not left yet may say that it does not take the guest (clause E13). */
+static bool can_fail(const struct rdmig_conn *conn, enum rdmig_reason reason)
+{
+    if (conn->phase == RDMIG_PHASE_FINISHING)
+        return conn->config.role == RDMIG_ROLE_SOURCE && reason == RDMIG_REASON_PEER_ERROR &&
+               conn->closing == CLOSING_PEER_AWAITED;
+    return conn->phase != RDMIG_PHASE_FAILING && conn->phase != RDMIG_PHASE_CLOSED;
+}
+
 void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
                const struct rdmig_failure *details)
 {
@@ -99,9 +109,8 @@ void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
                             reason != RDMIG_REASON_WRITE_FAILED &&
                             reason != RDMIG_REASON_RECV_FAILED && !conn_is_peer_gone(conn);
 
-    if (conn->phase == RDMIG_PHASE_FAILING || conn->phase == RDMIG_PHASE_CLOSED ||
-        conn->phase == RDMIG_PHASE_FINISHING)
-        return; /* the first cause is kept; what is finished cannot fail any more */
+    if (!can_fail(conn, reason))
+        return;
     conn->failure = *details;
     conn->failure.reason = reason;
     conn->failure.phase = conn->phase;

@@ -131,7 +131,8 @@ enum closing {
     CLOSING_REJECT_DUE,
     CLOSING_ERROR_DUE, /* source: perhaps still without a credit for it */
     CLOSING_ERROR_SENT,
-    CLOSING_PEER_AWAITED, /* destination, finished: the source disconnects first */
+    /* Finished: the other side disconnects first, the source or (clause E13) the destination. */
+    CLOSING_PEER_AWAITED,
     /* Source, the peer has left: what it has acknowledged by then may be on its way to us. */
     CLOSING_DELIVERY_AWAITED,
     CLOSING_DISCONNECT_DUE,
@@ -414,6 +415,7 @@ void source_sent(struct rdmig_conn *conn, const struct work *work, bool is_done)
 void source_exchange_done(struct rdmig_conn *conn);
 bool source_can_finish(const struct rdmig_conn *conn);
 bool source_awaits_delivery(const struct rdmig_conn *conn);
+bool source_lets_peer_leave(const struct rdmig_conn *conn);
 bool source_has_credit(const struct rdmig_conn *conn);
 void source_take_credit(struct rdmig_conn *conn);
 

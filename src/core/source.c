@@ -367,6 +367,16 @@ bool source_awaits_delivery(const struct rdmig_conn *conn)
            source->flush_goal == RDMIG_FLUSH_DELIVERED && source->stream_sends_out > 0;
 }
 
+/*
+ * A QEMU that hears DISCONNECTED before it has read the stream's last bytes takes the connection
+ * for broken: it gives up, or crashes. It leaves by itself when it is done. A destination with
+ * PIPELINE is one of ours, which waits for the source to leave (clause E13).
+ */
+bool source_lets_peer_leave(const struct rdmig_conn *conn)
+{
+    return conn->config.leave_timeout_ns > 0 && !conn_is_pipelined(conn);
+}
+
 uint64_t rdmig_conn_bytes_pending(const struct rdmig_conn *conn)
 {
     return conn->config.role == RDMIG_ROLE_SOURCE ? conn->u.source.bytes_pending : 0;

@@ -53,6 +53,15 @@ int options_complete(const struct rdmig_options *options, struct rdmig_options *
     return -RDMIG_E_INVALID;
 }
 
+/* A QEMU leaves by itself when it is done; that may not be waited for without end. */
+static uint64_t leave_timeout_ns(const struct rdmig_options *options)
+{
+    if (options->stream_format != RDMIG_STREAM_QEMU)
+        return 0;
+    return options->reply_timeout_ms == UINT32_MAX ? DEFAULT_REPLY_TIMEOUT_MS * MILLISECOND_NS
+                                                   : options_limit_ns(options->reply_timeout_ms);
+}
+
 void options_conn_config(const struct rdmig_options *options, enum rdmig_role role,
                          const struct budget *budget, uint64_t ram_bytes,
                          struct rdmig_conn_config *out)
@@ -77,5 +86,6 @@ void options_conn_config(const struct rdmig_options *options, enum rdmig_role ro
         .reply_timeout_ns = options_limit_ns(options->reply_timeout_ms),
         .probe_interval_ns = options_limit_ns(options->probe_interval_ms),
         .idle_timeout_ns = options_limit_ns(options->idle_timeout_ms),
+        .leave_timeout_ns = leave_timeout_ns(options),
     };
 }

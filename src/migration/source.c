@@ -134,6 +134,7 @@ enum rdmig_source_state rdmig_source_state(const struct rdmig_source *source)
         [STAGE_FLUSHING] = RDMIG_SOURCE_SENDING,
         [STAGE_PREPARING] = RDMIG_SOURCE_FINISHING,
         [STAGE_HANDING_OVER] = RDMIG_SOURCE_FINISHING,
+        [STAGE_PARTING] = RDMIG_SOURCE_FINISHING,
         [STAGE_COMPLETED] = RDMIG_SOURCE_COMPLETED,
         [STAGE_LEAVING] = RDMIG_SOURCE_CANCELLING,
         [STAGE_OVER] = RDMIG_SOURCE_FAILED,
@@ -375,7 +376,8 @@ int rdmig_source_finish(struct rdmig_source *source)
 
 int rdmig_source_cancel(struct rdmig_source *source)
 {
-    if (source->stage == STAGE_COMPLETED || source->stage == STAGE_HANDING_OVER)
+    if (source->stage == STAGE_HANDING_OVER || source->stage == STAGE_PARTING ||
+        source->stage == STAGE_COMPLETED)
         return -RDMIG_E_STATE;
     error_set(&source->error, RDMIG_REASON_CANCELLED, 0,
               "start the migration again when it is wanted", "the migration was cancelled here");

@@ -25,6 +25,7 @@ enum source_stage {
     STAGE_FLUSHING,     /* the destination is to take the stream's bytes and want more */
     STAGE_PREPARING,    /* PREPARE is out: the destination's VMM is to confirm */
     STAGE_HANDING_OVER, /* the last bytes are out */
+    STAGE_PARTING,      /* QEMU: they have arrived; the connection is being closed (clause E13) */
     STAGE_COMPLETED,
     STAGE_LEAVING, /* failed or cancelled, the connection is being closed */
     STAGE_OVER     /* failed or cancelled, closed */

@@ -92,18 +92,36 @@ static void round_ended(struct rdmig_source *source)
     source->stage = STAGE_IDLE;
 }
 
-static void complete(struct rdmig_source *source)
+/* A connection that has failed meanwhile refuses, and closes by itself. */
+static void handed_over(struct rdmig_source *source)
 {
     source->numbers.ended_ns = link_now_ns();
-    source->stage = STAGE_COMPLETED;
+    source->stage =
+        source->options.stream_format == RDMIG_STREAM_QEMU ? STAGE_PARTING : STAGE_COMPLETED;
     (void)ask(source, RDMIG_EVENT_FINISH_REQUESTED);
+}
+
+/* The destination has left, or its time to do so is over. */
+static void parted(struct rdmig_source *source)
+{
+    const struct rdmig_failure *failure = rdmig_conn_failure(link_conn(source->link));
+
+    if (!failure || failure->reason != RDMIG_REASON_PEER_ERROR) {
+        source->stage = STAGE_COMPLETED;
+        return;
+    }
+    error_set(&source->error, RDMIG_REASON_HANDOVER_UNKNOWN, 0,
+              "look at the destination's log, and make sure that it does not run the guest before "
+              "it is run here again",
+              "the destination reported an error after all of the guest had arrived there");
+    source->stage = STAGE_OVER;
 }
 
 static void flushed(struct rdmig_source *source)
 {
     source->is_flush_asked = false;
     if (source->stage == STAGE_HANDING_OVER) {
-        complete(source);
+        handed_over(source);
     } else if (source->stage == STAGE_FLUSHING) {
         source->stage = STAGE_IDLE;
     } else if (source->stage == STAGE_PREPARING && !rdmig_conn_failure(link_conn(source->link))) {
@@ -138,7 +156,7 @@ void source_fail(struct rdmig_source *source, int os_code)
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_CANCEL_REQUESTED, .os_code = os_code};
 
-    if (source->stage >= STAGE_COMPLETED)
+    if (source->stage >= STAGE_PARTING)
         return;
     source->stage = STAGE_LEAVING;
     source->numbers.ended_ns = link_now_ns();
@@ -155,7 +173,7 @@ static void notice_failure(struct rdmig_source *source)
                             (link_is_connected(source->link) && rdmig_conn_failure(conn) &&
                              source->stage != STAGE_HANDING_OVER);
 
-    if (!has_failed || source->stage >= STAGE_COMPLETED)
+    if (!has_failed || source->stage >= STAGE_PARTING)
         return;
     if (source->stage == STAGE_HANDING_OVER)
         error_set(
@@ -257,7 +275,7 @@ static bool walk(struct rdmig_source *source, uint64_t *resume_ns)
 /* One stage's work; true: something has moved, look again. */
 static bool work(struct rdmig_source *source, uint64_t *resume_ns)
 {
-    if (source->stage == STAGE_CONNECTING || source->stage >= STAGE_COMPLETED)
+    if (source->stage == STAGE_CONNECTING || source->stage >= STAGE_PARTING)
         return false;
     if (pump_outbox(source))
         return true;
@@ -314,6 +332,8 @@ void source_advance(struct rdmig_source *source)
         take_action(source, &action);
     if (source->stage == STAGE_LEAVING && link_is_closed(source->link))
         source->stage = STAGE_OVER;
+    if (source->stage == STAGE_PARTING && link_is_closed(source->link))
+        parted(source);
     if (resume_ns > time_limit_ns(source))
         resume_ns = time_limit_ns(source);
     waker_set(&source->waker, resume_ns);

@@ -14,6 +14,7 @@
 #   join NAME SECONDS               waits for its end; its exit status, or 124 and it is killed
 #   stop NAME                       ends it and what it started (TERM, then KILL)
 #   running NAME                    does it still run?
+#   no_errors LINE NAME             ok if the QEMU of that name has told of no error so far
 #   no_leaks [COMM...]              counts ok if no process (of these names) holds a QP, CQ, MR, PD
 #                                   or CM id of the device, else fail with the list
 set -u
@@ -138,6 +139,17 @@ stop() {
     wait "$pid" 2>/dev/null
     unset "lib_pids[$name]"
     return 0
+}
+
+# What a QEMU says of itself begins with its name; how it ended when it was told to is no error.
+# It always tells of the RDMA device it has opened: an empty log is not its own.
+lib_has_no_errors() {
+    local log=$RDMIG_RESULTS/$1.log
+    [ -s "$log" ] && ! grep '^qemu-system[^ ]*: ' "$log" | grep -v ': terminating on signal'
+}
+
+no_errors() {
+    check "$1" lib_has_no_errors "$2"
 }
 
 # Prints the RDMA objects that user processes (of the names given, else all) hold on the device.

@@ -246,6 +246,7 @@ into_stock_destination() {
     check "$what: all as it was captured" "${qemu[@]}" check-restored "$qmp" "$captured" \
         "$RDMIG_RESULTS/send.log" dynamic ram
     check "$what: the memory is equal" cmp "$ram" "$target"
+    no_errors "$what: the QEMU met no error at the end" destination
     within "$what" send $((LIMIT_KIB << 10))
     regions_came_and_went "$what" send
     destination_let_go "$what"

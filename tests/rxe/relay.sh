@@ -5,7 +5,7 @@
 # from one unmodified QEMU to another by rdmig relay, pin-all off, then on. The destination has the
 # same memory, byte for byte, and the same device state. Before that, what ends before it has begun.
 # relay_dirty.sh has a guest that runs, and what goes wrong with it.
-# Clause: C2 C10 R2 R5 R7 B2 S1 S2 S5 S6 E10
+# Clause: C2 C10 R2 R5 R7 B2 S1 S2 S5 S6 E10 E13
 # shellcheck disable=SC2317 # functions are called through check and wait_for
 # shellcheck source=tests/rxe/wrong_ends_lib.sh
 . "$(dirname "$0")/wrong_ends_lib.sh"
@@ -48,6 +48,7 @@ still() {
     show "$what: the destination has what the source has" qemu check-relayed "$qmp_there" \
         "$RDMIG_TMP/remembered" "$RDMIG_RESULTS/recv.log" "$mode"
     check "$what: memory byte for byte" cmp "$ram" "$ram_there"
+    no_errors "$what: the destination met no error at the end" there
     stop there
     no_leaks rdmig
 }

@@ -49,6 +49,7 @@ running_guest() {
     ends_well "$what: exit 0" recv "$LIMIT_SECONDS"
     show "$what: one instant, and it goes on" qemu check-continued "$qmp_there" \
         "$RDMIG_RESULTS/recv.log" "$printed" "$printing" "$ROUND_COUNT"
+    no_errors "$what: the destination met no error at the end" there
     stop there
     stop source
     no_leaks rdmig qemu-system-x86_64

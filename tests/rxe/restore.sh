@@ -7,7 +7,7 @@
 # half never written, in a shared file that is compared byte for byte; all other blocks and the
 # device state by what the destination itself writes of them. Then what cannot be restored.
 # restore_dirty.sh has a guest that runs on.
-# Clause: W1 W2 C1 C2 C10 R2 R5 B1 B2 S1 S4
+# Clause: W1 W2 C1 C2 C10 R2 R5 B1 B2 S1 S4 E13
 # shellcheck disable=SC2317 # functions are called through check and wait_for
 # shellcheck source=tests/rxe/lib.sh
 . "$(dirname "$0")/lib.sh"
@@ -105,6 +105,7 @@ restore() {
     fi
     check "$what: the RAM is what was captured" cmp "$captured/ram/ram" "$restored_ram"
     check "$what: and that is the source's" cmp "$source_ram" "$restored_ram"
+    no_errors "$what: the QEMU met no error at the end" destination
     stop destination
     no_leaks rdmig qemu-system-x86
 }

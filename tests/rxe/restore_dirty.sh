@@ -68,6 +68,7 @@ restore() {
         fail "$what: the restored guest"
         tail -n 5 <<<"$output" | sed 's/^/    /'
     fi
+    no_errors "$what: the QEMU met no error at the end" destination
     stop destination
     no_leaks rdmig qemu-system-x86
 }

@@ -27,6 +27,92 @@ static void test_core_closing__source_finished__disconnects_and_does_not_wait(vo
     bench_close(bench);
 }
 
+static const struct rdmig_conn_config leaving_awaited = {.leave_timeout_ns = SECOND};
+
+/* A QEMU that hears DISCONNECTED before it has read the end may crash. Clause: E13 */
+static void test_core_closing__source_finished__lets_a_qemu_go_first(void **state)
+{
+    struct bench *bench = source_at(SOURCE_IS_EXCHANGED, &leaving_awaited);
+
+    (void)state;
+    FEED(bench, FINISH_REQUESTED);
+    bench_pass(bench, SECOND - 1);
+    bench_receive_plain(bench, RDMIG_MESSAGE_READY); /* it may have wanted more */
+    EXPECT(bench, "> FINISH_REQUESTED\n"
+                  "> TIME_PASSED\n"
+                  "> RECEIVED r0 READY x1\n");
+    FEED(bench, DISCONNECTED);
+    flush_recvs(bench);
+    EXPECT(bench, "> DISCONNECTED\n"
+                  "< DISCONNECT\n"
+                  "> COMPLETED r1 FLUSHED\n"
+                  "> COMPLETED r2 FLUSHED\n"
+                  "< NOTIFY_CLOSED\n");
+    assert_null(rdmig_conn_failure(bench->conn));
+    bench_close(bench);
+}
+
+/* Clause: E13 */
+static void test_core_closing__source_finished__does_not_wait_for_a_qemu_for_ever(void **state)
+{
+    struct bench *bench = source_at(SOURCE_IS_EXCHANGED, &leaving_awaited);
+
+    (void)state;
+    FEED(bench, FINISH_REQUESTED);
+    bench_pass(bench, SECOND);
+    EXPECT(bench, "> FINISH_REQUESTED\n"
+                  "> TIME_PASSED\n"
+                  "< DISCONNECT\n");
+    assert_null(rdmig_conn_failure(bench->conn));
+    bench_close(bench);
+}
+
+/* Clause: E13 */
+static void test_core_closing__source_finished__a_qemu_may_still_say_error(void **state)
+{
+    struct bench *bench = source_at(SOURCE_IS_EXCHANGED, &leaving_awaited);
+
+    (void)state;
+    FEED(bench, FINISH_REQUESTED);
+    bench_receive_plain(bench, RDMIG_MESSAGE_ERROR);
+    EXPECT(bench, "> FINISH_REQUESTED\n"
+                  "> RECEIVED r0 ERROR x1\n"
+                  "< DISCONNECT\n");
+    bench_expect_failure(bench, RDMIG_REASON_PEER_ERROR);
+    assert_int_equal(rdmig_conn_failure(bench->conn)->phase, RDMIG_PHASE_FINISHING);
+    bench_close(bench);
+}
+
+/* They wait for the source: clause E6. Clause: E13 */
+static void test_core_closing__source_finished__waits_for_none_of_our_own(void **state)
+{
+    struct bench *bench =
+        source_at(SOURCE_IS_EXCHANGED,
+                  &(struct rdmig_conn_config){.capability_flags = RDMIG_CAPABILITY_PIPELINE,
+                                              .leave_timeout_ns = SECOND});
+
+    (void)state;
+    FEED(bench, FINISH_REQUESTED);
+    EXPECT(bench, "> FINISH_REQUESTED\n"
+                  "< DISCONNECT\n");
+    bench_close(bench);
+}
+
+/* A source may say ERROR while it is waited for: the guest is the destination's all the same.
+ * Clause: E6 */
+static void test_core_closing__destination_finished__cannot_fail_any_more(void **state)
+{
+    struct bench *bench = destination_at(DESTINATION_IS_AWAITING, NULL);
+
+    (void)state;
+    FEED(bench, FINISH_REQUESTED);
+    bench_receive_plain(bench, RDMIG_MESSAGE_ERROR);
+    EXPECT(bench, "> FINISH_REQUESTED\n"
+                  "> RECEIVED r0 ERROR x1\n");
+    assert_null(rdmig_conn_failure(bench->conn));
+    bench_close(bench);
+}
+
 /* Clause: E6 */
 static void test_core_closing__destination_finished__lets_the_source_go_first(void **state)
 {
@@ -434,6 +520,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_core_closing__source_finished__disconnects_and_does_not_wait),
+        cmocka_unit_test(test_core_closing__source_finished__lets_a_qemu_go_first),
+        cmocka_unit_test(test_core_closing__source_finished__does_not_wait_for_a_qemu_for_ever),
+        cmocka_unit_test(test_core_closing__source_finished__a_qemu_may_still_say_error),
+        cmocka_unit_test(test_core_closing__source_finished__waits_for_none_of_our_own),
+        cmocka_unit_test(test_core_closing__destination_finished__cannot_fail_any_more),
         cmocka_unit_test(test_core_closing__destination_finished__lets_the_source_go_first),
         cmocka_unit_test(test_core_closing__destination_finished__does_not_wait_for_ever),
         cmocka_unit_test(test_core_closing__source_with_a_credit__says_error_then_leaves),

@@ -10,6 +10,8 @@
 
 #include <cmocka.h>
 
+#define SECOND_NS UINT64_C(1000000000)
+
 /* "QEVM" 3, configuration "pc", section start "ram" 2, and the blocks' names and lengths by hand;
  * then the hook. */
 static const uint8_t opening[] = {
@@ -33,9 +35,8 @@ static const struct rdmig_options qemu_options = {.struct_bytes = sizeof(qemu_op
 static const struct rdmig_options reporting = {.struct_bytes = sizeof(reporting),
                                                .report_rounds = true};
 
-static void begin(struct two_ends *ends)
+static void meet(struct two_ends *ends)
 {
-    ends_init(ends);
     ends_create(ends, &qemu_options, &reporting);
     ends_run_source(ends, RDMIG_SOURCE_CONNECTING);
     assert_int_equal(rdmig_source_state(ends->source), RDMIG_SOURCE_IDLE);
@@ -45,6 +46,12 @@ static void begin(struct two_ends *ends)
     ends_run_source(ends, RDMIG_SOURCE_CONNECTING);
     assert_int_equal(rdmig_source_state(ends->source), RDMIG_SOURCE_IDLE);
     assert_int_equal(rdmig_source_exchange_blocks(ends->source), -RDMIG_E_STATE);
+}
+
+static void begin(struct two_ends *ends)
+{
+    ends_init(ends);
+    meet(ends);
 }
 
 static void expect_round(struct two_ends *ends, uint64_t position_bytes)
@@ -95,6 +102,79 @@ static void test_migration__qemu_stream__arrives_as_it_was_written(void **state)
     assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_COMPLETED);
     assert_int_equal(rdmig_destination_cancel(ends.destination), -RDMIG_E_STATE);
     free(whole);
+    ends_free(&ends);
+}
+
+/* All of a guest has gone to a destination that does not leave by itself, as ours do not, and of
+ * which the source thinks that it is a QEMU. */
+static void hand_over_to_qemu(struct two_ends *ends)
+{
+    ends_init(ends);
+    pair_hide_pipeline();
+    meet(ends);
+    ends->is_confirming = false;
+    assert_int_equal(rdmig_source_start_round(ends->source), 0);
+    expect_round(ends, sizeof(opening));
+    ends_run_source(ends, RDMIG_SOURCE_SENDING);
+    ends_write_stream(ends, closing, sizeof(closing), sizeof(closing));
+    assert_int_equal(rdmig_source_guest_stopped(ends->source), 0);
+    assert_int_equal(rdmig_source_finish(ends->source), 0);
+    ends_turn(ends, 100);
+    assert_int_equal(ends->stream_bytes, sizeof(opening) + sizeof(closing));
+    assert_int_equal(rdmig_source_state(ends->source), RDMIG_SOURCE_FINISHING);
+    assert_int_equal(rdmig_destination_state(ends->destination), RDMIG_DESTINATION_RECEIVING);
+    assert_int_equal(rdmig_source_cancel(ends->source), -RDMIG_E_STATE);
+}
+
+/* Clause: E13 */
+static void test_migration__qemu_destination__leaves_before_the_source(void **state)
+{
+    struct rdmig_progress before;
+    struct rdmig_progress after;
+    struct two_ends ends;
+
+    (void)state;
+    hand_over_to_qemu(&ends);
+    rdmig_source_progress(ends.source, &before);
+    pair_advance_ns(SECOND_NS);
+    rdmig_destination_destroy(ends.destination);
+    ends.destination = NULL;
+    ends_run_source(&ends, RDMIG_SOURCE_FINISHING);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_COMPLETED);
+    rdmig_source_progress(ends.source, &after);
+    assert_int_equal(after.downtime_ns, before.downtime_ns); /* until all had arrived */
+    ends_free(&ends);
+}
+
+/* Clause: E13 */
+static void test_migration__qemu_destination__that_stays_is_left_after_a_while(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    hand_over_to_qemu(&ends);
+    pair_advance_ns(59 * SECOND_NS);
+    ends_turn(&ends, 20);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FINISHING);
+    pair_advance_ns(2 * SECOND_NS);
+    ends_run_source(&ends, RDMIG_SOURCE_FINISHING);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_COMPLETED);
+    ends_free(&ends);
+}
+
+/* Clause: E13 */
+static void test_migration__qemu_destination__says_error_at_the_end(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    hand_over_to_qemu(&ends);
+    assert_int_equal(rdmig_destination_cancel(ends.destination), 0);
+    ends_run_source(&ends, RDMIG_SOURCE_FINISHING);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FAILED);
+    assert_int_equal(rdmig_source_error(ends.source)->reason, RDMIG_REASON_HANDOVER_UNKNOWN);
+    assert_non_null(strstr(rdmig_source_error(ends.source)->detail, "reported an error"));
+    assert_non_null(strstr(rdmig_source_error(ends.source)->remedy, "log"));
     ends_free(&ends);
 }
 
@@ -221,6 +301,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_migration__qemu_stream__arrives_as_it_was_written),
+        cmocka_unit_test(test_migration__qemu_destination__leaves_before_the_source),
+        cmocka_unit_test(test_migration__qemu_destination__that_stays_is_left_after_a_while),
+        cmocka_unit_test(test_migration__qemu_destination__says_error_at_the_end),
         cmocka_unit_test(test_migration__qemu_stream_cut__is_for_the_vmm_to_judge),
         cmocka_unit_test(test_migration__flush__waits_for_the_reader),
         cmocka_unit_test(test_migration__flush__can_be_cancelled),

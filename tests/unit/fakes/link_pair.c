@@ -65,6 +65,7 @@ static struct {
     struct pair_counts counts;
     uint32_t next_rkey;
     bool is_create_failing;
+    bool is_pipeline_hidden;
     uint64_t create_ns;
     uint64_t memlock_bytes;
 } world;
@@ -186,6 +187,11 @@ void pair_kill_after_messages(enum rdmig_role role, uint64_t message_count)
 void pair_fail_create(void)
 {
     world.is_create_failing = true;
+}
+
+void pair_hide_pipeline(void)
+{
+    world.is_pipeline_hidden = true;
 }
 
 void pair_slow_create(uint64_t passed_ns)
@@ -438,6 +444,10 @@ static void connect_ends(struct link *link, const struct rdmig_action *action,
     }
     demand(action->length <= RDMIG_PRIVATE_DATA_BYTES_MAX, "private data");
     memcpy(private_data[link->role], action->bytes, action->length);
+    if (world.is_pipeline_hidden && kind == RDMIG_EVENT_CONNECT_REQUESTED) {
+        private_data[link->role][5] &= 0xfe; /* bit 16 of the flags, at 4, big-endian */
+        event.length = RDMIG_PRIVATE_DATA_BYTES;
+    }
     event.bytes = private_data[link->role];
     tell(peer, &event, NULL);
     if (kind == RDMIG_EVENT_ESTABLISHED)

@@ -37,6 +37,8 @@ void pair_set_memlock(uint64_t limit_bytes);
 void pair_fail_create(void);
 /* Something has come for this end: its descriptor is readable until it processes. */
 void pair_signal(enum rdmig_role role);
+/* The source's requests come without PIPELINE: the destination is like a QEMU, which knows none. */
+void pair_hide_pipeline(void);
 /* The next link_create takes so long. */
 void pair_slow_create(uint64_t passed_ns);
 
