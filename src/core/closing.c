@@ -5,10 +5,10 @@
 
 void closing_begin(struct rdmig_conn *conn, enum closing stage)
 {
-    /* Without a queue pair there is nobody to tell and nothing to disconnect. */
     const bool is_leaving_awaited =
         stage == CLOSING_PEER_AWAITED && conn->config.role == RDMIG_ROLE_SOURCE;
 
+    /* Without a queue pair there is nobody to tell and nothing to disconnect. */
     conn->closing = conn->is_started ? stage : CLOSING_DRAINING;
     conn_arm(conn, TIMER_CLOSE,
              is_leaving_awaited ? conn->config.leave_timeout_ns : conn->config.close_timeout_ns);
