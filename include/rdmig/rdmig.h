@@ -315,8 +315,10 @@ int rdmig_source_guest_stopped(struct rdmig_source *source);
 /*
  * State IDLE, nothing dirty: hand the guest over. COMPLETED, or FAILED, follows. QEMU stream: not
  * before the QEMU there has left, which it does when it has loaded the guest or has given up
- * (clause E13), or the reply limit has passed; FAILED with HANDOVER_UNKNOWN when it says ERROR. A
- * handle destroyed before that disconnects under the QEMU's hands, which may crash of it.
+ * (clause E13), or the reply limit has passed; FAILED with HANDOVER_UNKNOWN when it says ERROR. One
+ * that exits because it cannot load a device looks like one that is done: write the state,
+ * _stream_flush(), then the end mark, and it fails the migration before the hand-over. A handle
+ * destroyed before that disconnects under the QEMU's hands, which may crash of it.
  */
 int rdmig_source_finish(struct rdmig_source *source);
 

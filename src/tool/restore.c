@@ -3,7 +3,8 @@
  * rdmig restore: a captured guest into a stock QEMU that waits for it. Its stream goes over as it
  * came, hook by hook, since a QEMU reads commands nowhere but behind a hook; the memory, which was
  * captured as it was at the end, goes in the last of the rounds, and the others stay empty: what
- * comes behind it is the guest's downtime, and should be little.
+ * comes behind it is the guest's downtime, and should be little. The end mark, which lets the QEMU
+ * run the guest, goes when it has loaded everything before it: until then a failure is heard of.
  */
 #include "captured.h"
 #include "commands.h"
@@ -15,9 +16,11 @@
 
 #define STREAM_BUFFER_BYTES ((size_t)256 << 10)
 enum restore_step {
-    RESTORE_STREAM, /* up to the next hook, or the end */
+    RESTORE_STREAM, /* up to the next hook, or the end mark */
     RESTORE_EXCHANGE,
     RESTORE_ROUND,
+    RESTORE_AWAIT_LOADED, /* all device state is there: the QEMU has to ask for more */
+    RESTORE_END,          /* the end mark and what is behind it */
     RESTORE_FINISH,
     RESTORE_HANDED_OVER
 };
@@ -72,14 +75,16 @@ static bool prepare(struct restore *restore)
     return true;
 }
 
-/* Where the stream has to be cut: at the next round's hook. */
+/* Where the stream has to be cut: at the next round's hook, and at the end mark. */
 static uint64_t limit_bytes(const struct restore *restore)
 {
     const struct manifest_read *manifest = &restore->captured.manifest;
 
-    return restore->round_index < manifest->round_count
-               ? manifest->rounds[restore->round_index].hook_position_bytes
-               : manifest->stream_bytes;
+    if (restore->round_index < manifest->round_count) {
+        return manifest->rounds[restore->round_index].hook_position_bytes;
+    }
+    return restore->step == RESTORE_END ? manifest->stream_bytes
+                                        : manifest->end_mark_position_bytes;
 }
 
 static bool refill(struct restore *restore)
@@ -100,8 +105,11 @@ static bool refill(struct restore *restore)
 
 static enum restore_step step_behind_stream(const struct restore *restore)
 {
-    if (restore->round_index == restore->captured.manifest.round_count) {
+    if (restore->step == RESTORE_END) {
         return RESTORE_FINISH;
+    }
+    if (restore->round_index == restore->captured.manifest.round_count) {
+        return RESTORE_AWAIT_LOADED;
     }
     return restore->round_index == 0 ? RESTORE_EXCHANGE : RESTORE_ROUND;
 }
@@ -158,6 +166,7 @@ static bool advance(struct restore *restore)
 
     switch (restore->step) {
     case RESTORE_STREAM:
+    case RESTORE_END:
         if (write_stream(restore)) {
             restore->step = step_behind_stream(restore);
         } else {
@@ -171,6 +180,10 @@ static bool advance(struct restore *restore)
     case RESTORE_ROUND:
         result = run_round(restore);
         restore->step = RESTORE_STREAM;
+        break;
+    case RESTORE_AWAIT_LOADED:
+        result = rdmig_source_stream_flush(restore->source);
+        restore->step = RESTORE_END;
         break;
     case RESTORE_FINISH:
         result = rdmig_source_finish(restore->source);

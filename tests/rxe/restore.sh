@@ -167,7 +167,18 @@ refused "a stream that is cut short" FILE "in the manifest"
 
 # shellcheck disable=SC2054 # the commas are QEMU's
 pc_devices=(-device VGA,addr=2 -netdev user,id=net -device virtio-net-pci,addr=3,netdev=net)
+# shellcheck disable=SC2054
+other_devices=(-device VGA,addr=2 -netdev user,id=net -device virtio-net-pci,addr=3,netdev=net,vectors=9)
 capture pc "${pc_devices[@]}"
 restore pc dynamic "${pc_devices[@]}"
 restore pc pin-all "${pc_devices[@]}"
+
+# The same RAM blocks, but a device that loads another state: a QEMU tells nobody that it gives up,
+# and by then all of the guest has arrived. It runs on where it was captured, if we say so in time.
+start_destination pc "${other_devices[@]}"
+refused "a device that cannot be loaded" "PEER_ERROR|PEER_DISCONNECTED|CONNECTION_LOST" \
+    "memory size and devices"
+check "a device that cannot be loaded: the QEMU says so" \
+    grep "load of migration failed" "$RDMIG_RESULTS/destination.log"
+stop destination
 finish
