@@ -149,7 +149,8 @@ Over Soft-RoCE, all on one machine, by `make bench-rxe`; this file is its output
   the guest's stop), and *MiB/s* is RAM by that time, zeros included. Setup begins before the drivers
   are loaded (some 85 ms here). A guest that stands still need not be stopped, and QEMU is told
   (`downtime-limit` 0) to leave no memory for after the stop: both are the better for stock's
-  *downtime*. Its `max-bandwidth` of 128 MiB/s is lifted.
+  *downtime*. Its `max-bandwidth` of 128 MiB/s is lifted. *Ours to stock* has the loading of the
+  devices there in its downtime: the end mark goes behind it.
 - *ib_write_bw*: {messages} messages of 1 MiB from one and the same MiB to another; its average,
   which leaves its setup out.
 - *messages*: SENDs counted by the device, both directions.
