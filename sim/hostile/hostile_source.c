@@ -110,6 +110,9 @@ static void send_stream(struct hostile_source *source)
         source->stage = STAGE_ENDED;
     }
     hostile_send(hostile, &message);
+    /* With the guest given away it may think better of it. */
+    if (source->stage == STAGE_ENDED && hostile_pick(hostile, 4) == 3)
+        hostile_send_empty(hostile, TYPE_ERROR, 1);
 }
 
 /* PREPARE has a message of its own: what comes after it must wait for its READY. */

@@ -22,7 +22,7 @@ enum { LONG_ZERO_PAGES = 260 * PAGES_PER_CHUNK, LONG_ZERO_PAGES_MORE = 40 * PAGE
 /* What a calm peer may take besides, for each byte of the guest, within one round: ours may pin all
  * of it, or write it in small pieces one at a time, and some of it several times; a stock source
  * may write it page by page. */
-enum { PATIENCE_NS = 320, PROBES_MAX = 50000 };
+enum { PATIENCE_NS = 320, PROBES_MAX = 10000 };
 
 #define COUNT_OF(table) ((uint32_t)(sizeof(table) / sizeof((table)[0])))
 

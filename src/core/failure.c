@@ -88,13 +88,12 @@ void conn_check_timers(struct rdmig_conn *conn)
 
 /* ---- failure */
 
-/* The first cause is kept, and what is finished cannot fail any more: but a destination that has
- * not left yet may say that it does not take the guest (clause E13). */
+/* The first cause is kept, and what is finished cannot fail any more: but a destination that is
+ * waited for may say that it does not take the guest (clause E13, closing_received()). */
 static bool can_fail(const struct rdmig_conn *conn, enum rdmig_reason reason)
 {
     if (conn->phase == RDMIG_PHASE_FINISHING)
-        return conn->config.role == RDMIG_ROLE_SOURCE && reason == RDMIG_REASON_PEER_ERROR &&
-               conn->closing == CLOSING_PEER_AWAITED;
+        return conn->config.role == RDMIG_ROLE_SOURCE && reason == RDMIG_REASON_PEER_ERROR;
     return conn->phase != RDMIG_PHASE_FAILING && conn->phase != RDMIG_PHASE_CLOSED;
 }
 
