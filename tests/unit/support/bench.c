@@ -2,6 +2,7 @@
 #include "bench.h"
 
 #include "support/ownership.h"
+#include "support/pool.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,11 +12,11 @@ enum { TEXT_BYTES_MAX = 1 << 20, ACTIONS_MAX = 20000, LINE_BYTES_MAX = 1024 };
 
 /* ---- making it */
 
-static void *allocate(size_t bytes)
+/* Nothing in it is zero by chance. */
+static void *take_filled(size_t bytes)
 {
-    void *memory = malloc(bytes);
+    void *memory = pool_take(bytes);
 
-    assert_non_null(memory);
     memset(memory, 0xc3, bytes);
     return memory;
 }
@@ -31,16 +32,15 @@ struct bench *bench_open(const struct rdmig_conn_config *config)
         bench->config.first_run_chunk_count = UINT32_MAX; /* a test's runs are whole at once */
     bench->memory_bytes = rdmig_conn_footprint_bytes(&bench->config);
     assert_true(bench->memory_bytes > 0);
-    bench->memory = allocate(bench->memory_bytes);
-    bench->snapshot = allocate(bench->memory_bytes);
-    bench->control = aligned_alloc(RDMIG_CONTROL_MEMORY_ALIGNMENT, rdmig_conn_control_bytes());
-    bench->text = allocate(TEXT_BYTES_MAX);
+    bench->memory = take_filled(bench->memory_bytes);
+    bench->snapshot = pool_take(bench->memory_bytes);
+    bench->control = pool_take(rdmig_conn_control_bytes());
+    bench->text = pool_take(TEXT_BYTES_MAX);
     bench->text[0] = '\0';
-    bench->message = allocate(sizeof(*bench->message));
-    bench->sent = allocate(sizeof(*bench->sent));
+    bench->message = take_filled(sizeof(*bench->message));
+    bench->sent = take_filled(sizeof(*bench->sent));
     bench->now_ns = SECOND;
     bench->automatic = AUTO_ALL;
-    assert_non_null(bench->control);
     assert_int_equal(rdmig_conn_init(&bench->conn, &bench->config, bench->memory,
                                      bench->memory_bytes, bench->control,
                                      rdmig_conn_control_bytes(), bench->now_ns),
@@ -546,14 +546,13 @@ void bench_close(struct bench *bench)
     }
     assert_string_equal(rdmig_phase_name(rdmig_conn_phase(bench->conn)), "CLOSED");
     assert_int_equal(rdmig_conn_deinit(bench->conn), RDMIG_OK);
-    ownership_give(bench->control, rdmig_conn_control_bytes());
-    free(bench->memory);
-    free(bench->snapshot);
-    free(bench->control);
+    pool_give(bench->memory, bench->memory_bytes);
+    pool_give(bench->snapshot, bench->memory_bytes);
+    pool_give(bench->control, rdmig_conn_control_bytes());
+    pool_give(bench->text, TEXT_BYTES_MAX);
+    pool_give(bench->message, sizeof(*bench->message));
+    pool_give(bench->sent, sizeof(*bench->sent));
     free(bench->tables);
     free(bench->tags);
-    free(bench->text);
-    free(bench->message);
-    free(bench->sent);
     free(bench);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "support/fabric.h"
 
+#include "support/pool.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,14 +27,11 @@ uint32_t fabric_below(struct fabric *fabric, uint32_t limit)
 
 static void open_side(struct fabric_side *side, const struct rdmig_conn_config *config)
 {
-    const size_t memory_bytes = rdmig_conn_footprint_bytes(config);
-
-    side->memory = malloc(memory_bytes);
-    side->control = aligned_alloc(RDMIG_CONTROL_MEMORY_ALIGNMENT, rdmig_conn_control_bytes());
-    assert_non_null(side->memory);
-    assert_non_null(side->control);
-    assert_int_equal(rdmig_conn_init(&side->conn, config, side->memory, memory_bytes, side->control,
-                                     rdmig_conn_control_bytes(), 0),
+    side->memory_bytes = rdmig_conn_footprint_bytes(config);
+    side->memory = pool_take(side->memory_bytes);
+    side->control = pool_take(rdmig_conn_control_bytes());
+    assert_int_equal(rdmig_conn_init(&side->conn, config, side->memory, side->memory_bytes,
+                                     side->control, rdmig_conn_control_bytes(), 0),
                      RDMIG_OK);
 }
 
@@ -62,8 +61,8 @@ void fabric_open(struct fabric *fabric, uint64_t seed, const struct rdmig_conn_c
 static void close_side(struct fabric_side *side)
 {
     assert_int_equal(rdmig_conn_deinit(side->conn), RDMIG_OK);
-    free(side->memory);
-    free(side->control);
+    pool_give(side->memory, side->memory_bytes);
+    pool_give(side->control, rdmig_conn_control_bytes());
     free(side->tables);
 }
 

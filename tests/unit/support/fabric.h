@@ -37,6 +37,7 @@ struct fabric_region {
 struct fabric_side {
     struct rdmig_conn *conn;
     void *memory;
+    size_t memory_bytes;
     void *tables;
     uint8_t *control;
     struct fabric_queue sends;      /* posted, not carried out */
