@@ -8,7 +8,7 @@
 #   ok LINE, fail LINE              count and print
 #   check LINE COMMAND...           ok if the command succeeds, else fail with its output
 #   finish                          prints "N passed, N failed"; exit 0 only if 0 failed, >0 passed
-#   wait_for SECONDS COMMAND...     until the command succeeds; 1 when the time is over
+#   wait_for SECONDS COMMAND...     until the command succeeds; 1 when the time (times RDMIG_PATIENCE) is over
 #   start NAME COMMAND...           a program in the background (not a shell function); its output
 #                                   in $RDMIG_RESULTS/NAME.log, its pid from pid_of NAME
 #   join NAME SECONDS               waits for its end; its exit status, or 124 and it is killed
@@ -22,6 +22,9 @@ set -u
 : "${RDMIG_ADDR:?run this script with ci/machine}"
 : "${RDMIG_RXE:?}" "${RDMIG_RESULTS:?}" "${RDMIG_TMP:?}"
 
+# Every limit here and in the programs beside is what an idle machine needs with much to spare, times this: a limit ends what
+# hangs, and is never what a busy machine runs into.
+export RDMIG_PATIENCE=${RDMIG_PATIENCE:-6}
 LIB_POLL_SECONDS=0.1
 LIB_START_STEP_COUNT=100
 LIB_STOP_SECONDS=5
@@ -63,7 +66,7 @@ finish() {
 }
 
 wait_for() {
-    local deadline_seconds=$((SECONDS + $1 + 1))
+    local deadline_seconds=$((SECONDS + $1 * RDMIG_PATIENCE + 1))
     shift
     until "$@"; do
         ((SECONDS < deadline_seconds)) || return 1
@@ -119,6 +122,7 @@ join() {
     local name=$1 limit_seconds=$2 pid status
     pid=$(pid_of "$name") || return 125
     if ! wait_for "$limit_seconds" lib_ended "$name"; then
+        echo "$name is still running after $((limit_seconds * RDMIG_PATIENCE)) s, and is ended here"
         stop "$name"
         return 124
     fi

@@ -10,11 +10,11 @@ import sys
 import tempfile
 import time
 
-from minivmm import Vmm, ask, check_serial
+from minivmm import PATIENCE, Vmm, ask, check_serial
 
 RAM_MB = 128
 PORT = 4480
-NOTICE_LIMIT_S = 15
+NOTICE_LIMIT_S = 15 * PATIENCE
 
 
 class Cases:

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LIMIT_SECONDS = 30, RESOLVE_MS = 5000, PRIVATE_BYTES = 8 };
+enum { LIMIT_SECONDS = 300, RESOLVE_MS = 30000, PRIVATE_BYTES = 8 };
 
 struct peer {
     struct rdma_event_channel *channel;

@@ -49,6 +49,8 @@ import time
 import urllib.parse
 
 POLL_SECONDS = 0.1
+# What each limit is multiplied with, for machines that are busy: lib.sh says so.
+PATIENCE = int(os.environ.get("RDMIG_PATIENCE", "1"))
 PAGE_BYTES = 4096
 COPY_BYTES = 1 << 20
 # QEMU 7.2 counts only stream bytes, not RDMA Writes, as bandwidth. So with this limit no dirty page
@@ -60,7 +62,7 @@ class Qmp:
     """One connection to a QMP socket; events are left aside."""
 
     def __init__(self, path, limit_seconds=30):
-        deadline = time.monotonic() + limit_seconds
+        deadline = time.monotonic() + limit_seconds * PATIENCE
         while True:
             self.socket = socket.socket(socket.AF_UNIX)
             try:
@@ -71,7 +73,7 @@ class Qmp:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(POLL_SECONDS)
-        self.socket.settimeout(limit_seconds)
+        self.socket.settimeout(limit_seconds * PATIENCE)
         self.lines = self.socket.makefile("r")
         self.lines.readline()
         self.do("qmp_capabilities")
@@ -102,14 +104,14 @@ ENDED = ("completed", "failed", "cancelled")
 
 def watch(qmp, limit_seconds, look):
     """Polls query-migrate until the migration has ended; look sees each answer before that."""
-    deadline = time.monotonic() + limit_seconds
+    deadline = time.monotonic() + limit_seconds * PATIENCE
     while True:
         info = qmp.do("query-migrate")
         if info.get("status", "none") in ENDED:
             return info
         look(info)
         if time.monotonic() > deadline:
-            sys.exit(f"the migration has not ended after {limit_seconds} s: {info}")
+            sys.exit(f"the migration has not ended after {limit_seconds * PATIENCE} s: {info}")
         time.sleep(POLL_SECONDS)
 
 
@@ -151,7 +153,7 @@ def migrate(args):
 
 
 def wait_for_pass(qmp, wanted):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 30 * PATIENCE
     while True:
         reached = guest_pass(qmp)
         if reached >= wanted:
@@ -167,7 +169,7 @@ def check_followed(ram, rounds, before, after):
 
 
 def wait_until_sent(qmp, wanted, limit_seconds):
-    deadline = time.monotonic() + limit_seconds
+    deadline = time.monotonic() + limit_seconds * PATIENCE
     while True:
         info = qmp.do("query-migrate")
         if info.get("ram", {}).get("normal-bytes", 0) >= wanted:
@@ -307,7 +309,7 @@ class Stream:
 
 
 def wait_for_status(qmp, status, limit_seconds=30):
-    deadline = time.monotonic() + limit_seconds
+    deadline = time.monotonic() + limit_seconds * PATIENCE
     while (seen := qmp.do("query-status")["status"]) != status:
         assert time.monotonic() < deadline, f"QEMU is {seen}, not {status}"
         time.sleep(POLL_SECONDS)
