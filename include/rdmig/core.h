@@ -141,7 +141,11 @@ enum rdmig_result {
     X(BLOCK_UNKNOWN) /* the source has a RAM block that this destination has not, or the reverse   \
                       */                                                                           \
     X(HANDOVER_UNKNOWN) /* lost between handing the guest over and hearing that it arrived */      \
-    X(MEMORY)           /* out of memory */
+    X(MEMORY)           /* out of memory */                                                        \
+    /* Later ones stand at the end: these are numbers to whoever was compiled before. */           \
+    X(MESSAGE_FOREIGN) /* the core: what came was no plain SEND (clause W12); os_code: the         \
+                          adapter's */                                                             \
+    X(CALLER)          /* the library: the caller's own mistake, an argument or an option */
 enum rdmig_reason {
 #define RDMIG_REASON_ENUM(name) RDMIG_REASON_##name,
     RDMIG_REASON_MAP(RDMIG_REASON_ENUM)
@@ -252,7 +256,9 @@ enum rdmig_status {
     RDMIG_STATUS_OK,
     RDMIG_STATUS_ERROR,
     RDMIG_STATUS_FLUSHED, /* given back undone, since the connection is going or gone */
-    RDMIG_STATUS_REJECTED
+    RDMIG_STATUS_REJECTED,
+    RDMIG_STATUS_FOREIGN /* a RECV: the peer used it up with what is no plain SEND; os_code: what
+                            the hardware says it was. Clause W12 */
 };
 
 enum rdmig_flush {

@@ -374,6 +374,8 @@ static int recv_completed(struct rdmig_conn *conn, const struct rdmig_event *eve
     slot->state = SLOT_READING;
     if (event->status == RDMIG_STATUS_FLUSHED)
         conn_suspect(conn);
+    else if (event->status == RDMIG_STATUS_FOREIGN)
+        conn_fail(conn, RDMIG_REASON_MESSAGE_FOREIGN, &details);
     else if (!conn_is_peer_gone(conn))
         conn_fail(conn, RDMIG_REASON_RECV_FAILED, &details);
     return RDMIG_OK;

@@ -162,6 +162,7 @@ struct command {
     uint32_t entry_count;
     uint32_t serial;  /* number of the command, counted from the first */
     bool is_answered; /* READY is next, as for one that has no answer */
+    bool is_undone;   /* its SEND came back undone: only READY can tell that it arrived */
 };
 
 struct range {

@@ -77,7 +77,8 @@ static void take_flush(struct rdmig_conn *conn)
 
     if (source->flush != STEP_WANTED || source->stream_bytes > 0 || source->stream_sends_out > 0)
         return;
-    if (source->flush_goal == RDMIG_FLUSH_CONSUMED && !is_stream_consumed(conn))
+    if (!is_stream_consumed(conn) &&
+        (source->flush_goal == RDMIG_FLUSH_CONSUMED || commands_oldest(conn)->is_undone))
         return;
     source->flush = STEP_NONE;
     conn_notify(conn, RDMIG_ACTION_NOTIFY_FLUSHED);
@@ -227,7 +228,11 @@ void source_take_credit(struct rdmig_conn *conn)
         conn->u.source.credit_count = 1;
 }
 
-/* What came back undone was not delivered: the application must never hear that it was. */
+/*
+ * What came back undone may not have been delivered: the application must never hear that it was,
+ * now or at a later READY, but at the one that this command gets. Of the commands with stream bytes
+ * only the last has not got its own (clause C17); SENDs come back in the order they were posted.
+ */
 void source_sent(struct rdmig_conn *conn, const struct work *work, bool is_done)
 {
     if (work->message_type != RDMIG_MESSAGE_QEMU_FILE)
@@ -235,6 +240,8 @@ void source_sent(struct rdmig_conn *conn, const struct work *work, bool is_done)
     conn->u.source.stream_sends_out--;
     if (is_done)
         take_flush(conn);
+    else if (conn->u.source.stream_sends_out == 0 && !is_stream_consumed(conn))
+        commands_oldest(conn)->is_undone = true;
 }
 
 /* ---- the application's events */

@@ -99,7 +99,7 @@ static const uint32_t event_fields[RDMIG_EVENT_KIND_COUNT] = {
 
 size_t rdmig_event_format(const struct rdmig_event *event, char *text, size_t capacity_bytes)
 {
-    static const char *const statuses[] = {"OK", "ERROR", "FLUSHED", "REJECTED"};
+    static const char *const statuses[] = {"OK", "ERROR", "FLUSHED", "REJECTED", "FOREIGN"};
     struct text out = {text, capacity_bytes, 0};
     const uint32_t fields =
         (uint32_t)event->kind < RDMIG_EVENT_KIND_COUNT ? event_fields[event->kind] : 0;
@@ -125,7 +125,9 @@ size_t rdmig_event_format(const struct rdmig_event *event, char *text, size_t ca
         put(&out, event->flush == RDMIG_FLUSH_DELIVERED ? " DELIVERED" : " CONSUMED");
     if (fields & F_STATUS) {
         put_char(&out, ' ');
-        put(&out, (uint32_t)event->status < 4 ? statuses[event->status] : "unknown");
+        put(&out, (uint32_t)event->status < sizeof(statuses) / sizeof(statuses[0])
+                      ? statuses[event->status]
+                      : "unknown");
         if (event->os_code != 0)
             put_signed(&out, "os_code", event->os_code);
     }

@@ -10,7 +10,7 @@
 /*
  * In a detail: %e expected, %a actual, %m the message's name, %b the block's index, %p the phase,
  * %o the error number in words, %A the addresses that were tried and why each failed, %d the
- * device, %f the completion or post that failed.
+ * device, %f the completion or post that failed, %w what a peer did instead of a SEND.
  */
 struct explanation {
     const char *detail;
@@ -131,6 +131,9 @@ static const struct explanation explanations[RDMIG_REASON_COUNT] = {
         {"the connection was lost while the guest was being handed over",
          "find out whether the destination runs the guest before running it here"},
     [RDMIG_REASON_MEMORY] = {"out of memory", "free memory on this host"},
+    [RDMIG_REASON_MESSAGE_FOREIGN] = {"the peer sent %w, where only messages may come",
+                                      REMEDY_PROTOCOL},
+    [RDMIG_REASON_CALLER] = {"the call was wrong", "see the text, and rdmig.h"},
 };
 
 /* Where the number behind a reason asks for another remedy. */
@@ -246,15 +249,32 @@ static void describe_fault(const struct link *link, const struct rdmig_failure *
 {
     const struct link_fault *fault = &link->fault;
 
-    if (!fault->is_known)
+    switch (fault->kind) {
+    case LINK_FAULT_NONE:
         (void)snprintf(text, capacity_bytes, "error %d", (int)failure->os_code);
-    else if (!fault->is_completion)
+        break;
+    case LINK_FAULT_REFUSED:
         (void)snprintf(text, capacity_bytes, "RDMA device %s refused the work request (%s)",
                        link->device_name, strerror(fault->os_code));
-    else
+        break;
+    case LINK_FAULT_COMPLETION:
         (void)snprintf(text, capacity_bytes, "%s (completion status %d, vendor error 0x%x)",
                        ibv_wc_status_str((enum ibv_wc_status)fault->os_code), (int)fault->os_code,
                        (unsigned)fault->vendor_error);
+        break;
+    case LINK_FAULT_NONSENSE:
+        (void)snprintf(text, capacity_bytes,
+                       "RDMA device %s completed something else than was posted (operation %d)",
+                       link->device_name, (int)fault->os_code);
+        break;
+    }
+}
+
+static const char *foreign_name(int32_t opcode)
+{
+    return opcode == IBV_WC_RECV_RDMA_WITH_IMM
+               ? "an RDMA Write with immediate data"
+               : "a SEND with immediate data, or one that invalidates a key";
 }
 
 static void expand_one(const struct link *link, const struct rdmig_failure *failure, char what,
@@ -284,6 +304,9 @@ static void expand_one(const struct link *link, const struct rdmig_failure *fail
     case 'd':
         (void)snprintf(text, capacity_bytes, "%s",
                        link->device_name[0] != '\0' ? link->device_name : "(none)");
+        break;
+    case 'w':
+        (void)snprintf(text, capacity_bytes, "%s", foreign_name(failure->os_code));
         break;
     case 'f':
         describe_fault(link, failure, text, capacity_bytes);
@@ -383,6 +406,7 @@ void link_explain(const struct link *link, struct rdmig_error *error)
         reason != RDMIG_REASON_RECV_FAILED)
         return;
     for (size_t i = 0; i < sizeof(status_remedies) / sizeof(status_remedies[0]); i++)
-        if (link->fault.is_completion && (int32_t)status_remedies[i].status == link->fault.os_code)
+        if (link->fault.kind == LINK_FAULT_COMPLETION &&
+            (int32_t)status_remedies[i].status == link->fault.os_code)
             (void)snprintf(error->remedy, sizeof(error->remedy), "%s", status_remedies[i].remedy);
 }

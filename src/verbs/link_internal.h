@@ -133,9 +133,15 @@ struct link_regions {
 
 /* The first completion or post that went wrong: the core keeps its number only, which alone is
  * ambiguous. */
+enum link_fault_kind {
+    LINK_FAULT_NONE,
+    LINK_FAULT_REFUSED,    /* posting: os_code is an errno */
+    LINK_FAULT_COMPLETION, /* os_code is an enum ibv_wc_status, with vendor_error */
+    LINK_FAULT_NONSENSE    /* a success that cannot be: os_code is its enum ibv_wc_opcode */
+};
+
 struct link_fault {
-    bool is_known;
-    bool is_completion; /* os_code is an enum ibv_wc_status, otherwise an errno */
+    enum link_fault_kind kind;
     int32_t os_code;
     uint32_t vendor_error;
 };

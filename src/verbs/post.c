@@ -14,15 +14,13 @@ static struct link_send *entry_at(struct link_queue *queue, uint64_t index)
     return &queue->sends[index % queue->depth];
 }
 
-static void note_fault(struct link *link, bool is_completion, int32_t os_code,
+static void note_fault(struct link *link, enum link_fault_kind kind, int32_t os_code,
                        uint32_t vendor_error)
 {
-    if (link->fault.is_known)
+    if (link->fault.kind != LINK_FAULT_NONE)
         return;
-    link->fault = (struct link_fault){.is_known = true,
-                                      .is_completion = is_completion,
-                                      .os_code = os_code,
-                                      .vendor_error = vendor_error};
+    link->fault =
+        (struct link_fault){.kind = kind, .os_code = os_code, .vendor_error = vendor_error};
 }
 
 static bool is_probe(const struct link_send *entry)
@@ -63,8 +61,19 @@ void post_receive(struct link *link, const struct rdmig_action *action)
         *free_slot = (struct link_receive){.tag = action->tag, .is_out = true};
         return;
     }
-    note_fault(link, false, code, 0);
+    note_fault(link, LINK_FAULT_REFUSED, code, 0);
     link_answer(link, action->tag, RDMIG_STATUS_ERROR, code);
+}
+
+/*
+ * Clause W12. The peer chooses the operation: an RDMA Write with immediate data uses a RECV up,
+ * too, and leaves in its memory what was there before; its length is that of the Write. (The flag
+ * for a GRH says nothing here: devices set it for RoCE.)
+ */
+static bool is_plain_send(const struct ibv_wc *completion)
+{
+    return completion->opcode == IBV_WC_RECV &&
+           (completion->wc_flags & (IBV_WC_WITH_IMM | IBV_WC_WITH_INV)) == 0;
 }
 
 void post_take_receive(struct link *link, const struct ibv_wc *completion)
@@ -78,13 +87,20 @@ void post_take_receive(struct link *link, const struct ibv_wc *completion)
     if (slot == NULL)
         return; /* a second completion for the same work: the first one counted */
     slot->is_out = false;
-    if (completion->status == IBV_WC_SUCCESS) {
+    if (completion->status == IBV_WC_SUCCESS && !is_plain_send(completion)) {
+        link_answer(link, completion->wr_id, RDMIG_STATUS_FOREIGN, (int32_t)completion->opcode);
+    } else if (completion->status == IBV_WC_SUCCESS &&
+               completion->byte_len > RDMIG_MESSAGE_BYTES_MAX) {
+        note_fault(link, LINK_FAULT_NONSENSE, (int32_t)completion->opcode, 0);
+        link_answer(link, completion->wr_id, RDMIG_STATUS_ERROR, EOVERFLOW);
+    } else if (completion->status == IBV_WC_SUCCESS) {
         event.length = completion->byte_len;
         link_feed(link, &event);
     } else if (completion->status == IBV_WC_WR_FLUSH_ERR) {
         link_answer(link, completion->wr_id, RDMIG_STATUS_FLUSHED, 0);
     } else {
-        note_fault(link, true, (int32_t)completion->status, completion->vendor_err);
+        note_fault(link, LINK_FAULT_COMPLETION, (int32_t)completion->status,
+                   completion->vendor_err);
         link_answer(link, completion->wr_id, RDMIG_STATUS_ERROR, (int32_t)completion->status);
     }
 }
@@ -103,7 +119,7 @@ static struct link_send *append(struct link *link, const struct rdmig_action *ac
         return NULL;
     }
     if (queue->end - queue->first == queue->depth) {
-        note_fault(link, false, ENOMEM, 0);
+        note_fault(link, LINK_FAULT_REFUSED, ENOMEM, 0);
         link_answer(link, action->tag, RDMIG_STATUS_ERROR, ENOMEM);
         return NULL;
     }
@@ -142,7 +158,7 @@ void post_write(struct link *link, const struct rdmig_action *action)
 
     if (region == NULL || action->length > UINT32_MAX ||
         !region_is_range(link, action->block_index, action->offset_bytes, action->length)) {
-        note_fault(link, false, EINVAL, 0);
+        note_fault(link, LINK_FAULT_REFUSED, EINVAL, 0);
         link_answer(link, action->tag, RDMIG_STATUS_ERROR, EINVAL);
         return;
     }
@@ -221,7 +237,7 @@ void post_flush(struct link *link)
         queue->is_stalled = true;
         return;
     }
-    note_fault(link, false, code, 0);
+    note_fault(link, LINK_FAULT_REFUSED, code, 0);
     entry = entry_at(queue, queue->unposted);
     entry->state = LINK_SEND_FAILED;
     entry->os_code = code;
@@ -302,6 +318,14 @@ static void take_marker(struct link *link)
     post_answer_due(link);
 }
 
+/* A device that completes another operation than was posted has lost count: nothing of it is
+ * believed. */
+static bool is_of_kind(const struct link_send *entry, const struct ibv_wc *completion)
+{
+    return completion->opcode ==
+           (entry->request.opcode == IBV_WR_SEND ? IBV_WC_SEND : IBV_WC_RDMA_WRITE);
+}
+
 void post_take_send(struct link *link, const struct ibv_wc *completion)
 {
     struct link_queue *queue = &link->queue;
@@ -321,7 +345,12 @@ void post_take_send(struct link *link, const struct ibv_wc *completion)
         return; /* a second completion for the same work: the first one counted */
     queue->is_stalled = false;
     entry->state = LINK_SEND_ANSWERED;
-    if (completion->status == IBV_WC_SUCCESS) {
+    if (completion->status == IBV_WC_SUCCESS && !is_of_kind(entry, completion)) {
+        note_fault(link, LINK_FAULT_NONSENSE, (int32_t)completion->opcode, 0);
+        link_answer(link, completion->wr_id, RDMIG_STATUS_ERROR, (int32_t)completion->opcode);
+        settle_silent(queue, index, false);
+        post_answer_due(link);
+    } else if (completion->status == IBV_WC_SUCCESS) {
         /* A probe's OK stands for itself only. */
         if (!is_probe(entry))
             settle_silent(queue, index, true);
@@ -330,7 +359,8 @@ void post_take_send(struct link *link, const struct ibv_wc *completion)
         bool is_flush = completion->status == IBV_WC_WR_FLUSH_ERR;
 
         if (!is_flush)
-            note_fault(link, true, (int32_t)completion->status, completion->vendor_err);
+            note_fault(link, LINK_FAULT_COMPLETION, (int32_t)completion->status,
+                       completion->vendor_err);
         link_answer(link, completion->wr_id, is_flush ? RDMIG_STATUS_FLUSHED : RDMIG_STATUS_ERROR,
                     is_flush ? 0 : (int32_t)completion->status);
         settle_silent(queue, index, false);

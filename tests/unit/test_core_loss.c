@@ -295,6 +295,32 @@ static void test_core_loss__flushed_send__is_not_told_as_delivered(void **state)
     bench_close(failed);
 }
 
+/*
+ * READYs for no command go on coming with PIPELINE, and completions of the two queues in any order:
+ * none of these READYs says that the message has arrived (faults.md, O4). Clause: C11, C16, E8, S2
+ */
+static void test_core_loss__flushed_send_and_a_ready__is_not_told_as_delivered(void **state)
+{
+    static const struct rdmig_conn_config pipelined = {.capability_flags =
+                                                           RDMIG_CAPABILITY_PIPELINE};
+    struct bench *bench = source_at(SOURCE_IS_ESTABLISHED, &pipelined);
+
+    (void)state;
+    bench->automatic = 0;
+    bench_receive_ready(bench);
+    source_write_stream(bench, "end");
+    FEED(bench, FLUSH_REQUESTED, .flush = RDMIG_FLUSH_DELIVERED);
+    COMPLETE(bench, "s1", FLUSHED);
+    for (uint32_t i = 1; i < RDMIG_CREDIT_COUNT_MAX; i++)
+        bench_receive_ready(bench);
+    assert_int_equal(bench->action_counts[RDMIG_ACTION_NOTIFY_FLUSHED], 0);
+    /* But the READY that this message gets does: it has arrived, only its acknowledgement has not.
+     */
+    bench_receive_ready(bench);
+    assert_int_equal(bench->action_counts[RDMIG_ACTION_NOTIFY_FLUSHED], 1);
+    bench_close(bench);
+}
+
 /* Clause: E8, S2 */
 static void test_core_loss__flushed_work_after_a_send__does_not_stand_for_it(void **state)
 {
@@ -374,6 +400,33 @@ static void test_core_loss__a_recv_or_send_fails__with_its_reason_and_without_a_
                  "< DISCONNECT\n");
     bench_close(recv);
     bench_close(send);
+}
+
+/* The peer chose it, so it is the peer that is told of: with ERROR, in both roles. Clause: W12, E2,
+ * E3 */
+static void test_core_loss__a_recv_used_up_by_no_plain_send__is_the_peers_fault(void **state)
+{
+    struct bench *source = source_at(SOURCE_IS_CREDITED, NULL);
+    struct bench *destination = destination_at(DESTINATION_IS_LISTED, NULL);
+    struct bench *connecting = source_at(SOURCE_IS_CONNECTING, NULL);
+
+    (void)state;
+    FEED(source, COMPLETED, .tag = source->recv_tags[0], .status = RDMIG_STATUS_FOREIGN,
+         .os_code = 129);
+    bench_expect_failure(source, RDMIG_REASON_MESSAGE_FOREIGN);
+    assert_int_equal(rdmig_conn_failure(source->conn)->os_code, 129);
+    EXPECT(source, "> COMPLETED r1 FOREIGN os_code=129\n"
+                   "< POST_SEND s1 ERROR x1\n");
+    FEED(destination, COMPLETED, .tag = destination->recv_tags[0], .status = RDMIG_STATUS_FOREIGN,
+         .os_code = 129);
+    bench_expect_failure(destination, RDMIG_REASON_MESSAGE_FOREIGN);
+    EXPECT(destination, "> COMPLETED r1 FOREIGN os_code=129\n"
+                        "< POST_SEND s1 ERROR x1\n");
+    FEED(connecting, COMPLETED, .tag = connecting->recv_tags[0], .status = RDMIG_STATUS_FOREIGN);
+    bench_expect_failure(connecting, RDMIG_REASON_MESSAGE_FOREIGN);
+    bench_close(source);
+    bench_close(destination);
+    bench_close(connecting);
 }
 
 /* Clause: E7, C13 */
@@ -654,10 +707,12 @@ int main(void)
         cmocka_unit_test(test_core_loss__flushed_work__nobody_says_why),
         cmocka_unit_test(test_core_loss__flushed_write__ends_no_round),
         cmocka_unit_test(test_core_loss__flushed_send__is_not_told_as_delivered),
+        cmocka_unit_test(test_core_loss__flushed_send_and_a_ready__is_not_told_as_delivered),
         cmocka_unit_test(test_core_loss__flushed_work_after_a_send__does_not_stand_for_it),
         cmocka_unit_test(test_core_loss__full_stream_message_flushed__cannot_finish),
         cmocka_unit_test(test_core_loss__flushed_while_connecting__the_event_says_why),
         cmocka_unit_test(test_core_loss__a_recv_or_send_fails__with_its_reason_and_without_a_word),
+        cmocka_unit_test(test_core_loss__a_recv_used_up_by_no_plain_send__is_the_peers_fault),
         cmocka_unit_test(test_core_loss__destination__no_probe_of_a_peer_that_is_gone),
         cmocka_unit_test(test_core_loss__destination__told_twice__once_to_the_application),
         cmocka_unit_test(test_core_loss__destination__arrived_with_the_flushed__is_delivered),

@@ -90,7 +90,9 @@ static void test_core_names__events__show_what_they_carry(void **state)
     check_event(EVENT(COMPLETED, .tag = 0, .status = RDMIG_STATUS_ERROR, .os_code = INT32_MIN),
                 "COMPLETED tag=0x0 ERROR os_code=-2147483648");
     check_event(EVENT(COMPLETED, .status = RDMIG_STATUS_FLUSHED), "COMPLETED tag=0x0 FLUSHED");
-    check_event(EVENT(COMPLETED, .status = (enum rdmig_status)4), "COMPLETED tag=0x0 unknown");
+    check_event(EVENT(COMPLETED, .status = RDMIG_STATUS_FOREIGN, .os_code = 129),
+                "COMPLETED tag=0x0 FOREIGN os_code=129");
+    check_event(EVENT(COMPLETED, .status = (enum rdmig_status)5), "COMPLETED tag=0x0 unknown");
     check_event(EVENT(UNREACHABLE, .status = RDMIG_STATUS_REJECTED, .os_code = 8),
                 "UNREACHABLE REJECTED os_code=8");
     check_event(EVENT(RANGE_PUSHED, .block_index = 1, .offset_bytes = 2, .length = 3,

@@ -225,6 +225,79 @@ static void test_link__receive_fails__core_gets_the_status(void **state)
     assert_int_equal(answer_to(2)->status, RDMIG_STATUS_FLUSHED);
 }
 
+/*
+ * A RECV is used up by an RDMA Write with immediate data, too: its memory holds then what was there
+ * before, and the length is that of the Write (faults.md, P3). Clause: W12
+ */
+static void test_link__receive_of_no_plain_send__core_never_sees_its_memory(void **state)
+{
+    static const struct {
+        enum ibv_wc_opcode opcode;
+        unsigned wc_flags;
+        uint32_t byte_count;
+    } cases[] = {
+        {IBV_WC_RECV_RDMA_WITH_IMM, IBV_WC_WITH_IMM, 40},
+        {IBV_WC_RECV_RDMA_WITH_IMM, IBV_WC_WITH_IMM, 4u << 20},
+        {IBV_WC_RECV, IBV_WC_WITH_IMM, 16},
+        {IBV_WC_RECV, IBV_WC_WITH_INV, 16},
+        {IBV_WC_SEND, 0, 16},
+    };
+
+    for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        set_up(state);
+        make_source();
+        give(action_recv(1, 0));
+        turn();
+        mock_complete_receive_as(1, cases[i].opcode, cases[i].wc_flags, cases[i].byte_count);
+        turn();
+        assert_int_equal(answer_to(1)->kind, RDMIG_EVENT_COMPLETED);
+        assert_int_equal(answer_to(1)->status, RDMIG_STATUS_FOREIGN);
+        assert_int_equal(answer_to(1)->os_code, cases[i].opcode);
+        drop_link();
+    }
+}
+
+/* RoCE devices say that a GRH came along: no harm. */
+static void test_link__receive_with_a_grh__is_a_message(void **state)
+{
+    (void)state;
+    make_source();
+    give(action_recv(1, 0));
+    turn();
+    mock_complete_receive_as(1, IBV_WC_RECV, IBV_WC_GRH, 16);
+    turn();
+    assert_int_equal(answer_to(1)->kind, RDMIG_EVENT_RECEIVED);
+}
+
+static void test_link__more_bytes_than_the_buffer__is_the_devices_fault(void **state)
+{
+    (void)state;
+    make_source();
+    give(action_recv(1, 0));
+    turn();
+    mock_complete_receive(1, IBV_WC_SUCCESS, RDMIG_MESSAGE_BYTES_MAX + 1);
+    turn();
+    assert_int_equal(answer_to(1)->kind, RDMIG_EVENT_COMPLETED);
+    assert_int_equal(answer_to(1)->status, RDMIG_STATUS_ERROR);
+    assert_false(link_is_closed(the_link)); /* the core decides, as of any RECV that has failed */
+}
+
+/* What the device says it did is not what it was told to do. */
+static void test_link__completion_of_another_operation__counts_as_failed(void **state)
+{
+    (void)state;
+    make_writing_source();
+    give_writes(100, 1, 1);
+    give(action_send(200, 0, 16));
+    turn();
+    mock_complete_send_as(100, IBV_WC_RDMA_READ);
+    mock_complete_send_as(200, IBV_WC_RDMA_WRITE);
+    turn();
+    assert_int_equal(answer_to(100)->status, RDMIG_STATUS_ERROR);
+    assert_int_equal(answer_to(100)->os_code, IBV_WC_RDMA_READ);
+    assert_int_equal(answer_to(200)->status, RDMIG_STATUS_ERROR);
+}
+
 /* Field H6: an answer may be seen before the completion of the message it answers. */
 static void test_link__both_queues_in_either_order__nothing_is_lost(void **state)
 {
@@ -467,6 +540,10 @@ int main(void)
         TEST(test_link__more_work_than_the_depth__is_refused_not_lost),
         TEST(test_link__receive_completes__core_gets_the_length),
         TEST(test_link__receive_fails__core_gets_the_status),
+        TEST(test_link__receive_of_no_plain_send__core_never_sees_its_memory),
+        TEST(test_link__receive_with_a_grh__is_a_message),
+        TEST(test_link__more_bytes_than_the_buffer__is_the_devices_fault),
+        TEST(test_link__completion_of_another_operation__counts_as_failed),
         TEST(test_link__both_queues_in_either_order__nothing_is_lost),
         TEST(test_link__many_completions_behind_one_notice__all_are_taken),
         TEST(test_link__second_completion_for_one_request__is_ignored),

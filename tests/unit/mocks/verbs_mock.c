@@ -280,6 +280,15 @@ static struct ibv_wc completion_of(uint64_t wr_id, enum ibv_wc_status status,
     return completion;
 }
 
+/* What hardware completes a request of this kind with. */
+static enum ibv_wc_opcode posted_opcode(uint64_t wr_id)
+{
+    for (unsigned i = mock.work_count; i > 0; i--)
+        if (mock.works[i - 1].wr_id == wr_id && !mock.works[i - 1].is_receive)
+            return mock.works[i - 1].opcode == IBV_WR_SEND ? IBV_WC_SEND : IBV_WC_RDMA_WRITE;
+    return IBV_WC_SEND;
+}
+
 static void mark_done(uint64_t wr_id, bool is_receive, bool is_success)
 {
     unsigned index = 0;
@@ -294,22 +303,48 @@ static void mark_done(uint64_t wr_id, bool is_receive, bool is_success)
         mock.works[i].is_done = mock.works[i].is_done || !mock.works[i].is_receive;
 }
 
+static void complete_send(const struct ibv_wc *completion)
+{
+    mark_done(completion->wr_id, false, completion->status == IBV_WC_SUCCESS);
+    complete(mock_world.send_cq, completion);
+}
+
 void mock_complete_send(uint64_t wr_id, enum ibv_wc_status status)
 {
-    struct ibv_wc completion = completion_of(wr_id, status, IBV_WC_SEND, 0);
+    struct ibv_wc completion = completion_of(wr_id, status, posted_opcode(wr_id), 0);
 
-    mark_done(wr_id, false, status == IBV_WC_SUCCESS);
-    complete(mock_world.send_cq, &completion);
+    complete_send(&completion);
+}
+
+void mock_complete_send_as(uint64_t wr_id, enum ibv_wc_opcode opcode)
+{
+    struct ibv_wc completion = completion_of(wr_id, IBV_WC_SUCCESS, opcode, 0);
+
+    complete_send(&completion);
+}
+
+static void complete_receive(const struct ibv_wc *completion)
+{
+    mark_done(completion->wr_id, true, completion->status == IBV_WC_SUCCESS);
+    if (mock_world.pair != NULL && mock_world.pair->recv_out > 0)
+        mock_world.pair->recv_out--;
+    complete(mock_world.recv_cq, completion);
 }
 
 void mock_complete_receive(uint64_t wr_id, enum ibv_wc_status status, uint32_t byte_count)
 {
     struct ibv_wc completion = completion_of(wr_id, status, IBV_WC_RECV, byte_count);
 
-    mark_done(wr_id, true, status == IBV_WC_SUCCESS);
-    if (mock_world.pair != NULL && mock_world.pair->recv_out > 0)
-        mock_world.pair->recv_out--;
-    complete(mock_world.recv_cq, &completion);
+    complete_receive(&completion);
+}
+
+void mock_complete_receive_as(uint64_t wr_id, enum ibv_wc_opcode opcode, unsigned wc_flags,
+                              uint32_t byte_count)
+{
+    struct ibv_wc completion = completion_of(wr_id, IBV_WC_SUCCESS, opcode, byte_count);
+
+    completion.wc_flags = wc_flags;
+    complete_receive(&completion);
 }
 
 void mock_flush_all(void)

@@ -145,6 +145,10 @@ struct rdma_cm_id *mock_request(const void *data, uint8_t length);
 /* The hardware finishes a work request. */
 void mock_complete_send(uint64_t wr_id, enum ibv_wc_status status);
 void mock_complete_receive(uint64_t wr_id, enum ibv_wc_status status, uint32_t byte_count);
+/* Successes that say of themselves to be something else than a plain SEND, or what was posted. */
+void mock_complete_receive_as(uint64_t wr_id, enum ibv_wc_opcode opcode, unsigned wc_flags,
+                              uint32_t byte_count);
+void mock_complete_send_as(uint64_t wr_id, enum ibv_wc_opcode opcode);
 /* Every receive and send that is out is flushed, as after an error; unsignalled ones too. */
 void mock_flush_all(void);
 
