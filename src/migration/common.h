@@ -13,6 +13,7 @@
 struct waker {
     int epoll_fd;
     int timer_fd;
+    uint64_t deadline_ns; /* as the timer has it */
 };
 
 /* 0, or -SYSTEM with *error filled; nothing is left open then. */
@@ -24,6 +25,9 @@ void waker_set(struct waker *waker, uint64_t deadline_ns);
 /* Waits until readable or timeout_ms (UINT32_MAX: none) are over: 0, -AGAIN (time over), -SYSTEM
  * (interrupted). */
 int waker_wait(const struct waker *waker, uint32_t timeout_ms);
+/* The same for a wait that no signal may shorten, begun at start_ns: true when readable, false when
+ * the time is over. */
+bool waker_wait_until_over(const struct waker *waker, uint64_t start_ns, uint32_t timeout_ms);
 /* What is left of a wait that began at start_ns; 0: nothing. */
 uint32_t wait_left_ms(uint64_t start_ns, uint32_t timeout_ms);
 

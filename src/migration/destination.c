@@ -62,7 +62,7 @@ int rdmig_destination_create(struct rdmig_destination **out, const char *host, c
         error_set(error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the destination");
         return -RDMIG_E_MEMORY;
     }
-    destination->waker = (struct waker){-1, -1};
+    destination->waker = (struct waker){.epoll_fd = -1, .timer_fd = -1};
     result = open_destination(destination, host, service, blocks, block_count, options, error);
     if (result != RDMIG_OK) {
         rdmig_destination_destroy(destination);
@@ -83,7 +83,7 @@ static void linger(struct rdmig_destination *destination)
     const uint64_t start_ns = link_now_ns();
 
     while (destination->stage == TAKING_COMPLETED && !link_is_closed(destination->link) &&
-           waker_wait(&destination->waker, wait_left_ms(start_ns, LINGER_MS)) == RDMIG_OK)
+           waker_wait_until_over(&destination->waker, start_ns, LINGER_MS))
         (void)rdmig_destination_process(destination);
 }
 

@@ -12,13 +12,42 @@ static bool fail_match(struct rdmig_destination *destination)
     return false;
 }
 
-static const struct memory_block *find(const struct memory *memory, const char *name)
+/* This end's blocks by name: a source may have thousands, and both lists are walked in one call. */
+struct by_name {
+    const struct memory_block *block;
+    bool is_wanted; /* the source has one of that name */
+};
+
+static int compare_names(const void *a, const void *b)
 {
-    for (uint32_t i = 0; i < memory->block_count; i++) {
-        if (strcmp(memory->blocks[i].name, name) == 0)
-            return &memory->blocks[i];
-    }
-    return NULL;
+    return strcmp(((const struct by_name *)a)->block->name,
+                  ((const struct by_name *)b)->block->name);
+}
+
+static struct by_name *sort_by_name(const struct memory *memory)
+{
+    struct by_name *sorted = calloc(memory->block_count, sizeof(*sorted));
+
+    for (uint32_t i = 0; sorted && i < memory->block_count; i++)
+        sorted[i].block = &memory->blocks[i];
+    if (sorted)
+        qsort(sorted, memory->block_count, sizeof(*sorted), compare_names);
+    return sorted;
+}
+
+static int compare_to_name(const void *name, const void *entry)
+{
+    return strcmp(name, ((const struct by_name *)entry)->block->name);
+}
+
+static const struct memory_block *find(struct by_name *sorted, uint32_t count, const char *name)
+{
+    struct by_name *entry = bsearch(name, sorted, count, sizeof(*sorted), compare_to_name);
+
+    if (!entry)
+        return NULL;
+    entry->is_wanted = true;
+    return entry->block;
 }
 
 static bool check_match(struct rdmig_destination *destination, const struct rdmig_ram_block *wanted,
@@ -40,34 +69,31 @@ static bool check_match(struct rdmig_destination *destination, const struct rdmi
 }
 
 /* A block that only this end has would never be filled. */
-static void report_extra(struct rdmig_destination *destination)
+static void report_extra(struct rdmig_destination *destination, const struct by_name *sorted)
 {
     for (uint32_t i = 0; i < destination->given.block_count; i++) {
-        const char *name = destination->given.blocks[i].name;
-        bool is_known = false;
-
-        for (uint32_t k = 0; k < destination->announced_count && !is_known; k++)
-            is_known = strcmp(destination->announced[k].name, name) == 0;
-        if (!is_known)
+        if (!sorted[i].is_wanted)
             error_set(&destination->error, RDMIG_REASON_BLOCK_UNKNOWN, 0,
                       "give both ends the same RAM blocks",
-                      "this end has a RAM block %.200s that the source has not", name);
+                      "this end has a RAM block %.200s that the source has not",
+                      sorted[i].block->name);
     }
 }
 
-static bool order_blocks(struct rdmig_destination *destination, struct rdmig_ram_block *ordered)
+static bool order_blocks(struct rdmig_destination *destination, struct by_name *sorted,
+                         struct rdmig_ram_block *ordered)
 {
     for (uint32_t i = 0; i < destination->announced_count; i++) {
+        const struct rdmig_ram_block *wanted = &destination->announced[i];
         const struct memory_block *block =
-            find(&destination->given, destination->announced[i].name);
+            find(sorted, destination->given.block_count, wanted->name);
 
-        if (!check_match(destination, &destination->announced[i], block))
+        if (!check_match(destination, wanted, block))
             return false;
-        ordered[i] = destination->announced[i];
+        ordered[i] = *wanted;
         ordered[i].host_addr = block->host_addr;
     }
-    if (destination->given.block_count != destination->announced_count)
-        report_extra(destination);
+    report_extra(destination, sorted);
     return destination->error.reason == RDMIG_REASON_NONE;
 }
 
@@ -88,16 +114,18 @@ static int hand_to_link(struct rdmig_destination *destination)
 int matching_provide(struct rdmig_destination *destination)
 {
     struct rdmig_ram_block *ordered = calloc(destination->announced_count, sizeof(*ordered));
+    struct by_name *sorted = sort_by_name(&destination->given);
     int result = -RDMIG_E_FAILED;
 
-    if (!ordered)
+    if (!ordered || !sorted)
         error_set(&destination->error, RDMIG_REASON_MEMORY, 0, "free memory",
                   "no memory for the list of RAM blocks");
-    else if (order_blocks(destination, ordered) &&
+    else if (order_blocks(destination, sorted, ordered) &&
              memory_init(&destination->memory, ordered, destination->announced_count, false,
                          &destination->error) == RDMIG_OK)
         result = hand_to_link(destination);
     free(ordered);
+    free(sorted);
     if (result != RDMIG_OK) {
         destination_fail(destination);
         return result;

@@ -66,7 +66,7 @@ int rdmig_source_create(struct rdmig_source **out, const char *host, const char 
         error_set(error, RDMIG_REASON_MEMORY, 0, "free memory", "no memory for the source");
         return -RDMIG_E_MEMORY;
     }
-    source->waker = (struct waker){-1, -1};
+    source->waker = (struct waker){.epoll_fd = -1, .timer_fd = -1};
     source->numbers.start_ns = link_now_ns(); /* the first use of RDMA in a process takes long */
     result = open_source(source, host, service, blocks, block_count, options, error);
     if (result != RDMIG_OK) {

@@ -18,6 +18,7 @@ static int add(int epoll_fd, int fd)
 int waker_open(struct waker *waker, int link_fd, struct rdmig_error *error)
 {
     waker->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    waker->deadline_ns = RDMIG_NO_DEADLINE;
     waker->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (waker->epoll_fd >= 0 && waker->timer_fd >= 0 && add(waker->epoll_fd, link_fd) == 0 &&
         add(waker->epoll_fd, waker->timer_fd) == 0)
@@ -44,6 +45,10 @@ void waker_set(struct waker *waker, uint64_t deadline_ns)
     const uint64_t second_ns = UINT64_C(1000000000);
     struct itimerspec when = {0};
 
+    /* Most calls move nothing, and each setting is a system call. One that is over stays readable
+     * until it is set anew. */
+    if (deadline_ns == waker->deadline_ns)
+        return;
     /* An absolute time of 0 would switch the timer off: 1 ns is as long past. Setting it clears an
      * expiry unread. */
     if (deadline_ns != RDMIG_NO_DEADLINE) {
@@ -52,7 +57,8 @@ void waker_set(struct waker *waker, uint64_t deadline_ns)
         if (deadline_ns == 0)
             when.it_value.tv_nsec = 1;
     }
-    (void)timerfd_settime(waker->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+    if (timerfd_settime(waker->timer_fd, TFD_TIMER_ABSTIME, &when, NULL) == 0)
+        waker->deadline_ns = deadline_ns;
 }
 
 int waker_wait(const struct waker *waker, uint32_t timeout_ms)
@@ -64,6 +70,16 @@ int waker_wait(const struct waker *waker, uint32_t timeout_ms)
     if (count < 0)
         return -RDMIG_E_SYSTEM;
     return count == 0 ? -RDMIG_E_AGAIN : RDMIG_OK;
+}
+
+bool waker_wait_until_over(const struct waker *waker, uint64_t start_ns, uint32_t timeout_ms)
+{
+    int result;
+
+    do
+        result = waker_wait(waker, wait_left_ms(start_ns, timeout_ms));
+    while (result == -RDMIG_E_SYSTEM && errno == EINTR);
+    return result == RDMIG_OK;
 }
 
 uint32_t wait_left_ms(uint64_t start_ns, uint32_t timeout_ms)

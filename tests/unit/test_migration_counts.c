@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What the handles ask of the system and of their own lists, counted instead of timed: unit.mk has
+ * the linker lead these calls through here.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "fakes/two_ends.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/timerfd.h>
+
+#define MANY_BLOCK_COUNT 8192u
+#define NAME_BYTES       16
+
+static uint64_t compare_count;
+static uint64_t set_count;
+static uint32_t poll_count;
+static uint32_t interrupted_count; /* polls that a signal is to end from now on */
+
+int __real_strcmp(const char *a, const char *b);
+int __wrap_strcmp(const char *a, const char *b);
+int __wrap_strcmp(const char *a, const char *b)
+{
+    compare_count++;
+    return __real_strcmp(a, b);
+}
+
+int __real_timerfd_settime(int fd, int flags, const struct itimerspec *when,
+                           struct itimerspec *before);
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *when,
+                           struct itimerspec *before);
+int __wrap_timerfd_settime(int fd, int flags, const struct itimerspec *when,
+                           struct itimerspec *before)
+{
+    set_count++;
+    return __real_timerfd_settime(fd, flags, when, before);
+}
+
+/* Waits for nothing: the time is over at once, unless a signal comes first. */
+int __real_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+    if (timeout_ms == 0)
+        return __real_poll(fds, count, 0);
+    poll_count++;
+    if (interrupted_count == 0)
+        return __real_poll(fds, count, 0);
+    interrupted_count--;
+    errno = EINTR;
+    return -1;
+}
+
+/* ---- lists of blocks */
+
+struct many {
+    struct two_ends ends; /* the handles only */
+    uint8_t *memory;
+    char (*names)[NAME_BYTES];
+    struct rdmig_ram_block *blocks;
+    struct rdmig_ram_block *reversed;
+};
+
+static void many_init(struct many *many)
+{
+    const size_t bytes = 2 * (size_t)MANY_BLOCK_COUNT * RDMIG_PAGE_BYTES;
+
+    memset(many, 0, sizeof(*many));
+    pair_reset();
+    many->ends.is_reading = true;
+    many->ends.is_destination_run = true;
+    many->ends.stream = malloc(END_STREAM_MAX);
+    many->memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    many->names = calloc(MANY_BLOCK_COUNT, sizeof(*many->names));
+    many->blocks = calloc(MANY_BLOCK_COUNT, sizeof(*many->blocks));
+    many->reversed = calloc(MANY_BLOCK_COUNT, sizeof(*many->reversed));
+    assert_true(many->memory != MAP_FAILED && many->names && many->blocks && many->reversed);
+    for (uint32_t i = 0; i < MANY_BLOCK_COUNT; i++) {
+        uint8_t *at = many->memory + (uint64_t)i * RDMIG_PAGE_BYTES;
+
+        (void)snprintf(many->names[i], NAME_BYTES, "block%u", (unsigned)i);
+        many->blocks[i] = (struct rdmig_ram_block){many->names[i], at, RDMIG_PAGE_BYTES};
+        many->reversed[MANY_BLOCK_COUNT - 1 - i] = (struct rdmig_ram_block){
+            many->names[i], at + (uint64_t)MANY_BLOCK_COUNT * RDMIG_PAGE_BYTES, RDMIG_PAGE_BYTES};
+    }
+}
+
+static void many_free(struct many *many)
+{
+    rdmig_source_destroy(many->ends.source);
+    rdmig_destination_destroy(many->ends.destination);
+    (void)munmap(many->memory, 2 * (size_t)MANY_BLOCK_COUNT * RDMIG_PAGE_BYTES);
+    free(many->ends.stream);
+    free(many->names);
+    free(many->blocks);
+    free(many->reversed);
+}
+
+/* Sorting 8,192 names, a search for each and the checks for names that stand twice: some 100
+ * comparisons a name, where all pairs would be 4,096. Clause: B2 */
+static void test_migration_counts__many_blocks__are_matched_by_sorting(void **state)
+{
+    struct many many;
+
+    (void)state;
+    many_init(&many);
+    assert_int_equal(rdmig_destination_create(&many.ends.destination, "here", "1", many.reversed,
+                                              MANY_BLOCK_COUNT, NULL, NULL),
+                     0);
+    (void)rdmig_destination_process(many.ends.destination);
+    assert_int_equal(rdmig_source_create(&many.ends.source, "there", "1", many.blocks,
+                                         MANY_BLOCK_COUNT, NULL, NULL),
+                     0);
+    compare_count = 0;
+    ends_run_source(&many.ends, RDMIG_SOURCE_CONNECTING);
+    assert_int_equal(rdmig_source_state(many.ends.source), RDMIG_SOURCE_IDLE);
+    if (compare_count > MANY_BLOCK_COUNT * UINT64_C(200))
+        fail_msg("%llu names were compared for %u blocks", (unsigned long long)compare_count,
+                 MANY_BLOCK_COUNT);
+    many_free(&many);
+}
+
+/* One that the source has not is still found, and told of by its name. */
+static void test_migration_counts__a_block_too_many__is_named(void **state)
+{
+    struct many many;
+
+    (void)state;
+    many_init(&many);
+    assert_int_equal(rdmig_destination_create(&many.ends.destination, "here", "1", many.reversed,
+                                              MANY_BLOCK_COUNT, NULL, NULL),
+                     0);
+    (void)rdmig_destination_process(many.ends.destination);
+    assert_int_equal(rdmig_source_create(&many.ends.source, "there", "1", many.blocks,
+                                         MANY_BLOCK_COUNT - 1, NULL, NULL),
+                     0);
+    ends_run_destination(&many.ends, RDMIG_DESTINATION_LISTENING);
+    ends_turn(&many.ends, 2000);
+    assert_int_equal(rdmig_destination_state(many.ends.destination), RDMIG_DESTINATION_FAILED);
+    assert_string_equal(rdmig_destination_error(many.ends.destination)->detail,
+                        "this end has a RAM block block8191 that the source has not");
+    many_free(&many);
+}
+
+/* ---- timers */
+
+static void test_migration_counts__timers__are_set_when_the_deadline_changes(void **state)
+{
+    const struct rdmig_options options = {.struct_bytes = sizeof(options), .time_limit_ms = 60000};
+    struct two_ends ends;
+
+    (void)state;
+    ends_init(&ends);
+    ends_create(&ends, &options, &options);
+    ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+    set_count = 0;
+    ends_turn(&ends, 1000);
+    if (set_count > 4)
+        fail_msg("two handles at rest set their timers %llu times in 1000 calls each",
+                 (unsigned long long)set_count);
+    ends_free(&ends);
+}
+
+/* ---- signals */
+
+/* The destination owns the guest, the source stands still with its last message on its way. */
+static void hand_over(struct two_ends *ends)
+{
+    ends_init(ends);
+    ends_create(ends, NULL, NULL);
+    ends_run_source(ends, RDMIG_SOURCE_CONNECTING);
+    assert_int_equal(rdmig_source_start_round(ends->source), 0);
+    ends_run_source(ends, RDMIG_SOURCE_SENDING);
+    assert_int_equal(rdmig_source_finish(ends->source), 0);
+    ends_run_destination(ends, RDMIG_DESTINATION_RECEIVING);
+    for (int i = 0;
+         i < 1000 && rdmig_destination_state(ends->destination) != RDMIG_DESTINATION_COMPLETED;
+         i++) {
+        (void)rdmig_destination_process(ends->destination);
+        if (rdmig_destination_state(ends->destination) == RDMIG_DESTINATION_CONFIRMING)
+            (void)rdmig_source_process(ends->source);
+    }
+    assert_int_equal(rdmig_destination_state(ends->destination), RDMIG_DESTINATION_COMPLETED);
+}
+
+/*
+ * A destination that is destroyed in the very moment in which it owns the guest waits for the
+ * acknowledgement to leave, however many signals come (faults.md, O3). Clause: S8
+ */
+static void test_migration_counts__destroyed_while_signals_come__stays_all_the_same(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    hand_over(&ends);
+    poll_count = 0;
+    interrupted_count = 5;
+    rdmig_destination_destroy(ends.destination);
+    ends.destination = NULL;
+    assert_int_equal(interrupted_count, 0);
+    assert_int_equal(poll_count, 6); /* the last one waits until the time is over */
+    ends_free(&ends);
+}
+
+/* When the source has left, there is nothing to wait for. */
+static void
+test_migration_counts__destroyed_when_the_source_has_left__waits_for_nothing(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    hand_over(&ends);
+    ends_turn(&ends, 20);
+    poll_count = 0;
+    rdmig_destination_destroy(ends.destination);
+    ends.destination = NULL;
+    assert_int_equal(poll_count, 0);
+    ends_free(&ends);
+}
+
+/* The caller's own waits end with the signal: it may have come for the caller. */
+static void test_migration_counts__the_callers_waits__end_with_a_signal(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    ends_init(&ends);
+    ends_create(&ends, NULL, NULL);
+    interrupted_count = 1;
+    assert_int_equal(rdmig_source_wait(ends.source, RDMIG_SOURCE_CONNECTING, UINT32_MAX),
+                     -RDMIG_E_SYSTEM);
+    interrupted_count = 1;
+    ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+    assert_int_equal(
+        rdmig_destination_wait(ends.destination, RDMIG_DESTINATION_RECEIVING, UINT32_MAX),
+        -RDMIG_E_SYSTEM);
+    ends_free(&ends);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_migration_counts__many_blocks__are_matched_by_sorting),
+        cmocka_unit_test(test_migration_counts__a_block_too_many__is_named),
+        cmocka_unit_test(test_migration_counts__timers__are_set_when_the_deadline_changes),
+        cmocka_unit_test(test_migration_counts__destroyed_while_signals_come__stays_all_the_same),
+        cmocka_unit_test(
+            test_migration_counts__destroyed_when_the_source_has_left__waits_for_nothing),
+        cmocka_unit_test(test_migration_counts__the_callers_waits__end_with_a_signal),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
