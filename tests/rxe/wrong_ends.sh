@@ -98,6 +98,20 @@ wrong_versions() {
     no_leaks rdmig peer
 }
 
+# A RECV used up by what is no plain SEND: the stale bytes in it are no message (clause W12).
+foreign_operations() {
+    local mode name
+    for mode in write-imm send-imm; do
+        name="an RDMA Write with immediate data"
+        [ "$mode" = write-imm ] || name="a SEND with immediate data"
+        start_recv --ram "b=$target.b" --time-limit 60
+        start peer "$peer" "$mode" "$RDMIG_ADDR" "$port" 1 8
+        ends_well "$name is answered with ERROR" peer 10
+        fails "$name" recv 10 failed MESSAGE_FOREIGN "the peer sent $name"
+    done
+    no_leaks rdmig peer
+}
+
 # Whatever it wrote before the guest was the destination's, from then on its writes are refused; an
 # address that is gone, or a destination that is, would read otherwise (transport retry counter).
 late_writer() {
@@ -188,6 +202,7 @@ check "the helpers are built" "$here/build-helpers" "$helpers"
 nobody_listens
 blocks_differ
 wrong_versions
+foreign_operations
 late_writer
 late_writer --pin-all
 killed
