@@ -361,6 +361,9 @@ struct rdmig_conn_counters {
     uint64_t registrations;
     uint64_t writes; /* RDMA Writes posted */
     uint64_t rounds;
+    /* Source: nanoseconds in which data was queued or in flight, by the times of the events: what
+     * bytes_written took, without the looking for data and without a cap's pauses. */
+    uint64_t data_ns;
 };
 
 struct rdmig_conn;

@@ -123,12 +123,14 @@ struct rdmig_options {
     uint32_t register_batch_count; /* source: runs in one REGISTER_REQUEST at the most [1] */
     uint32_t
         downtime_target_ms; /* source: converged() when the rest can be sent in this time [300] */
-    uint64_t bandwidth_bytes_per_s; /* source: cap on RAM and stream [0: none] */
-    uint32_t time_limit_ms;         /* whole migration, from the first connection on [none] */
-    uint32_t connect_timeout_ms;    /* source: all addresses together; destination: accept until
-                                       established [20000] */
-    uint32_t reply_timeout_ms;  /* any answer or completion, the destination's confirm() included
-                                   [60000] */
+    uint64_t
+        bandwidth_bytes_per_s;   /* source: cap on RAM and stream; 2^56 and more: none [0: none] */
+    uint32_t time_limit_ms;      /* until the hand-over, from the moment on in which there is a
+                                    connection      [none] */
+    uint32_t connect_timeout_ms; /* source: all addresses together; destination: accept until
+                                    established [20000] */
+    uint32_t reply_timeout_ms;   /* any answer or completion, the destination's confirm() included
+                                    [60000] */
     uint32_t probe_interval_ms; /* silence after which the peer's hardware is asked whether it lives
                                    [5000] */
     uint32_t idle_timeout_ms;   /* destination: silence after which the source is given up [none] */
@@ -170,8 +172,12 @@ struct rdmig_progress {
     uint64_t total_ns;    /* until now or the end; source: that all of the guest had arrived */
     uint64_t downtime_ns; /* source: from guest_stopped() until then; destination: from the last
                              round's end */
-    uint64_t throughput_bytes_per_s; /* source: RAM covered in the rounds so far, measured */
-    bool is_pin_all;                 /* what was agreed on */
+    /* Source, of the last round that covered 1 MiB: RAM covered, zeros and holes included. */
+    uint64_t throughput_bytes_per_s;
+    /* Source: RDMA Writes, by the time in which data was queued or on its way; at most the cap.
+     * 0: not known yet. */
+    uint64_t data_bytes_per_s;
+    bool is_pin_all;   /* what was agreed on */
     bool is_relaxed;   /* options.relaxed_ordering, and nothing has refused it so far. A device may
                           still ignore it */
     bool is_on_demand; /* options.on_demand_paging, the device has it, and nothing has refused it so
@@ -304,12 +310,31 @@ int rdmig_source_stream_flush(struct rdmig_source *source);
  * State CONNECTING until answered. */
 int rdmig_source_exchange_blocks(struct rdmig_source *source);
 
-/* Nanoseconds that sending what is dirty now would take at the measured rate; UINT64_MAX before
- * anything was measured. */
+/*
+ * Nanoseconds that sending what is marked dirty now would take, all of it taken for data, at
+ * rdmig_progress.data_bytes_per_s. 0: nothing is dirty. UINT64_MAX: no data was written yet, or
+ * longer than 292 years. The device state is not in it.
+ */
 uint64_t rdmig_source_downtime_estimate_ns(const struct rdmig_source *source);
-/* True when that is at most the downtime target: stop the guest now. */
+
+/*
+ * Should the guest be stopped now? True in state IDLE when a round has ended, the dirty log was
+ * handed in since, and the estimate is at most options.downtime_target_ms (UINT32_MAX: any estimate
+ * will do). So the order is: fetch the log, mark, ask, and stop the guest or start another round:
+ * what the guest has written since the log was fetched is in no estimate.
+ *
+ * A log is handed in by any call of _mark_dirty() or _mark_range() after the round has ended, with
+ * or without a bit set: with several blocks ask after the last of them. A VMM that finds nothing to
+ * mark says so by rdmig_source_mark_dirty() with page_count 0. Ranges that are pushed are no log.
+ * In any other state false: a round that has failed has converged to nothing.
+ */
 bool rdmig_source_converged(const struct rdmig_source *source);
-/* The guest has just been stopped: the downtime is counted from here. */
+
+/*
+ * The guest has just been stopped: the downtime is counted from here, from the last call if there
+ * are several. Returns 0; -STATE from the moment on in which the hand-over is on its way, and at an
+ * end.
+ */
 int rdmig_source_guest_stopped(struct rdmig_source *source);
 
 /*

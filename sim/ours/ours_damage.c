@@ -58,6 +58,12 @@ static bool miscount_pending(struct rdmig_conn *conn)
     return true;
 }
 
+static bool miscount_data(struct rdmig_conn *conn)
+{
+    conn->u.source.data_bytes_pending++;
+    return true;
+}
+
 static bool miscount_flight(struct rdmig_conn *conn)
 {
     conn->u.source.flight_bytes++;
@@ -195,7 +201,7 @@ struct damage {
     const char *name; /* as the core calls what does not hold */
 };
 
-enum { DAMAGES_COMMON = 4, DAMAGES_SOURCE = 15, DAMAGES_DESTINATION = 4 };
+enum { DAMAGES_COMMON = 4, DAMAGES_SOURCE = 16, DAMAGES_DESTINATION = 4 };
 
 static const struct damage common[DAMAGES_COMMON] = {
     {overfill_queue, "no more work than the send queue holds"},
@@ -207,6 +213,7 @@ static const struct damage common[DAMAGES_COMMON] = {
 static const struct damage of_source[DAMAGES_SOURCE] = {
     {overfill_ranges, "no more ranges than the queue holds"},
     {miscount_pending, "pending bytes are those queued and those in flight"},
+    {miscount_data, "pending data is what is queued and no zeros, and what is in flight"},
     {miscount_flight, "bytes in flight are those of the writes that are out"},
     {overfill_stream, "stream bytes fit their message"},
     {hold_slot_for_nothing, "a stream slot is held exactly while it has bytes"},

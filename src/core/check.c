@@ -62,18 +62,23 @@ static const char *check_source(const struct rdmig_conn *conn)
 {
     const struct source *source = &conn->u.source;
     uint64_t queued_bytes = 0;
+    uint64_t queued_data_bytes = 0;
 
     for (uint32_t i = 0; i < source->range_count; i++) {
         const struct range *range =
             &source->ranges[(source->range_head + i) % RDMIG_RANGE_QUEUE_COUNT];
+        const uint64_t left_bytes =
+            range->state == STEP_DONE ? 0 : range->span.end_bytes - range->span.start_bytes;
 
-        if (range->state != STEP_DONE)
-            queued_bytes += range->span.end_bytes - range->span.start_bytes;
+        queued_bytes += left_bytes;
+        queued_data_bytes += range->is_zero ? 0 : left_bytes;
     }
     if (source->range_count > RDMIG_RANGE_QUEUE_COUNT)
         return "no more ranges than the queue holds";
     if (source->bytes_pending != queued_bytes + count_bytes_in_flight(conn))
         return "pending bytes are those queued and those in flight";
+    if (source->data_bytes_pending != queued_data_bytes + count_bytes_in_flight(conn))
+        return "pending data is what is queued and no zeros, and what is in flight";
     if (source->flight_bytes != count_bytes_in_flight(conn))
         return "bytes in flight are those of the writes that are out";
     if (source->stream_bytes > conn->config.stream_message_bytes)

@@ -468,4 +468,6 @@ uint32_t rdmig_conn_offered_flags(const struct rdmig_conn *conn)
 void rdmig_conn_counters(const struct rdmig_conn *conn, struct rdmig_conn_counters *out)
 {
     *out = conn->counters;
+    if (conn->config.role == RDMIG_ROLE_SOURCE && conn->u.source.data_bytes_pending > 0)
+        out->data_ns += conn->now_ns - conn->u.source.data_since_ns;
 }

@@ -255,6 +255,9 @@ static void retire_oldest(struct rdmig_conn *conn, bool is_done)
         conn->u.source.flight_bytes -= length_bytes;
         conn->u.source.is_room_hopeless = false;
         conn->u.source.bytes_pending -= length_bytes;
+        conn->u.source.data_bytes_pending -= length_bytes;
+        if (conn->u.source.data_bytes_pending == 0)
+            conn->counters.data_ns += conn->now_ns - conn->u.source.data_since_ns;
         if (is_done)
             conn->counters.bytes_written += length_bytes;
     } else if (work.kind == WORK_SEND) {

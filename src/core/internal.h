@@ -258,6 +258,8 @@ struct source {
     uint64_t unsignalled_bytes;
     uint64_t flight_bytes; /* posted and not completed */
     uint64_t bytes_pending;
+    uint64_t data_bytes_pending; /* of these, without the zeros */
+    uint64_t data_since_ns;      /* since when it is not 0 */
 };
 
 /* ---- destination */

@@ -53,6 +53,10 @@ int ranges_push(struct rdmig_conn *conn, const struct rdmig_event *event)
     range->state = event->is_zero ? STEP_WANTED : STEP_NONE;
     source->round = ROUND_OPEN;
     source->bytes_pending += event->length;
+    if (!event->is_zero && source->data_bytes_pending == 0)
+        source->data_since_ns = conn->now_ns;
+    if (!event->is_zero)
+        source->data_bytes_pending += event->length;
     return RDMIG_OK;
 }
 

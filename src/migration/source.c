@@ -159,12 +159,14 @@ int rdmig_source_mark_dirty(struct rdmig_source *source, uint32_t block_index,
 
     if (is_over(source))
         return -RDMIG_E_STATE;
-    if (block_index >= source->memory.block_count || !words || first_page % 64 != 0)
+    if (block_index >= source->memory.block_count || (!words && page_count > 0) ||
+        first_page % 64 != 0)
         return -RDMIG_E_INVALID;
     dirty = &source->memory.blocks[block_index].dirty;
     if (first_page >= dirty->page_count || page_count > dirty->page_count - first_page)
         return -RDMIG_E_INVALID;
     (void)ram_bitmap_merge(dirty, first_page, words, page_count);
+    source->is_log_current = true;
     return RDMIG_OK;
 }
 
@@ -188,6 +190,7 @@ int rdmig_source_mark_range(struct rdmig_source *source, uint32_t block_index,
     (void)ram_bitmap_set_range(&source->memory.blocks[block_index].dirty, first_page,
                                (offset_bytes + length_bytes - 1) / RDMIG_PAGE_BYTES - first_page +
                                    1);
+    source->is_log_current = true;
     return RDMIG_OK;
 }
 
@@ -209,11 +212,7 @@ int rdmig_source_mark_free(struct rdmig_source *source, uint32_t block_index, ui
 
 static void open_round(struct rdmig_source *source, enum source_stage stage)
 {
-    struct rdmig_conn_counters counters;
-
-    rdmig_conn_counters(link_conn(source->link), &counters);
-    source->round_start_ns = link_now_ns();
-    source->round_start_bytes = counters.bytes_written + counters.bytes_zero;
+    source_rate_round_begins(source);
     source->stage = stage;
 }
 
@@ -340,21 +339,31 @@ int rdmig_source_exchange_blocks(struct rdmig_source *source)
 uint64_t rdmig_source_downtime_estimate_ns(const struct rdmig_source *source)
 {
     const uint64_t dirty_bytes = memory_dirty_bytes(&source->memory);
+    const uint64_t rate_bytes_per_s = source_rate_data_bytes_per_s(source);
+    double estimate_ns;
 
-    if (source->throughput_bytes_per_s == 0)
+    if (dirty_bytes == 0)
+        return 0;
+    if (rate_bytes_per_s == 0)
         return UINT64_MAX;
-    return (uint64_t)((double)dirty_bytes * 1e9 / (double)source->throughput_bytes_per_s);
+    estimate_ns = (double)dirty_bytes * 1e9 / (double)rate_bytes_per_s;
+    return estimate_ns >= 0x1p63 ? UINT64_MAX : (uint64_t)estimate_ns;
 }
 
 bool rdmig_source_converged(const struct rdmig_source *source)
 {
-    return rdmig_source_downtime_estimate_ns(source) <=
-           options_limit_ns(source->options.downtime_target_ms);
+    const uint32_t target_ms = source->options.downtime_target_ms;
+
+    /* What the guest has written since the round ended is in no estimate before its log is. */
+    if (source->stage != STAGE_IDLE || !source->rate.has_round_ended || !source->is_log_current)
+        return false;
+    return target_ms == UINT32_MAX ||
+           rdmig_source_downtime_estimate_ns(source) <= options_limit_ns(target_ms);
 }
 
 int rdmig_source_guest_stopped(struct rdmig_source *source)
 {
-    if (is_over(source))
+    if (source->stage >= STAGE_HANDING_OVER)
         return -RDMIG_E_STATE;
     source->numbers.stopped_ns = link_now_ns();
     return RDMIG_OK;
@@ -395,7 +404,8 @@ void rdmig_source_progress(const struct rdmig_source *source, struct rdmig_progr
 {
     *out = (struct rdmig_progress){.bytes_total = source->memory.bytes_total,
                                    .bytes_dirty = memory_dirty_bytes(&source->memory),
-                                   .throughput_bytes_per_s = source->throughput_bytes_per_s};
+                                   .throughput_bytes_per_s = source->rate.covered_bytes_per_s,
+                                   .data_bytes_per_s = source_rate_data_bytes_per_s(source)};
     if (link_conn(source->link) && !is_over(source))
         out->bytes_dirty += rdmig_conn_bytes_pending(link_conn(source->link));
     numbers_progress(&source->numbers, source->link, &source->budget, out);

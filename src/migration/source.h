@@ -31,6 +31,17 @@ enum source_stage {
     STAGE_OVER     /* failed or cancelled, closed */
 };
 
+/* What the rounds tell of the speed, source_rate.c. */
+struct source_rate {
+    uint64_t round_start_ns;
+    uint64_t round_covered_bytes; /* by the core's counters when the round began */
+    uint64_t covered_bytes_per_s; /* of the last round that moved enough: data and zeros */
+    uint64_t data_bytes;          /* by the core's counters when the sample began */
+    uint64_t data_ns;
+    uint64_t data_bytes_per_s; /* 0: no data was written yet */
+    bool has_round_ended;
+};
+
 struct rdmig_source {
     enum source_stage stage;
     struct rdmig_options options;
@@ -48,15 +59,21 @@ struct rdmig_source {
     uint64_t outbox_start; /* bytes already given to the core */
     uint64_t outbox_end;
     uint64_t outbox_capacity;
-    uint64_t round_start_ns;
-    uint64_t round_start_bytes; /* written before the round */
-    uint64_t throughput_bytes_per_s;
+    uint64_t connected_ns; /* 0: not yet */
+    struct source_rate rate;
+    bool is_log_current; /* a dirty log was handed in since the last round ended */
 };
 
 /* Carries on as far as it can, and sets the waker for the rest. */
 void source_advance(struct rdmig_source *source);
 void source_fail(struct rdmig_source *source, int os_code);
 bool source_build_prefix(struct rdmig_source *source);
+/* ---- source_rate.c */
+void source_rate_round_begins(struct rdmig_source *source);
+void source_rate_round_ended(struct rdmig_source *source);
+/* At which data goes when it goes, the bandwidth cap included; 0: not known. */
+uint64_t source_rate_data_bytes_per_s(const struct rdmig_source *source);
+
 /* A walker over the handle's memory, when memory, link and options are there. */
 void source_init_walker(struct rdmig_source *source);
 

@@ -7,10 +7,6 @@
 
 #include <stdlib.h>
 
-#define SECOND_NS 1e9
-/* A round that moved less says nothing about the rate. */
-#define MEASURED_BYTES_MIN (UINT64_C(1) << 20)
-
 /* ---- the outbox */
 
 /* The native stream's beginning, waiting in the outbox from the start. False: no memory. */
@@ -69,24 +65,13 @@ static bool ask(struct rdmig_source *source, enum rdmig_event_kind kind)
 
 /* ---- the ends of stages */
 
-static void measure_round(struct rdmig_source *source)
-{
-    struct rdmig_conn_counters counters;
-    const double passed_s = (double)(link_now_ns() - source->round_start_ns) / SECOND_NS;
-    uint64_t moved_bytes;
-
-    rdmig_conn_counters(link_conn(source->link), &counters);
-    moved_bytes = counters.bytes_written + counters.bytes_zero - source->round_start_bytes;
-    if (passed_s > 0 && (moved_bytes >= MEASURED_BYTES_MIN || source->throughput_bytes_per_s == 0))
-        source->throughput_bytes_per_s = (uint64_t)((double)moved_bytes / passed_s);
-}
-
 static void round_ended(struct rdmig_source *source)
 {
     if (source->stage == STAGE_ENDING_SETUP) {
         source->outbox_end = native_write_setup_end(source->outbox, source->outbox_capacity);
     } else {
-        measure_round(source);
+        source_rate_round_ended(source);
+        source->is_log_current = false;
         ram_walker_end_round(&source->walker);
     }
     source->stage = STAGE_IDLE;
@@ -147,6 +132,7 @@ static void exchanged(struct rdmig_source *source)
 
 static void established(struct rdmig_source *source)
 {
+    source->connected_ns = link_now_ns();
     source->stage = source->options.stream_format == RDMIG_STREAM_QEMU ? STAGE_IDLE : STAGE_OPENING;
 }
 
@@ -191,9 +177,9 @@ static uint64_t time_limit_ns(const struct rdmig_source *source)
 {
     const uint64_t limit_ns = options_limit_ns(source->options.time_limit_ms);
 
-    if (limit_ns == 0 || source->stage >= STAGE_HANDING_OVER)
+    if (limit_ns == 0 || source->connected_ns == 0 || source->stage >= STAGE_HANDING_OVER)
         return RDMIG_NO_DEADLINE;
-    return source->numbers.start_ns + limit_ns;
+    return source->connected_ns + limit_ns;
 }
 
 static void check_time_limit(struct rdmig_source *source)

@@ -30,7 +30,9 @@
 /* A page of a hole costs this part of one that is read. */
 #define HOLE_COST_PART 64
 #define SECOND_NS      UINT64_C(1000000000)
-#define BURST_NS       (SECOND_NS / 50)
+/* A cap that no link reaches is none: the bucket counts with signs, and with room to spare. */
+#define BANDWIDTH_MAX (UINT64_C(1) << 56)
+#define BURST_NS      (SECOND_NS / 50)
 
 /* ---- the table of calls */
 
@@ -96,7 +98,7 @@ void ram_walker_init(struct ram_walker *walker, const struct ram_walk_calls *cal
         .is_first_round = true,
         .piece_page_count = PIECE_PAGE_COUNT,
         .push_bytes = FIRST_PUSH_BYTES,
-        .bandwidth_bytes_per_s = bandwidth_bytes_per_s,
+        .bandwidth_bytes_per_s = bandwidth_bytes_per_s > BANDWIDTH_MAX ? 0 : bandwidth_bytes_per_s,
         .filled_ns = calls->now_ns(context),
     };
 }

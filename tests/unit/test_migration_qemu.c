@@ -137,6 +137,8 @@ static void test_migration__qemu_destination__leaves_before_the_source(void **st
     hand_over_to_qemu(&ends);
     rdmig_source_progress(ends.source, &before);
     pair_advance_ns(SECOND_NS);
+    /* Nothing is to be stopped any more: the downtime is over (faults.md, D4). */
+    assert_int_equal(rdmig_source_guest_stopped(ends.source), -RDMIG_E_STATE);
     rdmig_destination_destroy(ends.destination);
     ends.destination = NULL;
     ends_run_source(&ends, RDMIG_SOURCE_FINISHING);
