@@ -203,8 +203,9 @@ struct rdmig_conn_config {
      * known. */
     uint64_t ram_bytes;
     uint64_t connect_timeout_ns;
-    uint64_t reply_timeout_ns; /* for READY, an answer, a completion: the peer's work in between
-                                  counts */
+    /* For READY, an answer, a completion; on top comes the time for what the peer has to pin, fill
+     * or load for it (clause E14). */
+    uint64_t reply_timeout_ns;
     uint64_t
         probe_interval_ns; /* silence after which the peer's hardware is asked whether it lives */
     uint64_t idle_timeout_ns;  /* destination: silence after which the source is given up */

@@ -129,8 +129,10 @@ struct rdmig_options {
                                     connection      [none] */
     uint32_t connect_timeout_ms; /* source: all addresses together; destination: accept until
                                     established [20000] */
-    uint32_t reply_timeout_ms;   /* any answer or completion, the destination's confirm() included
-                                    [60000] */
+    /* Any answer or completion, the destination's confirm() included [60000]; 4 s come on top for
+     * each GiB that the peer has to pin or fill before it answers, pin-all's whole guest among them
+     * (clause E14). A host that has died is found sooner, by the probe. */
+    uint32_t reply_timeout_ms;
     uint32_t probe_interval_ms; /* silence after which the peer's hardware is asked whether it lives
                                    [5000] */
     uint32_t idle_timeout_ms;   /* destination: silence after which the source is given up [none] */

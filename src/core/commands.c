@@ -54,9 +54,19 @@ static bool may_send(const struct rdmig_conn *conn, uint32_t type)
             !commands_are_alone(source->commands[source->command_head].type));
 }
 
+/* The time that the destination has for the oldest command (clause E14). */
+void commands_await(struct rdmig_conn *conn)
+{
+    const uint64_t timeout_ns = conn->config.reply_timeout_ns;
+    const uint64_t work_ns = commands_oldest(conn)->work_bytes / REPLY_BYTES_PER_US * 1000;
+    const bool is_endless = timeout_ns == 0 || work_ns > UINT64_MAX - timeout_ns;
+
+    conn_arm(conn, TIMER_REPLY, is_endless ? 0 : timeout_ns + work_ns);
+}
+
 /* Sends a command with a credit that is there. */
 void commands_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header,
-                   struct rdmig_action *action)
+                   uint64_t work_bytes, struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
     const uint32_t entry_bytes = wire_entry_bytes(header->type);
@@ -73,10 +83,11 @@ void commands_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_hea
         .type = header->type,
         .entry_count = entry_bytes == 0 ? 0 : header->length_bytes / entry_bytes,
         .serial = source->command_serial,
+        .work_bytes = work_bytes,
     };
     source->command_count++;
     if (source->command_count == 1)
-        conn_arm(conn, TIMER_REPLY, conn->config.reply_timeout_ns);
+        commands_await(conn);
     flight_send(conn, slot, header, action);
 }
 
@@ -93,7 +104,7 @@ static void send_stream(struct rdmig_conn *conn, struct rdmig_action *action)
     source->stream_slot = NO_SLOT;
     source->stream_bytes = 0;
     source->stream_sends_out++;
-    commands_send(conn, slot, &header, action);
+    commands_send(conn, slot, &header, conn->counters.bytes_stream, action);
 }
 
 /* All the ranges of zeros that can go now, in one message if the destination obeys more than one
@@ -104,6 +115,7 @@ static void send_compress(struct rdmig_conn *conn, uint32_t slot, uint32_t posit
     const uint32_t count_max = conn_is_pipelined(conn) ? ENTRY_COUNT_MAX : 1;
     uint8_t *data = flight_send_bytes(conn, slot) + RDMIG_HEADER_BYTES;
     struct wire_header header = {.type = RDMIG_MESSAGE_COMPRESS};
+    uint64_t work_bytes = 0;
 
     for (; position < conn->u.source.range_count && header.repeat < count_max; position++) {
         struct range *range = ranges_at(conn, position);
@@ -121,8 +133,9 @@ static void send_compress(struct rdmig_conn *conn, uint32_t slot, uint32_t posit
         wire_write_compress(data + header.length_bytes, &entry);
         header.length_bytes += WIRE_COMPRESS_ENTRY_BYTES;
         header.repeat++;
+        work_bytes += entry.length_bytes;
     }
-    commands_send(conn, slot, &header, action);
+    commands_send(conn, slot, &header, work_bytes, action);
 }
 
 static bool is_round_done(const struct rdmig_conn *conn)
@@ -141,7 +154,7 @@ static void send_round_end(struct rdmig_conn *conn, uint32_t slot, struct rdmig_
     conn->u.source.round = ROUND_NONE;
     conn->counters.rounds++;
     conn_notify(conn, RDMIG_ACTION_NOTIFY_ROUND_ENDED);
-    commands_send(conn, slot, &header, action);
+    commands_send(conn, slot, &header, 0, action);
 }
 
 /* Commands that may go beside each other: registrations before zeros, which can wait, since
@@ -168,6 +181,16 @@ static bool next_beside(struct rdmig_conn *conn, uint32_t slot, struct rdmig_act
     return true;
 }
 
+/* What the destination pins before it answers; it may be the whole guest. */
+static uint64_t pin_all_bytes(const struct rdmig_conn *conn)
+{
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < conn->block_count; i++)
+        bytes += blocks_at(conn, i)->length_bytes;
+    return (conn->capability_flags & RDMIG_CAPABILITY_PIN_ALL) != 0 ? bytes : 0;
+}
+
 static bool next_alone(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
 {
     const struct wire_header blocks_request = {.type = RDMIG_MESSAGE_RAM_BLOCKS_REQUEST,
@@ -175,7 +198,7 @@ static bool next_alone(struct rdmig_conn *conn, uint32_t slot, struct rdmig_acti
 
     if (conn->u.source.exchange == STEP_WANTED) {
         conn->u.source.exchange = STEP_ASKED;
-        commands_send(conn, slot, &blocks_request, action);
+        commands_send(conn, slot, &blocks_request, pin_all_bytes(conn), action);
         return true;
     }
     if (is_round_done(conn)) {

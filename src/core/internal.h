@@ -20,6 +20,10 @@
 /* Bytes in one RDMA Write at the most: sums of positions stay in 64 bits, counts of the flight hash
  * in 16. */
 #define WRITE_BYTES_MAX (UINT64_C(1) << 30)
+/* How slow a destination may pin, fill or load, on top of the reply limit (clause E14): 4 s a GiB.
+ * Pinning takes 38 ms a GiB that was touched and 209 ms of one that never was, filling as long;
+ * twenty times that is a sick host. */
+#define REPLY_BYTES_PER_US 256u
 /* Chunk tables keep a run's length in 16 bits. */
 #define RUN_CHUNK_COUNT_MAX 32768u
 
@@ -160,9 +164,10 @@ enum step_state { STEP_NONE, STEP_WANTED, STEP_ASKED, STEP_DONE };
 struct command {
     uint32_t type;
     uint32_t entry_count;
-    uint32_t serial;  /* number of the command, counted from the first */
-    bool is_answered; /* READY is next, as for one that has no answer */
-    bool is_undone;   /* its SEND came back undone: only READY can tell that it arrived */
+    uint32_t serial;     /* number of the command, counted from the first */
+    uint64_t work_bytes; /* that the destination pins, fills or loads for it (clause E14) */
+    bool is_answered;    /* READY is next, as for one that has no answer */
+    bool is_undone;      /* its SEND came back undone: only READY can tell that it arrived */
 };
 
 struct range {
@@ -428,8 +433,10 @@ bool commands_is_oldest(const struct rdmig_conn *conn, uint32_t type);
 bool commands_is_round_ending(const struct rdmig_conn *conn);
 struct command *commands_oldest(struct rdmig_conn *conn);
 void commands_pop(struct rdmig_conn *conn);
+/* work_bytes: of guest RAM or stream that the destination works on before it says READY. */
 void commands_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header,
-                   struct rdmig_action *action);
+                   uint64_t work_bytes, struct rdmig_action *action);
+void commands_await(struct rdmig_conn *conn);
 void source_operation_done(struct rdmig_conn *conn, const struct operation *operation);
 bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 

@@ -225,7 +225,7 @@ void registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_actio
     }
     if (chunk_count > source->largest_message_chunk_count)
         source->largest_message_chunk_count = chunk_count;
-    commands_send(conn, slot, &header, action);
+    commands_send(conn, slot, &header, chunk_count * RDMIG_CHUNK_BYTES, action);
 }
 
 /*

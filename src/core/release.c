@@ -92,6 +92,7 @@ void release_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *ac
     const uint32_t count_max = conn_is_pipelined(conn) ? ENTRY_COUNT_MAX : 1;
     uint8_t *data = flight_send_bytes(conn, slot) + RDMIG_HEADER_BYTES;
     struct wire_header header = {.type = RDMIG_MESSAGE_UNREGISTER_REQUEST};
+    uint64_t work_bytes = 0;
 
     for (uint32_t i = 0; i < source->release_count && header.repeat < count_max; i++) {
         struct release *release = release_at(source, i);
@@ -103,8 +104,9 @@ void release_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *ac
         wire_write_register(data + header.length_bytes, &entry);
         header.length_bytes += WIRE_REGISTER_ENTRY_BYTES;
         header.repeat++;
+        work_bytes += release->chunk_count * RDMIG_CHUNK_BYTES;
     }
-    commands_send(conn, slot, &header, action);
+    commands_send(conn, slot, &header, work_bytes, action);
 }
 
 /* The destination has let go of the first that it was asked to; now ours go. */

@@ -84,6 +84,15 @@ static void take_flush(struct rdmig_conn *conn)
     conn_notify(conn, RDMIG_ACTION_NOTIFY_FLUSHED);
 }
 
+/* READYs for no command come first, without any work. */
+static void await_next(struct rdmig_conn *conn)
+{
+    if (conn->u.source.grant_count > 0)
+        conn_arm(conn, TIMER_REPLY, conn->config.reply_timeout_ns);
+    else
+        commands_await(conn);
+}
+
 static void take_ready(struct rdmig_conn *conn, const uint8_t *data,
                        const struct wire_header *header)
 {
@@ -106,7 +115,7 @@ static void take_ready(struct rdmig_conn *conn, const uint8_t *data,
     if (source_state(conn) == SOURCE_CREDITED)
         conn_disarm(conn, TIMER_REPLY);
     else if (conn->phase == RDMIG_PHASE_RUNNING) /* before, how many there will be is not known */
-        conn_arm(conn, TIMER_REPLY, conn->config.reply_timeout_ns);
+        await_next(conn);
     take_flush(conn);
 }
 

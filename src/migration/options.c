@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common.h"
+#include "defaults.h"
 
 #define MILLISECOND_NS      UINT64_C(1000000)
 #define RUN_CHUNK_COUNT_MAX 32768u
-
-enum {
-    DEFAULT_RUN_CHUNK_COUNT = 64,
-    DEFAULT_DOWNTIME_TARGET_MS = 300,
-    DEFAULT_CONNECT_TIMEOUT_MS = 20000,
-    DEFAULT_REPLY_TIMEOUT_MS = 60000,
-    DEFAULT_PROBE_INTERVAL_MS = 5000
-};
 
 uint64_t options_limit_ns(uint32_t limit_ms)
 {

@@ -2,7 +2,12 @@
 /* Every wait has an end: READY, answers, completions, silence, idleness. */
 #include "support/drive.h"
 
+#include <stdlib.h>
+
 static const struct rdmig_conn_config one_second = {.reply_timeout_ns = SECOND};
+
+/* What pinning, filling or deregistering a chunk may take on top. */
+#define CHUNK_WORK_NS (MIB / 256 * 1000)
 
 static uint64_t left_ns(const struct bench *bench)
 {
@@ -34,13 +39,124 @@ static void test_core_timers__source__no_answer__says_error_if_the_credit_still_
     (void)state;
     for (size_t i = 0; i < 3; i++) {
         struct bench *bench = source_at(stages[i], &one_second);
+        const uint64_t work_ns = stages[i] == SOURCE_AWAITS_BLOCKS ? 0 : CHUNK_WORK_NS;
 
-        bench_pass(bench, SECOND);
+        bench_pass(bench, SECOND + work_ns - 1);
+        assert_null(rdmig_conn_failure(bench->conn));
+        bench_pass(bench, 1);
         bench_expect_failure(bench, RDMIG_REASON_PEER_SILENT);
         assert_int_equal(bench->action_counts[RDMIG_ACTION_POST_SEND], 0);
         bench_receive_ready(bench);
         assert_int_equal(bench->action_counts[RDMIG_ACTION_POST_SEND], 1);
         assert_int_equal(bench_u32_of_sent(bench, 4), RDMIG_MESSAGE_ERROR);
+        bench_close(bench);
+    }
+}
+
+/* Blocks of this much, in ram_addr space one after the other. */
+static struct bench *source_of(uint64_t guest_bytes, const struct rdmig_conn_config *config)
+{
+    const struct rdmig_block block = {.host_addr = SOURCE_HOST0, .length_bytes = guest_bytes};
+    const size_t table_bytes = rdmig_blocks_footprint_bytes(&block, 1);
+    struct bench *bench = source_at(SOURCE_IS_ESTABLISHED, config);
+
+    bench->tables = malloc(table_bytes);
+    assert_non_null(bench->tables);
+    assert_int_equal(FEED(bench, BLOCKS_PROVIDED, .blocks = &block, .block_count = 1,
+                          .memory = bench->tables, .length = table_bytes),
+                     RDMIG_OK);
+    bench_receive_ready(bench);
+    return bench;
+}
+
+/* A destination that pins all of a large guest before it answers is not silent (faults.md, G1):
+ * 209 ms a GiB are 107 s for 512 GiB. Clause: E14, R7 */
+static void test_core_timers__pin_all__has_the_time_that_pinning_takes(void **state)
+{
+    static const uint64_t guests_gib[] = {1, 512, 4096};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        const struct rdmig_conn_config config = {.reply_timeout_ns = 60 * SECOND,
+                                                 .capability_flags = RDMIG_CAPABILITY_PIN_ALL};
+        struct bench *bench = source_of(guests_gib[i] * 1024 * MIB, &config);
+
+        bench->automatic = AUTO_SEND;
+        FEED(bench, EXCHANGE_REQUESTED);
+        assert_int_equal(bench->action_counts[RDMIG_ACTION_REGISTER], 1);
+        bench_pass(bench, guests_gib[i] * 209 * MILLISECOND);
+        assert_null(rdmig_conn_failure(bench->conn));
+        assert_int_equal(left_ns(bench), 60 * SECOND + guests_gib[i] * 1024 * CHUNK_WORK_NS -
+                                             guests_gib[i] * 209 * MILLISECOND);
+        bench_pass(bench, left_ns(bench));
+        bench_expect_failure(bench, RDMIG_REASON_PEER_SILENT);
+        bench_close(bench);
+    }
+}
+
+/* Without pin-all nothing is pinned for the answer, whatever the size of the guest. Clause: E14 */
+static void test_core_timers__a_list_of_blocks__is_no_work(void **state)
+{
+    struct bench *bench = source_of(UINT64_C(1) << 40, &one_second);
+
+    (void)state;
+    FEED(bench, EXCHANGE_REQUESTED);
+    assert_int_equal(left_ns(bench), SECOND);
+    bench_pass(bench, SECOND);
+    bench_expect_failure(bench, RDMIG_REASON_PEER_SILENT);
+    bench_close(bench);
+}
+
+/* One COMPRESS over a TiB: the destination looks at all of it. Clause: E14, C9 */
+static void test_core_timers__compress__has_the_time_that_filling_takes(void **state)
+{
+    const uint64_t guest_bytes = UINT64_C(1) << 40;
+    struct bench *bench = source_of(guest_bytes, &one_second);
+
+    (void)state;
+    FEED(bench, EXCHANGE_REQUESTED);
+    message_begin(bench->message, RDMIG_MESSAGE_RAM_BLOCKS_RESULT, 1);
+    message_block(bench->message, DESTINATION_HOST0, 0, guest_bytes, 0);
+    bench_receive(bench, bench->message);
+    bench_receive_ready(bench);
+    source_push_zero(bench, 0, 0, guest_bytes);
+    FEED(bench, ROUND_CLOSED);
+    assert_int_equal(left_ns(bench), SECOND + guest_bytes / 256 * 1000);
+    bench_receive_ready(bench); /* and what is next has none of it */
+    assert_int_equal(left_ns(bench), SECOND);
+    bench_close(bench);
+}
+
+/* The confirm: what the destination loads is the stream that has gone. Clause: E14, S8 */
+static void test_core_timers__stream__has_the_time_that_loading_takes(void **state)
+{
+    struct bench *bench = source_at(SOURCE_IS_CREDITED, &one_second);
+    static uint8_t bytes[RDMIG_STREAM_BYTES_MAX];
+
+    (void)state;
+    FEED(bench, STREAM_WRITTEN, .bytes = bytes, .length = sizeof(bytes));
+    assert_int_equal(left_ns(bench), SECOND + sizeof(bytes) / 256 * 1000);
+    bench_receive_ready(bench);
+    source_write_stream(bench, "end");
+    FEED(bench, FLUSH_REQUESTED, .flush = RDMIG_FLUSH_CONSUMED);
+    assert_int_equal(left_ns(bench), SECOND + (sizeof(bytes) + 3) / 256 * 1000);
+    bench_close(bench);
+}
+
+/* Sums that no clock reaches are no limit, and none stays none. Clause: E14 */
+static void test_core_timers__work_beyond_the_clock__never_expires(void **state)
+{
+    static const uint64_t timeouts_ns[] = {0, UINT64_MAX - SECOND, UINT64_MAX};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        const struct rdmig_conn_config config = {.reply_timeout_ns = timeouts_ns[i],
+                                                 .capability_flags = RDMIG_CAPABILITY_PIN_ALL};
+        struct bench *bench = source_of(UINT64_C(1) << 42, &config);
+
+        bench->automatic = AUTO_SEND;
+        FEED(bench, EXCHANGE_REQUESTED);
+        assert_true(rdmig_conn_deadline_ns(bench->conn) == RDMIG_NO_DEADLINE);
         bench_close(bench);
     }
 }
@@ -338,6 +454,11 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_core_timers__source__no_first_ready),
         cmocka_unit_test(test_core_timers__source__no_answer__says_error_if_the_credit_still_comes),
+        cmocka_unit_test(test_core_timers__pin_all__has_the_time_that_pinning_takes),
+        cmocka_unit_test(test_core_timers__a_list_of_blocks__is_no_work),
+        cmocka_unit_test(test_core_timers__compress__has_the_time_that_filling_takes),
+        cmocka_unit_test(test_core_timers__stream__has_the_time_that_loading_takes),
+        cmocka_unit_test(test_core_timers__work_beyond_the_clock__never_expires),
         cmocka_unit_test(test_core_timers__source__the_answer_does_not_stop_the_wait_for_ready),
         cmocka_unit_test(test_core_timers__source__with_a_credit_nothing_is_awaited),
         cmocka_unit_test(test_core_timers__source__a_write_does_not_complete),
