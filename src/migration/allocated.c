@@ -49,6 +49,45 @@ uint64_t allocated_by_residence(uintptr_t start, struct ram_bitmap *allocated)
     return page;
 }
 
+/* ---- huge pages: for them mincore() looks at the page tables, and knows of no swap */
+
+enum { TABLE_PAGE_COUNT = 65536 };
+
+uint64_t allocated_by_page_tables(uintptr_t start, struct ram_bitmap *allocated)
+{
+    const uint64_t count =
+        allocated->page_count < TABLE_PAGE_COUNT ? allocated->page_count : TABLE_PAGE_COUNT;
+    unsigned char pages[TABLE_PAGE_COUNT];
+
+    /* NOLINTNEXTLINE(performance-no-int-to-ptr): an address out of /proc */
+    if (mincore((void *)start, count * RDMIG_PAGE_BYTES, pages) != 0)
+        return 0;
+    for (uint64_t i = 0; i < count; i++) {
+        if ((pages[i] & 1) != 0)
+            ram_bitmap_set_range(allocated, i, 1);
+    }
+    return count;
+}
+
+uint64_t allocated_bytes(uintptr_t start, uintptr_t end)
+{
+    unsigned char pages[TABLE_PAGE_COUNT];
+    uint64_t found_count = 0;
+
+    while (start < end) {
+        const uint64_t left_count = (end - start) / RDMIG_PAGE_BYTES;
+        const uint64_t count = left_count < TABLE_PAGE_COUNT ? left_count : TABLE_PAGE_COUNT;
+
+        /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+        if (count == 0 || mincore((void *)start, count * RDMIG_PAGE_BYTES, pages) != 0)
+            return UINT64_MAX;
+        for (uint64_t i = 0; i < count; i++)
+            found_count += pages[i] & 1;
+        start += count * RDMIG_PAGE_BYTES;
+    }
+    return found_count * RDMIG_PAGE_BYTES;
+}
+
 /* ---- private memory, all at once: PAGEMAP_SCAN, Linux 6.7. The headers of older systems have not
  * got it; whether the kernel has is seen when it is called. */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What options left at 0 mean (include/rdmig/rdmig.h). The simulated report runs with the limits, too. */
+/* What options left at 0 mean (include/rdmig/rdmig.h). The simulated report runs with the limits,
+ * too. */
 #ifndef RDMIG_MIGRATION_DEFAULTS_H
 #define RDMIG_MIGRATION_DEFAULTS_H
 

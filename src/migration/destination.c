@@ -2,6 +2,8 @@
 /* What a VMM calls on the destination (include/rdmig/rdmig.h has the contract). */
 #include "destination.h"
 
+#include "memory_kinds.h"
+
 #include <stdlib.h>
 
 #define LINGER_MS 2000u
@@ -28,6 +30,18 @@ static int open_link(struct rdmig_destination *destination, const char *host, co
                               : result;
 }
 
+static int take_blocks(struct rdmig_destination *destination, const struct rdmig_ram_block *blocks,
+                       uint32_t block_count, struct rdmig_error *error)
+{
+    int result = memory_init(&destination->given, blocks, block_count, false, error);
+
+    if (result == RDMIG_OK)
+        result = memory_kinds_check(&destination->given, true, error);
+    if (result != RDMIG_OK)
+        memory_free(&destination->given);
+    return result;
+}
+
 static int open_destination(struct rdmig_destination *destination, const char *host,
                             const char *service, const struct rdmig_ram_block *blocks,
                             uint32_t block_count, const struct rdmig_options *options,
@@ -36,7 +50,7 @@ static int open_destination(struct rdmig_destination *destination, const char *h
     int result = options_complete(options, &destination->options, error);
 
     if (result == RDMIG_OK && block_count > 0)
-        result = memory_init(&destination->given, blocks, block_count, false, error);
+        result = take_blocks(destination, blocks, block_count, error);
     if (result != RDMIG_OK)
         return result;
     destination->stream = qemu_stream_create();
@@ -175,7 +189,7 @@ int rdmig_destination_provide_blocks(struct rdmig_destination *destination,
 
     if (destination->stage != TAKING_BLOCKS_NEEDED)
         return -RDMIG_E_STATE;
-    result = memory_init(&destination->given, blocks, block_count, false, &error);
+    result = take_blocks(destination, blocks, block_count, &error);
     if (result != RDMIG_OK)
         return result;
     result = matching_provide(destination);

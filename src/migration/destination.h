@@ -25,6 +25,7 @@ enum destination_stage {
 /* A range being filled, a piece a call. */
 struct fill {
     uint64_t tag; /* 0: none */
+    uint32_t block_index;
     uint8_t *bytes;
     uint64_t left_bytes;
     uint8_t value;

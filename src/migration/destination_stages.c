@@ -2,8 +2,11 @@
 /* The destination between two calls: the core's requests, filling, and the ends. */
 #include "destination.h"
 
+#include "memory_kinds.h"
+
 #include "ram/zero.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define FILL_BYTES_PER_CALL (UINT64_C(64) << 20)
@@ -13,6 +16,16 @@
 static void complete_tag(struct rdmig_destination *destination, uint64_t tag)
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_COMPLETED, .tag = tag};
+
+    (void)link_step(destination->link, &event);
+}
+
+static void fail_tag(struct rdmig_destination *destination, uint64_t tag, int os_code)
+{
+    struct rdmig_event event = {.kind = RDMIG_EVENT_COMPLETED,
+                                .tag = tag,
+                                .status = RDMIG_STATUS_ERROR,
+                                .os_code = os_code};
 
     (void)link_step(destination->link, &event);
 }
@@ -50,7 +63,7 @@ static void notice_failure(struct rdmig_destination *destination)
 
     if (!has_failed || destination->stage >= TAKING_COMPLETED)
         return;
-    link_explain(destination->link, &destination->error);
+    explain_failure(destination->link, &destination->memory, &destination->error);
     leave(destination);
 }
 
@@ -71,8 +84,8 @@ static void fill_pages(uint8_t *bytes, uint64_t length_bytes, uint8_t value)
     }
 }
 
-/* One step of filling; returns what it cost, as bytes that are read. Zeros do not touch memory that
- * was never allocated: it stays a hole. */
+/* One step of filling; returns what it cost, as bytes that are read; 0: it cannot be done, errno.
+ * Zeros do not touch memory that was never allocated: it stays a hole. */
 static uint64_t fill_step(struct rdmig_destination *destination, uint64_t length_bytes_max)
 {
     struct fill *fill = &destination->fill;
@@ -89,11 +102,28 @@ static uint64_t fill_step(struct rdmig_destination *destination, uint64_t length
         if (is_hole || run_bytes < length_bytes)
             length_bytes = run_bytes;
     }
+    if (!is_hole && !holes_make_writable(destination->holes, fill->bytes, length_bytes))
+        return 0;
     if (!is_hole)
         fill_pages(fill->bytes, length_bytes, fill->value);
     fill->bytes += length_bytes;
     fill->left_bytes -= length_bytes;
-    return is_hole ? length_bytes / HOLE_COST_PART : length_bytes;
+    return is_hole ? length_bytes / HOLE_COST_PART + 1 : length_bytes;
+}
+
+/* Memory that is to be filled is not there, and cannot be made. */
+static bool fill_failed(struct rdmig_destination *destination, int os_code)
+{
+    struct fill *fill = &destination->fill;
+    const struct memory_block *block = &destination->memory.blocks[fill->block_index];
+    const uint64_t tag = fill->tag;
+
+    memory_kinds_explain(&destination->memory, fill->block_index,
+                         (uint64_t)(fill->bytes - block->host_addr), RDMIG_PAGE_BYTES, "filled",
+                         os_code, &destination->error);
+    fill->tag = 0;
+    fail_tag(destination, tag, os_code);
+    return true;
 }
 
 /* A piece of what is to be filled; true: finished one. */
@@ -106,8 +136,13 @@ static bool fill_some(struct rdmig_destination *destination)
     if (tag == 0)
         return false;
     holes_forget(destination->holes); /* the source may have written since */
-    while (fill->left_bytes > 0 && worked_bytes < FILL_BYTES_PER_CALL)
-        worked_bytes += fill_step(destination, FILL_BYTES_PER_CALL - worked_bytes);
+    while (fill->left_bytes > 0 && worked_bytes < FILL_BYTES_PER_CALL) {
+        const uint64_t cost_bytes = fill_step(destination, FILL_BYTES_PER_CALL - worked_bytes);
+
+        if (cost_bytes == 0)
+            return fill_failed(destination, errno);
+        worked_bytes += cost_bytes;
+    }
     if (fill->left_bytes > 0)
         return false;
     fill->tag = 0;
@@ -119,6 +154,7 @@ static void start_fill(struct rdmig_destination *destination, const struct rdmig
 {
     destination->fill = (struct fill){
         .tag = action->tag,
+        .block_index = action->block_index,
         .bytes = destination->memory.blocks[action->block_index].host_addr + action->offset_bytes,
         .left_bytes = action->length,
         .value = action->fill_value,

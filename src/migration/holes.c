@@ -16,7 +16,11 @@ struct holes {
     int pagemap_fd; /* -1: nothing private is a hole */
     bool has_scan;
     bool is_off;
+    uint64_t generation; /* of what is known: one more after each holes_forget() */
     struct mappings mappings;
+    /* What was made sure of by holes_make_readable(). */
+    uintptr_t readable_start;
+    uintptr_t readable_end;
     /* The window: what is known of the pages from start on. */
     uintptr_t start;
     struct ram_bitmap allocated;
@@ -31,6 +35,7 @@ struct holes *holes_create(void)
         return NULL;
     holes->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     holes->has_scan = true;
+    holes->generation = 1;
     holes->is_off = sysconf(_SC_PAGESIZE) != (long)RDMIG_PAGE_BYTES;
     return holes;
 }
@@ -45,9 +50,16 @@ void holes_destroy(struct holes *holes)
     free(holes);
 }
 
-void holes_forget(struct holes *holes)
+static void forget_window(struct holes *holes)
 {
     holes->allocated.page_count = 0;
+}
+
+void holes_forget(struct holes *holes)
+{
+    forget_window(holes);
+    holes->generation++;
+    holes->readable_end = 0;
 }
 
 /* ---- the window */
@@ -79,6 +91,34 @@ static uint64_t ask_private(struct holes *holes, uintptr_t address)
     return allocated_by_pagemap(holes->pagemap_fd, address, &holes->allocated);
 }
 
+/*
+ * Huge pages. Of a file they may be there and mapped by another process only: so what has no page
+ * here is a hole only while all pages of the file have one.
+ */
+static uint64_t ask_huge(struct holes *holes, struct mapping *mapping, uintptr_t address)
+{
+    const uint64_t known_count = allocated_by_page_tables(address, &holes->allocated);
+
+    if (ram_bitmap_next_clear(&holes->allocated, 0) < known_count &&
+        !mapping_has_all_pages(mapping, holes->generation))
+        ram_bitmap_set_range(&holes->allocated, 0, known_count);
+    return known_count;
+}
+
+static uint64_t ask(struct holes *holes, struct mapping *mapping, uintptr_t address)
+{
+    const bool has_file = mapping->kind != MAPPING_PRIVATE && mapping->kind != MAPPING_HUGE_PRIVATE;
+
+    if (has_file && !mapping_open(mapping))
+        return 0;
+    if (mapping->kind == MAPPING_PRIVATE)
+        return ask_private(holes, address);
+    if (mapping->kind == MAPPING_SHARED)
+        return allocated_by_file(mapping->fd, mapping->offset_bytes + (address - mapping->start),
+                                 address, &holes->allocated);
+    return ask_huge(holes, mapping, address);
+}
+
 /* False: it cannot be told for this mapping. */
 static bool fill_window(struct holes *holes, struct mapping *mapping, uintptr_t address,
                         uint64_t page_count)
@@ -93,14 +133,7 @@ static bool fill_window(struct holes *holes, struct mapping *mapping, uintptr_t 
         look_count = left_count;
     ram_bitmap_init(&holes->allocated, holes->words, look_count);
     holes->start = address;
-    if (mapping->kind == MAPPING_PRIVATE)
-        known_count = ask_private(holes, address);
-    else
-        known_count =
-            mapping_open(mapping)
-                ? allocated_by_file(mapping->fd, mapping->offset_bytes + (address - mapping->start),
-                                    address, &holes->allocated)
-                : 0;
+    known_count = ask(holes, mapping, address);
     if (known_count < holes->allocated.page_count)
         holes->allocated.page_count = known_count;
     if (known_count == 0) {
@@ -111,7 +144,7 @@ static bool fill_window(struct holes *holes, struct mapping *mapping, uintptr_t 
         return true; /* no hole: nobody need be certain */
     if (mapping_make_certain(mapping))
         return true;
-    holes_forget(holes);
+    forget_window(holes);
     return false;
 }
 
@@ -146,4 +179,38 @@ uint64_t holes_look(struct holes *holes, const void *address, uint64_t page_coun
     if (mapping->kind != MAPPING_UNKNOWN && fill_window(holes, mapping, wanted, page_count))
         return run_in_window(holes, 0, page_count, is_hole);
     return page_count;
+}
+
+/* ---- reading without a signal */
+
+/* Anonymous memory and what a tmpfs has are always there; the rest may be short of huge pages, end
+ * before its mapping does, or be no memory at all. */
+static bool is_always_there(struct holes *holes, uintptr_t address, uintptr_t end)
+{
+    const struct mapping *mapping = holes->is_off ? NULL : mappings_find(&holes->mappings, address);
+
+    return mapping && end <= mapping->end &&
+           (mapping->kind == MAPPING_PRIVATE || mapping->kind == MAPPING_SHARED);
+}
+
+bool holes_make_readable(struct holes *holes, const void *address, uint64_t length_bytes)
+{
+    const uintptr_t start = (uintptr_t)address;
+    const uintptr_t end = start + length_bytes;
+
+    if (start >= holes->readable_start && end <= holes->readable_end)
+        return true;
+    if (!is_always_there(holes, start, end) && !memory_populate(address, length_bytes, false))
+        return false;
+    holes->readable_start = start;
+    holes->readable_end = end;
+    return true;
+}
+
+bool holes_make_writable(struct holes *holes, void *address, uint64_t length_bytes)
+{
+    const uintptr_t start = (uintptr_t)address;
+
+    return is_always_there(holes, start, start + length_bytes) ||
+           memory_populate(address, length_bytes, true);
 }

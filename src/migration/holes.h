@@ -7,9 +7,11 @@
  * /proc/self/pagemap (neither present nor swapped out; by the PAGEMAP_SCAN ioctl where the kernel
  * has it), shared memory in a tmpfs (memfd, /dev/shm, shared anonymous) by SEEK_DATA on a
  * descriptor of its own of the same file: there, page tables and the page cache's residency say
- * nothing about a page that is swapped out. All other memory counts as allocated and is read, as
- * if this did not exist: private mappings of files (what is not mapped there is in the file),
- * hugetlbfs (it does not know its holes), devices, memory whose missing pages come from a
+ * nothing about a page that is swapped out; huge pages by mincore(), which looks at the page tables
+ * for them: a hugetlbfs does not know its holes, but how many pages it has, and when as many are
+ * mapped here the others are nowhere. All other memory counts as allocated and is read, as
+ * if this did not exist: private mappings of files (what is not mapped there is in the file; but
+ * of an empty one in a hugetlbfs), devices, memory whose missing pages come from a
  * userfaultfd handler, shared memory whose file cannot be opened again, and everything where
  * /proc is not to be had or the processor's page is not 4096 bytes. The zero page, pages merged by
  * KSM and huge pages are present, so they are read; pages under migration or poisoned count as
@@ -46,5 +48,13 @@ void holes_forget(struct holes *holes);
  * there is may be given. Asking for more than 16 Ki pages at once gains nothing.
  */
 uint64_t holes_look(struct holes *holes, const void *address, uint64_t page_count, bool *is_hole);
+
+/*
+ * Before memory that is no hole is read, or written: true, it can be, without a signal. False, with
+ * errno: huge pages are short, the file ends before, nothing is mapped there that can be read.
+ * Memory that could be short is allocated by it, as reading would.
+ */
+bool holes_make_readable(struct holes *holes, const void *address, uint64_t length_bytes);
+bool holes_make_writable(struct holes *holes, void *address, uint64_t length_bytes);
 
 #endif

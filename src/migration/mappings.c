@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define PATH_BYTES 128
+#define PATH_BYTES       128
+#define STAT_BLOCK_BYTES 512
 
 /* ---- lines of /proc/self/maps, and those that head a part of smaps */
 
@@ -42,7 +44,7 @@ static bool parse_line(const char *line, struct mapping *out)
     unsigned long long start, end, offset, major_number, minor_number, inode;
     const char *at = line;
     char sharing;
-    char name[16];
+    char name[16]; /* " (deleted)" stands behind it where there is no such file */
 
     if (!take_number(&at, 16, '-', &start) || !take_number(&at, 16, ' ', &end) ||
         strnlen(at, 5) < 5 || at[4] != ' ')
@@ -53,7 +55,7 @@ static bool parse_line(const char *line, struct mapping *out)
         !take_number(&at, 16, ' ', &minor_number) || !take_number(&at, 10, ' ', &inode))
         return false;
     at += strspn(at, " ");
-    (void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(at, "\n"), at);
+    (void)snprintf(name, sizeof(name), "%.*s", (int)strcspn(at, " \n"), at);
     *out = (struct mapping){
         .start = (uintptr_t)start,
         .end = (uintptr_t)end,
@@ -65,8 +67,12 @@ static bool parse_line(const char *line, struct mapping *out)
     };
     if (sharing == 'p' && inode == 0 && out->device == 0 && is_anonymous_name(name))
         out->kind = MAPPING_PRIVATE;
+    else if (sharing == 'p' && strcmp(name, "/anon_hugepage") == 0)
+        out->kind = MAPPING_HUGE_PRIVATE;
     else if (sharing == 's' && inode != 0)
-        out->kind = MAPPING_SHARED;
+        out->kind = MAPPING_SHARED; /* or huge, which its file tells */
+    else if (sharing == 'p' && inode != 0)
+        out->kind = MAPPING_PRIVATE_FILE;
     return true;
 }
 
@@ -77,7 +83,7 @@ static bool is_continued(const struct mapping *first, const struct mapping *next
 {
     if (first->end != next->start || first->kind != next->kind)
         return false;
-    return first->kind != MAPPING_SHARED ||
+    return (first->kind != MAPPING_SHARED && first->kind != MAPPING_PRIVATE_FILE) ||
            (first->device == next->device && first->inode == next->inode &&
             first->offset_bytes + (first->end - first->start) == next->offset_bytes);
 }
@@ -156,80 +162,135 @@ static bool is_file_of(const struct mapping *mapping, const struct stat *about)
            about->st_ino == mapping->inode;
 }
 
+/* Only of a tmpfs is it known that holes are holes for the mapping too; of a hugetlbfs, how many
+ * pages there are. */
+static bool is_told_by(const struct mapping *mapping, __fsword_t system)
+{
+    return system == (__fsword_t)HUGETLBFS_MAGIC ||
+           (system == (__fsword_t)TMPFS_MAGIC && mapping->kind == MAPPING_SHARED);
+}
+
 /* A description of our own: seeking must not move a file position that is the VMM's. */
-static int open_again(const struct mapping *mapping, const char *path)
+static bool open_again(struct mapping *mapping, const char *path)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     struct stat about;
     struct statfs system;
 
     if (fd < 0)
-        return -1;
-    /* Only of a tmpfs is it known that holes are holes for the mapping too. */
+        return false;
     if (fstat(fd, &about) == 0 && is_file_of(mapping, &about) && fstatfs(fd, &system) == 0 &&
-        system.f_type == (__fsword_t)TMPFS_MAGIC)
-        return fd;
+        is_told_by(mapping, system.f_type)) {
+        if (system.f_type == (__fsword_t)HUGETLBFS_MAGIC && mapping->kind == MAPPING_SHARED)
+            mapping->kind = MAPPING_HUGE;
+        mapping->fd = fd;
+        return true;
+    }
     close(fd);
-    return -1;
+    return false;
 }
 
-/* By one of the process's own descriptors. */
-static int open_by_descriptor(const struct mapping *mapping)
+/*
+ * By one of the process's own descriptors: one that is the link to the same name. Only those are
+ * touched. The others are the VMM's, and to ask about one may take long, or for ever: a file on a
+ * server that does not answer.
+ */
+static bool open_by_descriptor(struct mapping *mapping, const char *name)
 {
     DIR *directory = opendir("/proc/self/fd");
     const struct dirent *entry;
-    int fd = -1;
+    bool is_open = false;
 
-    while (directory && fd < 0 && (entry = readdir(directory)) != NULL) {
+    while (directory && !is_open && (entry = readdir(directory)) != NULL) {
         char path[PATH_BYTES];
-        struct stat about;
+        char target[PATH_MAX];
+        ssize_t length;
 
         (void)snprintf(path, sizeof(path), "/proc/self/fd/%.32s", entry->d_name);
-        if (stat(path, &about) == 0 && is_file_of(mapping, &about))
-            fd = open_again(mapping, path);
+        length = readlink(path, target, sizeof(target) - 1);
+        if (length <= 0)
+            continue;
+        target[length] = '\0';
+        is_open = strcmp(target, name) == 0 && open_again(mapping, path);
     }
     if (directory)
         (void)closedir(directory);
-    return fd;
+    return is_open;
 }
 
 /* By the mapping itself, which the kernel allows the privileged: for memory whose descriptor has
- * been closed, or that never had one (shared anonymous). The first line of those it was joined of
- * would do, but its end is not known any more: so the list is read again. */
-static int open_by_mapping(const struct mapping *mapping)
+ * been closed, or that never had one (shared anonymous). */
+static bool open_by_mapping(struct mapping *mapping, const struct mapping *piece)
+{
+    char path[PATH_BYTES];
+
+    (void)snprintf(path, sizeof(path), "/proc/self/map_files/%llx-%llx",
+                   (unsigned long long)piece->start, (unsigned long long)piece->end);
+    return open_again(mapping, path);
+}
+
+/* What stands in the last column of a line of maps; it changes the line. */
+static const char *name_in(char *line)
+{
+    char *name = strchr(line, '/');
+
+    if (!name)
+        return "";
+    name[strcspn(name, "\n")] = '\0';
+    return name;
+}
+
+/* The first line of those that the mapping was joined of would do, but its end is not known any
+ * more: so the list is read again. */
+static void open_file(struct mapping *mapping)
 {
     FILE *maps = fopen("/proc/self/maps", "re");
     char *line = NULL;
     size_t line_bytes = 0;
-    int fd = -1;
 
-    while (maps && fd < 0 && getline(&line, &line_bytes, maps) > 0) {
+    while (maps && getline(&line, &line_bytes, maps) > 0) {
         struct mapping piece;
-        char path[PATH_BYTES];
 
         if (!parse_line(line, &piece) || piece.start < mapping->start || piece.end > mapping->end)
             continue;
-        (void)snprintf(path, sizeof(path), "/proc/self/map_files/%llx-%llx",
-                       (unsigned long long)piece.start, (unsigned long long)piece.end);
-        fd = open_again(mapping, path);
+        if (!open_by_descriptor(mapping, name_in(line)))
+            (void)open_by_mapping(mapping, &piece);
         break;
     }
     free(line);
     if (maps)
         (void)fclose(maps);
-    return fd;
 }
 
 bool mapping_open(struct mapping *mapping)
 {
     if (mapping->fd >= 0)
         return true;
-    mapping->fd = open_by_descriptor(mapping);
-    if (mapping->fd < 0)
-        mapping->fd = open_by_mapping(mapping);
+    open_file(mapping);
     if (mapping->fd < 0)
         mapping->kind = MAPPING_UNKNOWN;
     return mapping->fd >= 0;
+}
+
+bool mapping_has_all_pages(struct mapping *mapping, uint64_t generation)
+{
+    struct stat about;
+    uint64_t here_bytes;
+
+    if (mapping->counted_generation == generation)
+        return mapping->are_all_here;
+    mapping->counted_generation = generation;
+    mapping->are_all_here = false;
+    if (mapping->kind == MAPPING_HUGE_PRIVATE) {
+        mapping->are_all_here = true;
+    } else if (fstat(mapping->fd, &about) == 0) {
+        /* A private mapping's own pages are not the file's. */
+        here_bytes = mapping->kind == MAPPING_PRIVATE_FILE
+                         ? 0
+                         : allocated_bytes(mapping->start, mapping->end);
+        mapping->are_all_here = here_bytes == (uint64_t)about.st_blocks * STAT_BLOCK_BYTES;
+    }
+    return mapping->are_all_here;
 }
 
 /* ---- missing pages */

@@ -2,6 +2,8 @@
 /* What a VMM calls on the source (include/rdmig/rdmig.h has the contract). */
 #include "source.h"
 
+#include "memory_kinds.h"
+
 #include "qemu/native.h"
 
 #include <stdlib.h>
@@ -43,6 +45,8 @@ static int open_source(struct rdmig_source *source, const char *host, const char
     }
     if (result == RDMIG_OK)
         result = memory_init(&source->memory, blocks, block_count, true, error);
+    if (result == RDMIG_OK)
+        result = memory_kinds_check(&source->memory, false, error);
     if (result == RDMIG_OK)
         source->holes = holes_create();
     if (result == RDMIG_OK && (!source->holes || !source_build_prefix(source))) {

@@ -52,6 +52,8 @@ struct rdmig_source {
     struct waker waker;
     struct ram_walker walker;
     struct holes *holes;
+    const uint8_t *unreadable; /* NULL: nothing that was to be looked at */
+    int unreadable_code;       /* errno */
     struct numbers numbers;
     bool are_blocks_provided;
     bool is_flush_asked;

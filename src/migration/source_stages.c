@@ -3,6 +3,8 @@
  * for it. */
 #include "source.h"
 
+#include "memory_kinds.h"
+
 #include "qemu/native.h"
 
 #include <stdlib.h>
@@ -168,7 +170,7 @@ static void notice_failure(struct rdmig_source *source)
             "the connection was lost while the guest was being handed over: it may run at the "
             "destination");
     else
-        link_explain(source->link, &source->error);
+        explain_failure(source->link, &source->memory, &source->error);
     source->stage = STAGE_LEAVING;
     source->numbers.ended_ns = link_now_ns();
 }
@@ -238,6 +240,23 @@ static bool open_exchange(struct rdmig_source *source)
     return true;
 }
 
+/* Memory that was to be looked at cannot be read, or only by making it, which does not work. */
+static void fail_unreadable(struct rdmig_source *source)
+{
+    const struct memory *memory = &source->memory;
+
+    for (uint32_t i = 0; i < memory->block_count; i++) {
+        const struct memory_block *block = &memory->blocks[i];
+
+        if (source->unreadable < block->host_addr ||
+            source->unreadable >= block->host_addr + block->length_bytes)
+            continue;
+        memory_kinds_explain(memory, i, (uint64_t)(source->unreadable - block->host_addr),
+                             RDMIG_PAGE_BYTES, "read", source->unreadable_code, &source->error);
+    }
+    source_fail(source, source->unreadable_code);
+}
+
 static bool walk(struct rdmig_source *source, uint64_t *resume_ns)
 {
     const bool is_ending = source->stage != STAGE_PUSHING;
@@ -248,6 +267,10 @@ static bool walk(struct rdmig_source *source, uint64_t *resume_ns)
         return false;
     holes_forget(source->holes); /* dirty pages may have been reported since */
     result = ram_walker_walk(&source->walker, is_ending, resume_ns);
+    if (source->unreadable) {
+        fail_unreadable(source);
+        return true;
+    }
     if (result == RAM_WALK_BLOCKED)
         return had_room; /* the queue has just been filled: nothing moves before it is looked at */
     if (result != RAM_WALK_DONE)

@@ -5,6 +5,7 @@
 
 #include "ram/zero.h"
 
+#include <errno.h>
 #include <poll.h>
 
 /* The walker knows no header of the protocol, and must mean the same by a page and a chunk. */
@@ -29,6 +30,21 @@ static uint64_t length_bytes(void *context, uint32_t block_index)
     return block_of(context, block_index)->length_bytes;
 }
 
+/* Reads what can be read. What cannot is no zeros, and fails the migration behind the walk. */
+static uint64_t read_run(struct rdmig_source *source, const uint8_t *at, uint64_t page_count,
+                         bool *is_zero)
+{
+    if (!source->unreadable &&
+        holes_make_readable(source->holes, at, page_count * RDMIG_PAGE_BYTES))
+        return ram_scan_run(at, RDMIG_PAGE_BYTES, page_count, is_zero);
+    if (!source->unreadable) {
+        source->unreadable = at;
+        source->unreadable_code = errno;
+    }
+    *is_zero = false;
+    return page_count;
+}
+
 /* What was never allocated is zero and must not be read; what was is read. */
 static uint64_t scan_run(void *context, uint32_t block_index, uint64_t first_page,
                          uint64_t page_count, bool *is_zero)
@@ -44,8 +60,7 @@ static uint64_t scan_run(void *context, uint32_t block_index, uint64_t first_pag
         bool is_part_zero = true;
 
         known_count = holes_look(source->holes, at, page_count - done_count, &is_hole);
-        count =
-            is_hole ? known_count : ram_scan_run(at, RDMIG_PAGE_BYTES, known_count, &is_part_zero);
+        count = is_hole ? known_count : read_run(source, at, known_count, &is_part_zero);
         if (done_count == 0)
             *is_zero = is_part_zero;
         if (is_part_zero != *is_zero)

@@ -357,12 +357,12 @@ static bool explain_special(const struct link *link, const struct rdmig_failure 
         explain_error(error, RDMIG_REASON_DEVICE, EIO, detail);
         return true;
     }
-    if (failure->reason == RDMIG_REASON_REGISTER_FAILED && regions->failed_bytes != 0 &&
+    if (failure->reason == RDMIG_REASON_REGISTER_FAILED && regions->failed.length_bytes != 0 &&
         regions->failed_is_memlock) {
         (void)snprintf(detail, sizeof(detail),
                        "%llu bytes of guest RAM cannot be pinned: %llu are pinned already and "
                        "RLIMIT_MEMLOCK is %llu",
-                       (unsigned long long)regions->failed_bytes,
+                       (unsigned long long)regions->failed.length_bytes,
                        (unsigned long long)regions->failed_pinned_bytes,
                        (unsigned long long)rdmig_memlock_limit_bytes());
         explain_error(error, RDMIG_REASON_MEMLOCK, failure->os_code, detail);

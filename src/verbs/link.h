@@ -98,6 +98,15 @@ void link_numbers(const struct link *link, struct link_numbers *out);
  */
 void link_explain(const struct link *link, struct rdmig_error *error);
 
+/* The region of guest RAM that could not be made, the first one. False: none. */
+struct link_failed_region {
+    uint32_t block_index;
+    uint64_t offset_bytes;
+    uint64_t length_bytes;
+    int32_t os_code; /* errno */
+};
+bool link_failed_region(const struct link *link, struct link_failed_region *out);
+
 /* At once, in any state, without waiting; no byte of guest RAM is reachable for hardware
  * afterwards. NULL is fine. */
 void link_destroy(struct link *link);

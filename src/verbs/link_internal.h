@@ -126,7 +126,7 @@ struct link_regions {
     uint64_t pinned_bytes_max;
     uint64_t region_count;
     /* The registration that failed first: what link_explain() needs to judge it. */
-    uint64_t failed_bytes;
+    struct link_failed_region failed;
     uint64_t failed_pinned_bytes;
     bool failed_is_memlock;
 };

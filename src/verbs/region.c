@@ -136,8 +136,11 @@ void region_register(struct link *link, const struct rdmig_action *action)
     mr = make(link, action);
     if (mr == NULL) {
         code = errno;
-        if (regions->failed_bytes == 0) {
-            regions->failed_bytes = action->length;
+        if (regions->failed.length_bytes == 0) {
+            regions->failed = (struct link_failed_region){.block_index = action->block_index,
+                                                          .offset_bytes = action->offset_bytes,
+                                                          .length_bytes = action->length,
+                                                          .os_code = code};
             regions->failed_pinned_bytes = regions->pinned_bytes;
             regions->failed_is_memlock = explain_is_memlock(link, action->length, code);
         }
@@ -150,6 +153,12 @@ void region_register(struct link *link, const struct rdmig_action *action)
     region_count_made(link, action->length, region->is_pinned);
     event.rkey = mr->rkey;
     link_feed(link, &event);
+}
+
+bool link_failed_region(const struct link *link, struct link_failed_region *out)
+{
+    *out = link->regions.failed;
+    return out->length_bytes != 0;
 }
 
 /* 0, or what the kernel says; the region is kept then. */

@@ -57,6 +57,7 @@ struct link {
     bool is_on_demand;
     uint64_t messages_left; /* until it dies; 0: lives on */
     int register_fault;
+    struct link_failed_region failed;
 };
 
 static struct {
@@ -251,6 +252,12 @@ void link_destroy(struct link *link)
     free(link);
 }
 
+bool link_failed_region(const struct link *link, struct link_failed_region *out)
+{
+    *out = link->failed;
+    return out->length_bytes != 0;
+}
+
 int link_fd(const struct link *link)
 {
     return link->fd;
@@ -401,6 +408,10 @@ static void make_region(struct link *link, const struct rdmig_action *action)
     struct region *region = &link->regions[link->region_count];
 
     if (link->register_fault != 0) {
+        link->failed = (struct link_failed_region){.block_index = action->block_index,
+                                                   .offset_bytes = action->offset_bytes,
+                                                   .length_bytes = action->length,
+                                                   .os_code = link->register_fault};
         answer(link, action->tag, RDMIG_STATUS_ERROR, link->register_fault, 0);
         return;
     }

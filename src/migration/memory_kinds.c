@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include "memory_kinds.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- rights */
+
+struct right {
+    uintptr_t start;
+    uintptr_t end;
+    bool is_readable;
+    bool is_writable;
+};
+
+struct rights {
+    struct right *items; /* in order of address */
+    size_t count;
+};
+
+static bool append(struct rights *rights, const struct right *next)
+{
+    struct right *last = rights->count > 0 ? &rights->items[rights->count - 1] : NULL;
+
+    if (last && last->end == next->start && last->is_readable == next->is_readable &&
+        last->is_writable == next->is_writable) {
+        last->end = next->end;
+        return true;
+    }
+    if (rights->count % 256 == 0) {
+        struct right *items = realloc(rights->items, (rights->count + 256) * sizeof(*items));
+
+        if (!items)
+            return false;
+        rights->items = items;
+    }
+    rights->items[rights->count++] = *next;
+    return true;
+}
+
+/* False: they cannot be told. */
+static bool read_rights(struct rights *rights)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char *line = NULL;
+    size_t line_bytes = 0;
+    bool has_room = true;
+
+    while (maps && has_room && getline(&line, &line_bytes, maps) > 0) {
+        unsigned long long start;
+        unsigned long long end;
+        char *at;
+
+        start = strtoull(line, &at, 16);
+        end = *at == '-' ? strtoull(at + 1, &at, 16) : 0;
+        if (*at != ' ' || end <= start)
+            continue;
+        has_room = append(rights, &(struct right){.start = (uintptr_t)start,
+                                                  .end = (uintptr_t)end,
+                                                  .is_readable = at[1] == 'r',
+                                                  .is_writable = at[2] == 'w'});
+    }
+    free(line);
+    if (maps)
+        (void)fclose(maps);
+    return maps && has_room && rights->count > 0;
+}
+
+/* The first that ends behind the address; NULL: none. */
+static const struct right *find(const struct rights *rights, uintptr_t address)
+{
+    size_t low = 0;
+    size_t high = rights->count;
+
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+
+        if (rights->items[middle].end <= address)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < rights->count ? &rights->items[low] : NULL;
+}
+
+static int refuse(const struct memory_block *block, uintptr_t at, uintptr_t end, const char *what,
+                  struct rdmig_error *error)
+{
+    const uintptr_t start = (uintptr_t)block->host_addr;
+
+    error_set(
+        error, RDMIG_REASON_CALLER, 0,
+        "give RAM blocks that are mapped readable (at a destination writable, too) from end to "
+        "end: leave guard pages and memory that only the guest may read between two blocks",
+        "RAM block %.150s %s from byte %llu to %llu", block->name, what,
+        (unsigned long long)(at - start), (unsigned long long)(end - start));
+    return -RDMIG_E_INVALID;
+}
+
+static int check_block(const struct rights *rights, const struct memory_block *block,
+                       bool is_written, struct rdmig_error *error)
+{
+    const uintptr_t end = (uintptr_t)block->host_addr + block->length_bytes;
+    uintptr_t at = (uintptr_t)block->host_addr;
+
+    while (at < end) {
+        const struct right *right = find(rights, at);
+
+        if (!right || right->start > at)
+            return refuse(block, at, right && right->start < end ? right->start : end,
+                          "is not mapped", error);
+        if (!right->is_readable || (is_written && !right->is_writable))
+            return refuse(block, at, right->end < end ? right->end : end,
+                          right->is_readable ? "cannot be written" : "cannot be read", error);
+        at = right->end;
+    }
+    return RDMIG_OK;
+}
+
+int memory_kinds_check(const struct memory *memory, bool is_written, struct rdmig_error *error)
+{
+    struct rights rights = {0};
+    int result = RDMIG_OK;
+
+    if (read_rights(&rights)) {
+        for (uint32_t i = 0; i < memory->block_count && result == RDMIG_OK; i++)
+            result = check_block(&rights, &memory->blocks[i], is_written, error);
+    }
+    free(rights.items);
+    return result;
+}
+
+/* ---- what is behind a refusal */
+
+struct kind {
+    uint64_t page_bytes;     /* the kernel's, of the mapping; 0: not known */
+    bool is_write_protected; /* by a userfaultfd handler */
+    bool is_supplied;        /* its missing pages come from one */
+};
+
+static void take_smaps_line(const char *line, struct kind *kind)
+{
+    if (strncmp(line, "KernelPageSize:", 15) == 0)
+        kind->page_bytes = strtoull(line + 15, NULL, 10) * 1024;
+    if (strncmp(line, "VmFlags:", 8) != 0)
+        return;
+    kind->is_write_protected = kind->is_write_protected || strstr(line, " uw") != NULL;
+    kind->is_supplied = kind->is_supplied || strstr(line, " um") != NULL;
+}
+
+/* Of all mappings in [start, end). Slow, the kernel walks all page tables: after a failure only. */
+static struct kind look_at(uintptr_t start, uintptr_t end)
+{
+    FILE *smaps = fopen("/proc/self/smaps", "re");
+    struct kind kind = {0};
+    char *line = NULL;
+    size_t line_bytes = 0;
+    bool is_inside = false;
+
+    while (smaps && getline(&line, &line_bytes, smaps) > 0) {
+        char *at;
+        const unsigned long long from = strtoull(line, &at, 16);
+
+        if (*at == '-' && at > line)
+            is_inside = from < end && strtoull(at + 1, NULL, 16) > start;
+        else if (is_inside)
+            take_smaps_line(line, &kind);
+    }
+    free(line);
+    if (smaps)
+        (void)fclose(smaps);
+    return kind;
+}
+
+/* A number in a file of the kernel's; UINT64_MAX: it is not to be had. */
+static uint64_t number_in(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    unsigned long long number;
+    char line[32];
+
+    if (!file)
+        return UINT64_MAX;
+    number = fgets(line, sizeof(line), file) ? strtoull(line, NULL, 10) : UINT64_MAX;
+    (void)fclose(file);
+    return number;
+}
+
+static uint64_t mapping_count(void)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    uint64_t count = 0;
+    int byte;
+
+    while (maps && (byte = getc(maps)) != EOF)
+        count += byte == '\n';
+    if (maps)
+        (void)fclose(maps);
+    return count;
+}
+
+/* Each region may split a mapping, where somebody has called ibv_fork_init(). */
+static bool is_out_of_mappings(int os_code, uint64_t *limit_count)
+{
+    *limit_count = number_in("/proc/sys/vm/max_map_count");
+    return os_code == ENOMEM && *limit_count != UINT64_MAX &&
+           mapping_count() + *limit_count / 16 >= *limit_count;
+}
+
+static bool explain_huge(const struct memory_block *block, const struct kind *kind,
+                         uint64_t offset_bytes, const char *what, int os_code,
+                         struct rdmig_error *error)
+{
+    char path[96];
+    uint64_t free_count;
+
+    if (kind->page_bytes <= (uint64_t)sysconf(_SC_PAGESIZE))
+        return false;
+    (void)snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%llukB/free_hugepages",
+                   (unsigned long long)kind->page_bytes / 1024);
+    free_count = number_in(path);
+    if (os_code == EINVAL) {
+        error_set(error, RDMIG_REASON_REGISTER_FAILED, os_code,
+                  "do not call ibv_fork_init(), nor set RDMAV_FORK_SAFE, in a VMM with huge pages",
+                  "RAM block %.100s, huge pages of %llu KiB, could not be %s at byte %llu: its "
+                  "regions end inside huge pages, which ibv_fork_init() does not allow",
+                  block->name, (unsigned long long)kind->page_bytes / 1024, what,
+                  (unsigned long long)offset_bytes);
+        return true;
+    }
+    error_set(
+        error, RDMIG_REASON_MEMORY, os_code,
+        "raise vm.nr_hugepages (or vm.nr_overcommit_hugepages) by what is missing, or map the "
+        "RAM with a reservation (without MAP_NORESERVE), which fails at once",
+        "RAM block %.100s could not be %s at byte %llu: it needs huge pages of %llu KiB, and "
+        "the pool (HugePages_Free) has %lld left",
+        block->name, what, (unsigned long long)offset_bytes,
+        (unsigned long long)kind->page_bytes / 1024, (long long)free_count);
+    return true;
+}
+
+void memory_kinds_explain(const struct memory *memory, uint32_t block_index, uint64_t offset_bytes,
+                          uint64_t length_bytes, const char *what, int os_code,
+                          struct rdmig_error *error)
+{
+    const struct memory_block *block = &memory->blocks[block_index];
+    const uintptr_t start = (uintptr_t)block->host_addr + offset_bytes;
+    const struct kind kind = look_at(start, start + length_bytes);
+    const struct rdmig_error before = *error;
+    uint64_t limit_count;
+
+    *error = (struct rdmig_error){0};
+    if (kind.is_write_protected || kind.is_supplied)
+        error_set(error, RDMIG_REASON_REGISTER_FAILED, os_code,
+                  "take the userfaultfd registration off RAM blocks before the migration begins",
+                  "RAM block %.150s could not be %s at byte %llu: a userfaultfd handler %s there",
+                  block->name, what, (unsigned long long)offset_bytes,
+                  kind.is_write_protected ? "write-protects pages" : "supplies pages");
+    else if (explain_huge(block, &kind, offset_bytes, what, os_code, error))
+        return;
+    else if (is_out_of_mappings(os_code, &limit_count))
+        error_set(
+            error, RDMIG_REASON_REGISTER_FAILED, os_code,
+            "raise vm.max_map_count, or do without ibv_fork_init() and RDMAV_FORK_SAFE",
+            "RAM block %.150s could not be %s: the process has nearly vm.max_map_count (%llu) "
+            "mappings, and each region may split one",
+            block->name, what, (unsigned long long)limit_count);
+    else if (before.reason != RDMIG_REASON_NONE)
+        *error = before;
+    else
+        error_set(error, RDMIG_REASON_CALLER, os_code,
+                  "give RAM that is there: mapped, readable (at a destination writable), and not "
+                  "beyond the end of its file",
+                  "RAM block %.150s could not be %s at byte %llu: %s", block->name, what,
+                  (unsigned long long)offset_bytes, strerror(os_code));
+}
+
+void explain_failure(const struct link *link, const struct memory *memory,
+                     struct rdmig_error *error)
+{
+    struct link_failed_region failed;
+
+    link_explain(link, error);
+    if (error->reason == RDMIG_REASON_REGISTER_FAILED && link_failed_region(link, &failed) &&
+        failed.block_index < memory->block_count)
+        memory_kinds_explain(memory, failed.block_index, failed.offset_bytes, failed.length_bytes,
+                             "registered", failed.os_code, error);
+}
