@@ -118,6 +118,11 @@ static bool fill_failed(struct rdmig_destination *destination, int os_code)
     const struct memory_block *block = &destination->memory.blocks[fill->block_index];
     const uint64_t tag = fill->tag;
 
+    while (fill->left_bytes > RDMIG_PAGE_BYTES &&
+           holes_make_writable(destination->holes, fill->bytes, RDMIG_PAGE_BYTES)) {
+        fill->bytes += RDMIG_PAGE_BYTES; /* the first that is not there is the one to name */
+        fill->left_bytes -= RDMIG_PAGE_BYTES;
+    }
     memory_kinds_explain(&destination->memory, fill->block_index,
                          (uint64_t)(fill->bytes - block->host_addr), RDMIG_PAGE_BYTES, "filled",
                          os_code, &destination->error);

@@ -37,7 +37,9 @@ static uint64_t read_run(struct rdmig_source *source, const uint8_t *at, uint64_
     if (!source->unreadable &&
         holes_make_readable(source->holes, at, page_count * RDMIG_PAGE_BYTES))
         return ram_scan_run(at, RDMIG_PAGE_BYTES, page_count, is_zero);
-    if (!source->unreadable) {
+    for (uint64_t i = 0; i < page_count && !source->unreadable; i++, at += RDMIG_PAGE_BYTES) {
+        if (holes_make_readable(source->holes, at, RDMIG_PAGE_BYTES))
+            continue;
         source->unreadable = at;
         source->unreadable_code = errno;
     }
