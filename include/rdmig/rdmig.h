@@ -11,10 +11,11 @@
  * Source, in order:
  *   rdmig_source_create()                       connects in the background
  *   until state IDLE: poll, rdmig_source_process()
- *   rounds: dirty log -> rdmig_source_mark_dirty(); rdmig_source_start_round(); process until IDLE
- * again; until rdmig_source_converged() stop the guest; rdmig_source_guest_stopped(); last
- * mark_dirty and round; rdmig_source_stream_write() the device state; rdmig_source_finish();
- * process until COMPLETED: the destination owns the guest. FAILED or CANCELLED: the source does.
+ *   rounds: dirty log -> rdmig_source_mark_dirty(); then rdmig_source_converged()? if not:
+ * rdmig_source_start_round(), process until IDLE again, and so on. If it has converged: stop the
+ * guest; rdmig_source_guest_stopped(); last log and round; rdmig_source_stream_write() the device
+ * state; rdmig_source_finish(); process until COMPLETED: the destination owns the guest. FAILED or
+ * CANCELLED, at any moment: the source does, and the guest is not to be stopped any more.
  *
  * Destination, in order:
  *   rdmig_destination_create()                  listens
@@ -37,6 +38,33 @@
  * never afterwards (clause R9): a source that does not keep to the protocol, or is not what it
  * seems, reaches no running guest.
  *
+ * What a RAM block must be: mapped from end to end and readable at a source, writable, too, at a
+ * destination (create refuses it by its name otherwise, where /proc/self/maps can be read); of
+ * whole pages of 4096 bytes; anonymous memory, a memfd, tmpfs or hugetlbfs, since the kernel pins
+ * no mapping of an ordinary file. Dirty bits are for pages of 4096 bytes whatever the host's page
+ * is: a VMM whose log has one bit for 64 KiB sets 16 bits here for each, or 15 in 16 are lost.
+ *
+ * What a VMM may not do to it between create and destroy, at either end:
+ * - Give pages back, or have other pages put in their place: no balloon that inflates, no free page
+ *   reporting, no virtio-mem unplug, no MADV_DONTNEED, MADV_REMOVE or MADV_FREE, no PUNCH_HOLE, no
+ *   mapping over it, of memory that a round has covered. The device goes on reading or writing the
+ *   page that it has pinned, which is no longer the guest's: both ends say COMPLETED, and the guest
+ *   is corrupted without a word. Marking the pages dirty does not help. Until the library has a
+ *   call for it: hold such requests back from create on (a balloon's driver waits; free page
+ *   reporting may be answered without discarding), or cancel the migration.
+ * - fork() without ibv_fork_init() on kernels before 5.12: the parent's next write to a pinned page
+ *   goes to a copy, the device keeps the old one. With ibv_fork_init() or RDMAV_FORK_SAFE each
+ * region may split a mapping, until vm.max_map_count is used up, and regions that end inside a huge
+ * page are refused (EINVAL): prefer a newer kernel.
+ * - Write-protect it with userfaultfd: it cannot be registered then. Track writes otherwise.
+ * - Take rights away (mprotect), or cut the file it is of.
+ *
+ * Registering makes the pages of a chunk: regions are of whole chunks of 1 MiB, so one page in use
+ * makes a chunk's other 255 resident, at both ends, and letting go of the region frees none of
+ * them. A guest that uses one page here and there may grow to its full size by a migration, the
+ * source's memory cgroup included, where nothing but the limit of the cgroup ends it: give cgroups
+ * room for all of the guest's RAM.
+ *
  * Pinned memory: the hardware reaches pinned memory only. Each end keeps what it has pinned within
  * a limit (options.pinned_limit_bytes; by default what the system allows), and the source keeps
  * within the lower of both: it lets go of regions that were not used for longest before it asks for
@@ -46,10 +74,12 @@
  * its RAM.
  *
  * Pages that the host has never allocated are zero: they are neither read nor
- * written, and stay unallocated at both ends, in private anonymous memory and in shared memory of
- * a tmpfs (memfd). That needs /proc, and for shared memory read access to the file by a descriptor
- * that the process holds, or the right to open /proc/self/map_files; without, all memory is read.
- * Memory whose missing pages a userfaultfd handler supplies is read; register it before create.
+ * written, and stay unallocated at both ends but for the rest of their chunk (above), in private
+ * anonymous memory, in shared memory of a tmpfs (memfd), and in hugetlbfs, as long as no other
+ * process has pages of the file that this one has not. That needs /proc, and for shared memory read
+ * access to the file by a descriptor that the process holds, or the right to open
+ * /proc/self/map_files; without, all memory is read. Memory whose missing pages a userfaultfd
+ * handler supplies is read; register it before create.
  *
  * Threads: a handle may be used by one thread at a time; different handles are independent.
  *
@@ -225,10 +255,11 @@ int rdmig_source_fd(const struct rdmig_source *source);
 
 /*
  * Does what there is to do and returns; never waits for the peer. Call it when the fd is readable;
- * harmless at any time. Returns 0. It works, though: pinning memory takes the kernel some 80 ms a
- * GiB of 4 KiB pages, in one piece for a run of chunks (5 ms at 64 MiB) and, with pin_all, for a
- * whole block, which no call can cut. After 5 ms of it a call begins no further piece: it returns
- * with the fd readable. Looking for zeros and filling go in pieces of 64 MiB a call.
+ * harmless at any time. Returns 0. It works, though: pinning memory takes the kernel some 40 ms a
+ * GiB of 4 KiB pages that were touched, and 200 ms of such as were not, in one piece for a run of
+ * chunks (5 ms at 64 MiB) and, with pin_all, for a whole block, which no call can cut. After 5 ms
+ * of it a call begins no further piece: it returns with the fd readable. Looking for zeros and
+ * filling go in pieces of 64 MiB a call.
  */
 int rdmig_source_process(struct rdmig_source *source);
 
@@ -256,21 +287,23 @@ int rdmig_source_mark_range(struct rdmig_source *source, uint32_t block_index,
                             uint64_t offset_bytes, uint64_t length_bytes);
 
 /*
- * What the range holds the guest does not need (it is in its balloon, or it reported it free): the
- * whole pages in it, no others, are not dirty any more, so they are not sent until they are marked
- * dirty again; what is on its way already still goes. What these pages hold at the destination is
- * unspecified: zeros, or what was sent before, or what was in the memory that was given to it (give
- * zeroed memory, or a tenant may see another's). Any state but an end. Returns 0; -STATE at an end;
- * -INVALID for a range that is not inside the block (no whole page in it is fine, and does
- * nothing).
+ * What the range holds the guest does not need, and says so before it is sent for the first time:
+ * free page hints, or what is in its balloon already when the migration begins. The whole pages in
+ * it, no others, are not dirty any more, so they are not sent until they are marked dirty again;
+ * what is on its way already still goes. The call says nothing else: the memory stays the guest's,
+ * and may not be given back to the host (see "What a VMM may not do" above): a page that is
+ * discarded after a round has covered its chunk and then used again arrives wrong, marked dirty or
+ * not. What these pages hold at the destination is unspecified: zeros, or what was sent before, or
+ * what was in the memory that was given to it (give zeroed memory, or a tenant may see another's).
+ * Any state but an end. Returns 0; -STATE at an end; -INVALID for a range that is not inside the
+ * block (no whole page in it is fine, and does nothing).
  *
  * The guest may use the page again: a later write must be marked dirty after this call, or the
- * destination never gets it. So, with the dirty log switched on, either call it while the guest
- * waits: before the element goes back to the balloon's or the reporting queue. Or, for reports
- * that are not waited for (free page hints): take the reports that have come since the last dirty
- * log was fetched, then fetch the dirty log, then call this for the reports, then mark_dirty() for
- * the log. A report from before the last log is to be dropped: the page may have been written, and
- * marked, since. Not for guests that expect freed memory to keep a pattern (page poisoning).
+ * destination never gets it. So, with the dirty log switched on: take the hints that have come
+ * since the last dirty log was fetched, then fetch the dirty log, then call this for the hints,
+ * then mark_dirty() for the log. A hint from before the last log is to be dropped: the page may
+ * have been written, and marked, since. Not for guests that expect freed memory to keep a pattern
+ * (page poisoning).
  */
 int rdmig_source_mark_free(struct rdmig_source *source, uint32_t block_index, uint64_t offset_bytes,
                            uint64_t length_bytes);
