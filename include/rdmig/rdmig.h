@@ -54,8 +54,8 @@
  *   reporting may be answered without discarding), or cancel the migration.
  * - fork() without ibv_fork_init() on kernels before 5.12: the parent's next write to a pinned page
  *   goes to a copy, the device keeps the old one. With ibv_fork_init() or RDMAV_FORK_SAFE each
- * region may split a mapping, until vm.max_map_count is used up, and regions that end inside a huge
- * page are refused (EINVAL): prefer a newer kernel.
+ *   region may split a mapping, until vm.max_map_count is used up, and regions that end inside a
+ *   huge page are refused (EINVAL): prefer a newer kernel.
  * - Write-protect it with userfaultfd: it cannot be registered then. Track writes otherwise.
  * - Take rights away (mprotect), or cut the file it is of.
  *
