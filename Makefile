@@ -34,7 +34,7 @@ endif
 
 # The core is C11 and freestanding; what touches the system is gnu11.
 core_src      := $(wildcard src/core/*.c)
-plain_src     := $(wildcard src/ram/*.c src/qemu/*.c)
+plain_src     := $(wildcard src/text/*.c src/ram/*.c src/qemu/*.c)
 system_src    := $(wildcard src/verbs/*.c src/migration/*.c)
 tool_src      := $(wildcard src/tool/*.c)
 core_parts    := $(core_src:src/core/%.c=$(BUILD)/obj/protocol/%.o)
@@ -49,7 +49,7 @@ $(BUILD)/obj/protocol/%.o: src/core/%.c | headers-present
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -ffreestanding $(CFLAGS_ALL) -c $< -o $@
 
-$(BUILD)/obj/ram/%.o $(BUILD)/obj/qemu/%.o: STD := -std=c11
+$(BUILD)/obj/text/%.o $(BUILD)/obj/ram/%.o $(BUILD)/obj/qemu/%.o: STD := -std=c11
 $(BUILD)/obj/verbs/%.o $(BUILD)/obj/migration/%.o $(BUILD)/obj/tool/%.o: STD := -std=gnu11 -D_GNU_SOURCE
 $(BUILD)/obj/%.o: src/%.c | headers-present
 	@mkdir -p $(@D)

@@ -105,7 +105,11 @@ extern "C" {
 /* "0.1.0": of the library that is linked, not of the header. */
 const char *rdmig_version(void);
 
-/* What went wrong, for a person: one line each, no line feed. */
+/*
+ * What went wrong, for a person: one line of UTF-8 each, that does nothing to a terminal, whatever
+ * bytes a peer has sent or a name holds: line feeds and the like stand there as \n or \x1b, and a
+ * name of more than 159 bytes is cut.
+ */
 struct rdmig_error {
     enum rdmig_reason reason; /* RDMIG_REASON_NONE: nothing */
     int32_t os_code;          /* errno or completion status; 0: none */
@@ -436,8 +440,11 @@ enum rdmig_destination_state rdmig_destination_state(const struct rdmig_destinat
 /* The port it listens on (useful with service "0"). */
 uint16_t rdmig_destination_port(const struct rdmig_destination *destination);
 
-/* From BLOCKS_NEEDED on: the source's blocks in its order; name and length only. The list is the
- * library's. */
+/*
+ * From BLOCKS_NEEDED on: the source's blocks in its order; name and length only. The list is the
+ * library's, until destroy. The names are what the source sent: 1 to 255 bytes of any value but 0,
+ * so neither text for a terminal nor a path as they are.
+ */
 const struct rdmig_ram_block *
 rdmig_destination_announced(const struct rdmig_destination *destination, uint32_t *block_count);
 /* State BLOCKS_NEEDED: memory for them, matched by name. */

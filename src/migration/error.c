@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common.h"
 
+#include "text/text.h"
+
 #include <stdarg.h>
-#include <stdio.h>
 
 /* The numbers of the header as text. */
 #define TEXT(number)    #number
@@ -23,8 +24,8 @@ void error_set(struct rdmig_error *error, enum rdmig_reason reason, int os_code,
         return;
     error->reason = reason;
     error->os_code = os_code;
-    (void)snprintf(error->remedy, sizeof(error->remedy), "%s", remedy);
+    (void)text_line(error->remedy, sizeof(error->remedy), remedy);
     va_start(arguments, format);
-    (void)vsnprintf(error->detail, sizeof(error->detail), format, arguments);
+    (void)text_vprint(error->detail, sizeof(error->detail), format, arguments);
     va_end(arguments);
 }

@@ -3,6 +3,8 @@
  * (clause B2). */
 #include "destination.h"
 
+#include "text/text.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,12 +58,13 @@ static bool check_match(struct rdmig_destination *destination, const struct rdmi
     if (!block)
         error_set(&destination->error, RDMIG_REASON_BLOCK_UNKNOWN, 0,
                   "give both ends the same RAM blocks",
-                  "the source has a RAM block %.200s that this end has not", wanted->name);
+                  "the source has a RAM block %s that this end has not",
+                  text_name(wanted->name).text);
     else if (block->length_bytes != wanted->length_bytes)
         error_set(&destination->error, RDMIG_REASON_BLOCK_LENGTH, 0,
                   "give both ends RAM blocks of the same sizes",
-                  "RAM block %.150s has %llu bytes at the source and %llu here", wanted->name,
-                  (unsigned long long)wanted->length_bytes,
+                  "RAM block %s has %llu bytes at the source and %llu here",
+                  text_name(wanted->name).text, (unsigned long long)wanted->length_bytes,
                   (unsigned long long)block->length_bytes);
     else
         return true;
@@ -75,8 +78,8 @@ static void report_extra(struct rdmig_destination *destination, const struct by_
         if (!sorted[i].is_wanted)
             error_set(&destination->error, RDMIG_REASON_BLOCK_UNKNOWN, 0,
                       "give both ends the same RAM blocks",
-                      "this end has a RAM block %.200s that the source has not",
-                      sorted[i].block->name);
+                      "this end has a RAM block %s that the source has not",
+                      text_name(sorted[i].block->name).text);
     }
 }
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common.h"
 
+#include "text/text.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,13 +64,14 @@ static int check_blocks(const struct rdmig_ram_block *blocks, uint32_t block_cou
             continue;
         error_set(error, RDMIG_REASON_RANGE, 0,
                   "give each RAM block a name, a page-aligned address and whole pages",
-                  "RAM block %u (%.255s) %s", i, blocks[i].name ? blocks[i].name : "", fault);
+                  "RAM block %u (%s) %s", i, text_name(blocks[i].name ? blocks[i].name : "").text,
+                  fault);
         return -RDMIG_E_INVALID;
     }
     double_name = find_double(blocks, block_count, &is_memory_out);
     if (double_name)
         error_set(error, RDMIG_REASON_BLOCK_UNKNOWN, 0, "give each RAM block a name of its own",
-                  "two RAM blocks have the name %.255s", double_name);
+                  "two RAM blocks have the name %s", text_name(double_name).text);
     if (is_memory_out)
         error_set(error, RDMIG_REASON_MEMORY, 0, "free memory",
                   "no memory for the list of RAM blocks");

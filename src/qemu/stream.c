@@ -2,11 +2,11 @@
 #include "stream.h"
 
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "stream_steps.h"
+#include "text/text.h"
 
 static const struct step_rule *rule_of(enum step step)
 {
@@ -35,11 +35,12 @@ enum qemu_stream_event qemu_stream_break_off(struct qemu_stream *stream, const c
     size_t used_bytes;
     va_list arguments;
 
-    snprintf(stream->error, sizeof(stream->error),
-             "migration stream, byte %llu: ", (unsigned long long)stream->position_bytes);
-    used_bytes = strlen(stream->error);
+    used_bytes =
+        text_print(stream->error, sizeof(stream->error),
+                   "migration stream, byte %llu: ", (unsigned long long)stream->position_bytes);
     va_start(arguments, format);
-    vsnprintf(stream->error + used_bytes, sizeof(stream->error) - used_bytes, format, arguments);
+    (void)text_vprint(stream->error + used_bytes, sizeof(stream->error) - used_bytes, format,
+                      arguments);
     va_end(arguments);
     stream->step = STEP_BROKEN;
     return QEMU_STREAM_BROKEN;

@@ -5,6 +5,7 @@
 
 #include "native.h"
 #include "stream_steps.h"
+#include "text/text.h"
 
 enum {
     /* A stream that has not come to its RAM section by here is not going to. */
@@ -17,21 +18,6 @@ static bool field_is(const struct qemu_stream *stream, const char *text)
     size_t length_bytes = strlen(text);
 
     return stream->wanted_bytes == length_bytes && memcmp(stream->field, text, length_bytes) == 0;
-}
-
-/* The field as text for an error line: a peer's bytes must not reach a terminal as they are. */
-struct shown_name {
-    char text[64];
-};
-
-static struct shown_name show_name(const uint8_t *bytes, uint64_t length_bytes)
-{
-    struct shown_name shown = {""};
-
-    for (size_t i = 0; i < length_bytes && i < sizeof(shown.text) - 1; i++) {
-        shown.text[i] = bytes[i] >= 0x20 && bytes[i] < 0x7f ? (char)bytes[i] : '?';
-    }
-    return shown;
 }
 
 static enum qemu_stream_event take_magic(struct qemu_stream *stream)
@@ -135,7 +121,7 @@ static enum qemu_stream_event take_subsection_name(struct qemu_stream *stream)
         stream,
         "unknown subsection '%s' of the configuration; switch off the source's "
         "migration capability that adds it",
-        show_name(stream->field, stream->wanted_bytes).text);
+        text_name_of(stream->field, stream->wanted_bytes).text);
 }
 
 static enum qemu_stream_event take_subsection_data(struct qemu_stream *stream)
@@ -209,7 +195,7 @@ static enum qemu_stream_event take_section_name(struct qemu_stream *stream)
             stream,
             "section '%s' stands before the RAM section; switch off what adds it at "
             "the source (block migration, dirty bitmaps)",
-            show_name(stream->field, stream->wanted_bytes).text);
+            text_name_of(stream->field, stream->wanted_bytes).text);
     }
     return qemu_stream_go_to(stream, STEP_SECTION_INSTANCE);
 }
@@ -321,9 +307,8 @@ static enum qemu_stream_event check_names(struct qemu_stream *stream)
     }
     free(sorted);
     if (doubled != NULL) {
-        return qemu_stream_break_off(
-            stream, "two RAM blocks are named '%s'",
-            show_name((const uint8_t *)doubled->name, strlen(doubled->name)).text);
+        return qemu_stream_break_off(stream, "two RAM blocks are named '%s'",
+                                     text_name(doubled->name).text);
     }
     return qemu_stream_go_to(stream, STEP_HOOK);
 }

@@ -2,6 +2,8 @@
 /* What RDMA devices this host has, and whether a migration can use them. */
 #include "link_internal.h"
 
+#include "text/text.h"
+
 #include <errno.h>
 #include <linux/capability.h>
 #include <stdarg.h>
@@ -56,7 +58,7 @@ static void refuse(struct rdmig_device *device, const char *format, ...)
     if (device->reason[0] != '\0')
         return;
     va_start(arguments, format);
-    (void)vsnprintf(device->reason, sizeof(device->reason), format, arguments);
+    (void)text_vprint(device->reason, sizeof(device->reason), format, arguments);
     va_end(arguments);
 }
 

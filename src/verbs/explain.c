@@ -2,6 +2,8 @@
 /* A failure in words: what the core's failure says, and what only the adapter knows. */
 #include "link_internal.h"
 
+#include "text/text.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -200,7 +202,7 @@ void explain_cause(struct link_cause *cause, enum rdmig_reason reason, int32_t o
     cause->reason = reason;
     cause->os_code = os_code;
     va_start(arguments, format);
-    (void)vsnprintf(cause->text, sizeof(cause->text), format, arguments);
+    (void)text_vprint(cause->text, sizeof(cause->text), format, arguments);
     va_end(arguments);
 }
 
@@ -212,8 +214,8 @@ void explain_error(struct rdmig_error *error, enum rdmig_reason reason, int32_t 
     memset(error, 0, sizeof(*error));
     error->reason = reason;
     error->os_code = os_code;
-    (void)snprintf(error->detail, sizeof(error->detail), "%s", detail);
-    (void)snprintf(error->remedy, sizeof(error->remedy), "%s", find_remedy(reason, os_code));
+    (void)text_line(error->detail, sizeof(error->detail), detail);
+    (void)text_line(error->remedy, sizeof(error->remedy), find_remedy(reason, os_code));
 }
 
 /* ENOMEM from the kernel means the limit on pinned memory, unless there is none or it is far off.

@@ -191,7 +191,7 @@ static const struct broken_case broken_cases[] = {
     BROKEN(HEAD CONFIG "\5\0", "has no name"),
     BROKEN(HEAD CONFIG "\5\4"
                        "a\x1b[b",
-           "unknown subsection 'a?[b'"),
+           "unknown subsection 'a\\x1b[b'"),
     BROKEN(HEAD CONFIG "\5\x1a"
                        "configuration/capabilities\0\0\0\1"
                        "\0\0\x10\1",
@@ -221,7 +221,7 @@ static const struct broken_case broken_cases[] = {
                                  "a\0\0\0\0\0\0\x80\0"
                                  "\2\x1b"
                                  "a\0\0\0\0\0\0\x80\0",
-           "two RAM blocks are named '?a'"),
+           "two RAM blocks are named '\\x1ba'"),
     BROKEN(HEAD CONFIG RAM_START TOTAL BLOCKS SETUP_END, "does not migrate over RDMA: record 0x10"),
     BROKEN(HEAD CONFIG RAM_START TOTAL BLOCKS "\0\0\0\0\0\0\x10\x80",
            "does not migrate over RDMA: record 0x1080"),
