@@ -41,6 +41,7 @@ __attribute__((format(printf, 2, 3))) static void text_add(struct text *text, co
         text->length = text->capacity_bytes - 1;
 }
 
+/* Any bytes make valid JSON: what is no ASCII is taken for Latin-1. */
 static void text_add_json_string(struct text *text, const char *string)
 {
     text_add(text, "\"");
@@ -49,7 +50,7 @@ static void text_add_json_string(struct text *text, const char *string)
 
         if (byte == '"' || byte == '\\')
             text_add(text, "\\%c", byte);
-        else if (byte < ' ')
+        else if (byte < ' ' || byte >= 0x7f)
             text_add(text, "\\u%04x", byte);
         else
             text_add(text, "%c", byte);

@@ -21,6 +21,17 @@
 extern const uint8_t guest_image_bytes[];
 extern const uint8_t guest_image_bytes_end[];
 
+/* A guest's last words, or a path, may hold anything: what is told stays one line of text. */
+static void line_keep(char *text)
+{
+    for (; *text != '\0'; text++) {
+        const unsigned char byte = (unsigned char)*text;
+
+        if (byte < ' ' || byte >= 0x7f)
+            *text = '?';
+    }
+}
+
 int problem_set(struct problem *problem, const char *remedy, const char *format, ...)
 {
     va_list arguments;
@@ -28,6 +39,7 @@ int problem_set(struct problem *problem, const char *remedy, const char *format,
     va_start(arguments, format);
     (void)vsnprintf(problem->cause, sizeof(problem->cause), format, arguments);
     va_end(arguments);
+    line_keep(problem->cause);
     (void)snprintf(problem->remedy, sizeof(problem->remedy), "%s", remedy);
     return -1;
 }

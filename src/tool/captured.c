@@ -2,6 +2,7 @@
 #include "captured.h"
 
 #include "../qemu/stream.h"
+#include "../text/text.h"
 #include "image.h"
 
 #include <errno.h>
@@ -202,11 +203,11 @@ static bool compare_blocks(const struct captured *captured, const struct qemu_st
 
         if (strcmp(block->name, manifest->blocks[i].name) != 0 ||
             block->length_bytes != manifest->blocks[i].length_bytes) {
-            return refuse_stream(captured, error,
-                                 "its block %u is %s of %" PRIu64
-                                 " bytes, and the manifest's %s of %" PRIu64,
-                                 i, block->name, block->length_bytes, manifest->blocks[i].name,
-                                 manifest->blocks[i].length_bytes);
+            return refuse_stream(
+                captured, error,
+                "its block %u is %s of %" PRIu64 " bytes, and the manifest's %s of %" PRIu64, i,
+                text_name(block->name).text, block->length_bytes,
+                text_name(manifest->blocks[i].name).text, manifest->blocks[i].length_bytes);
         }
     }
     return true;
@@ -335,8 +336,8 @@ bool captured_open_blocks(struct captured *captured, struct ramfile_set *set,
         if (set->files[i].length_bytes != manifest->blocks[i].length_bytes) {
             tool_error_set(error, TOOL_REASON_FILE, CAPTURE_AGAIN,
                            "%s has %" PRIu64 " bytes, and block %s has %" PRIu64 " in the manifest",
-                           set->files[i].path, set->files[i].length_bytes, set->files[i].name,
-                           manifest->blocks[i].length_bytes);
+                           set->files[i].path, set->files[i].length_bytes,
+                           text_name(set->files[i].name).text, manifest->blocks[i].length_bytes);
             return false;
         }
     }

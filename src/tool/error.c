@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "error.h"
 
+#include "../text/text.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,9 +27,9 @@ void tool_error_set(struct tool_error *error, const char *reason, const char *re
         return;
     }
     snprintf(error->reason, sizeof(error->reason), "%s", reason);
-    snprintf(error->remedy, sizeof(error->remedy), "%s", remedy);
+    (void)text_line(error->remedy, sizeof(error->remedy), remedy);
     va_start(arguments, format);
-    vsnprintf(error->detail, sizeof(error->detail), format, arguments);
+    (void)text_vprint(error->detail, sizeof(error->detail), format, arguments);
     va_end(arguments);
 }
 
@@ -45,25 +47,12 @@ void tool_error_take(struct tool_error *error, const struct rdmig_error *from)
     tool_error_set(error, rdmig_reason_name(from->reason), from->remedy, "%s", from->detail);
 }
 
-/* File names and block names may hold anything; a terminal is to see none of it. */
-static void replace_control_bytes(char *text)
-{
-    for (; *text != '\0'; text++) {
-        unsigned char byte = (unsigned char)*text;
-
-        if (byte < 0x20 || byte == 0x7f) {
-            *text = '?';
-        }
-    }
-}
-
 void tool_error_print(const struct tool_error *error)
 {
     char line[sizeof(error->detail) + sizeof(error->remedy) + 32];
     const char *separator = error->remedy[0] != '\0' ? "; " : "";
 
-    snprintf(line, sizeof(line), "rdmig: %s%s%s", error->detail, separator, error->remedy);
-    replace_control_bytes(line);
+    text_print(line, sizeof(line), "rdmig: %s%s%s", error->detail, separator, error->remedy);
     fprintf(stderr, "%s\n", line);
 }
 

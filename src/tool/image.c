@@ -2,12 +2,14 @@
 #include "image.h"
 
 #include "../qemu/stream.h"
+#include "../text/text.h"
 #include "outfile.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -92,7 +94,7 @@ bool image_create(struct image *image, const char *path, struct tool_error *erro
     }
     image->ram_fd = openat(image->directory_fd, IMAGE_RAM_NAME, directory_flags);
     image->stream_fd = openat(image->directory_fd, IMAGE_STREAM_NAME,
-                              O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+                              O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
     if (image->ram_fd < 0 || image->stream_fd < 0) {
         return fail(error, "make files in", image->part_path);
     }
@@ -180,7 +182,8 @@ bool image_store_block(const struct image *image, const struct ramfile *block, u
     bool is_done;
 
     block_file_name(block->name, index, name);
-    copy.to_fd = openat(image->ram_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+    copy.to_fd = openat(image->ram_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
+                        FILE_MODE);
     if (copy.to_fd < 0) {
         return fail(error, "make the file of block", name);
     }
@@ -199,7 +202,7 @@ bool image_write_manifest(const struct image *image, const struct manifest *mani
                           struct tool_error *error)
 {
     int fd = openat(image->directory_fd, IMAGE_MANIFEST_NAME,
-                    O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, FILE_MODE);
+                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
     FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
     bool is_done;
 
@@ -302,8 +305,11 @@ static void remove_part(const struct image *image)
         remove_files(image->directory_fd);
     }
     if (rmdir(image->part_path) != 0) {
-        fprintf(stderr, "rdmig: cannot remove %s: %s; remove it by hand\n", image->part_path,
-                strerror(errno));
+        char line[PATH_MAX];
+
+        text_print(line, sizeof(line), "rdmig: cannot remove %s: %s; remove it by hand",
+                   image->part_path, strerror(errno));
+        fprintf(stderr, "%s\n", line);
     }
 }
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "json.h"
 
+#include "../text/text.h"
+
 #include <inttypes.h>
 #include <string.h>
 
-#define NS_PER_MS      UINT64_C(1000000)
-#define REPLACEMENT    "\xef\xbf\xbd" /* U+FFFD */
-#define SEQUENCE_BYTES 4u             /* of the longest UTF-8 sequence */
+#define NS_PER_MS     UINT64_C(1000000)
+#define REPLACEMENT   "\xef\xbf\xbd" /* U+FFFD */
+#define SUPPLEMENTARY 0x10000u       /* from here on a character is two units of UTF-16 */
 
 void json_begin(struct json *json, FILE *out)
 {
@@ -20,45 +22,9 @@ void json_break(struct json *json)
     json->needs_break = true;
 }
 
-/*
- * Length of the UTF-8 sequence that starts here, 0 when it is none (overlong, a surrogate, beyond
- * U+10FFFF, cut short: the terminating 0 is no continuation byte, so nothing behind it is read).
- */
-static size_t sequence_length(const unsigned char *at)
+static void write_escape(FILE *out, uint32_t code)
 {
-    uint32_t code;
-    size_t length;
-    size_t i;
-    static const uint32_t smallest[] = {0, 0, 0x80, 0x800, 0x10000};
-
-    if (at[0] < 0x80) {
-        return 1;
-    }
-    if ((at[0] & 0xe0) == 0xc0) {
-        length = 2;
-    } else if ((at[0] & 0xf0) == 0xe0) {
-        length = 3;
-    } else if ((at[0] & 0xf8) == 0xf0) {
-        length = SEQUENCE_BYTES;
-    } else {
-        return 0;
-    }
-    code = at[0] & (0x7fu >> length);
-    for (i = 1; i < length; i++) {
-        if ((at[i] & 0xc0) != 0x80) {
-            return 0;
-        }
-        code = code << 6 | (at[i] & 0x3fu);
-    }
-    if (code < smallest[length] || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) {
-        return 0;
-    }
-    return length;
-}
-
-static void write_control(FILE *out, unsigned char byte)
-{
-    switch (byte) {
+    switch (code) {
     case '\n':
         fputs("\\n", out);
         break;
@@ -69,28 +35,39 @@ static void write_control(FILE *out, unsigned char byte)
         fputs("\\r", out);
         break;
     default:
-        fprintf(out, "\\u%04x", byte);
+        if (code < SUPPLEMENTARY) {
+            fprintf(out, "\\u%04x", code);
+        } else {
+            fprintf(out, "\\u%04x\\u%04x", 0xd800 + ((code - SUPPLEMENTARY) >> 10),
+                    0xdc00 + (code & 0x3ff));
+        }
     }
 }
 
+/* What does something to a terminal is written as an escape: readers of JSON get what it was. */
 static void write_quoted(FILE *out, const char *text)
 {
-    const unsigned char *at = (const unsigned char *)text;
-    size_t length;
+    const uint8_t *at = (const uint8_t *)text;
+    size_t left_bytes = strlen(text);
 
     fputc('"', out);
-    for (; *at != '\0'; at += length == 0 ? 1 : length) {
-        length = sequence_length(at);
+    while (left_bytes > 0) {
+        uint32_t code = 0;
+        size_t length = text_sequence(at, left_bytes, &code);
+
         if (length == 0) {
             fputs(REPLACEMENT, out);
-        } else if (*at == '"' || *at == '\\') {
+            length = 1;
+        } else if (code == '"' || code == '\\') {
             fputc('\\', out);
             fputc(*at, out);
-        } else if (*at < 0x20 || *at == 0x7f) {
-            write_control(out, *at);
+        } else if (!text_is_shown(code)) {
+            write_escape(out, code);
         } else {
             fwrite(at, 1, length, out);
         }
+        at += length;
+        left_bytes -= length;
     }
     fputc('"', out);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "ramfile.h"
 
+#include "../text/text.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -27,7 +29,8 @@ static bool fail_file(struct tool_error *error, const char *what, const struct r
     int os_code = errno;
 
     tool_error_set(error, TOOL_REASON_FILE, tool_error_remedy_of(os_code),
-                   "cannot %s %s of block %s: %s", what, file->path, file->name, strerror(os_code));
+                   "cannot %s %s of block %s: %s", what, file->path, text_name(file->name).text,
+                   strerror(os_code));
     return false;
 }
 
@@ -73,7 +76,7 @@ static bool map_memory(struct ramfile *file, struct tool_error *error)
 
         tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), tool_error_remedy_of(os_code),
                        "cannot make %" PRIu64 " bytes of shared memory for block %s: %s",
-                       file->length_bytes, file->name, strerror(os_code));
+                       file->length_bytes, text_name(file->name).text, strerror(os_code));
         return false;
     }
     return true;
@@ -117,15 +120,15 @@ static bool check_file(struct ramfile *file, struct stat *about, struct tool_err
     }
     if (!S_ISREG(about->st_mode)) {
         tool_error_set(error, TOOL_REASON_FILE, "name a regular file, or a memfd as /proc/PID/fd/N",
-                       "%s of block %s is no regular file", file->path, file->name);
+                       "%s of block %s is no regular file", file->path, text_name(file->name).text);
         return false;
     }
     if (about->st_size == 0 || about->st_size % RDMIG_PAGE_BYTES != 0) {
-        tool_error_set(error, TOOL_REASON_FILE, "make it that long with truncate -s",
-                       "%s of block %s is %" PRIu64
-                       " bytes long, and a block's length is a multiple of "
-                       "%u and not 0",
-                       file->path, file->name, (uint64_t)about->st_size, RDMIG_PAGE_BYTES);
+        tool_error_set(
+            error, TOOL_REASON_FILE, "make it that long with truncate -s",
+            "%s of block %s is %" PRIu64 " bytes long, and a block's length is a multiple of "
+            "%u and not 0",
+            file->path, text_name(file->name).text, (uint64_t)about->st_size, RDMIG_PAGE_BYTES);
         return false;
     }
     file->length_bytes = (uint64_t)about->st_size;
@@ -145,8 +148,9 @@ static bool check_not_shared(const struct ramfile_set *set, uint32_t index,
         if (fstat(set->files[i].file_fd, &other) == 0 && other.st_dev == about->st_dev &&
             other.st_ino == about->st_ino) {
             tool_error_set(error, TOOL_REASON_FILE, "name one file for each block",
-                           "blocks %s and %s name the same file %s", set->files[i].name,
-                           set->files[index].name, set->files[index].path);
+                           "blocks %s and %s name the same file %s",
+                           text_name(set->files[i].name).text,
+                           text_name(set->files[index].name).text, set->files[index].path);
             return false;
         }
     }
@@ -336,7 +340,8 @@ bool ramfile_set_check_lengths(const struct ramfile_set *set, struct tool_error 
             tool_error_set(error, TOOL_REASON_FILE, "leave the file alone while it is in use",
                            "%s of block %s was cut short from %" PRIu64 " to %" PRIu64
                            " bytes during the migration",
-                           file->path, file->name, file->length_bytes, (uint64_t)about.st_size);
+                           file->path, text_name(file->name).text, file->length_bytes,
+                           (uint64_t)about.st_size);
             return false;
         }
     }

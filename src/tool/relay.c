@@ -6,6 +6,7 @@
  * memory goes by what a comparison of the received memory with what was sent finds (shadow).
  */
 #include "relay.h"
+#include "../text/text.h"
 #include "commands.h"
 
 #include <inttypes.h>
@@ -151,10 +152,10 @@ static void name_side(const struct relay *relay, struct tool_error *error)
     struct tool_error named = *error;
 
     if (relay->side == RELAY_SIDE_SOURCE) {
-        snprintf(named.detail, sizeof(named.detail), "the source: %.900s", error->detail);
+        text_print(named.detail, sizeof(named.detail), "the source: %s", error->detail);
     } else if (relay->side == RELAY_SIDE_DESTINATION) {
-        snprintf(named.detail, sizeof(named.detail), "the destination, %s port %s: %.700s",
-                 args->relay_to.host, args->relay_to.port, error->detail);
+        text_print(named.detail, sizeof(named.detail), "the destination, %s port %s: %s",
+                   args->relay_to.host, args->relay_to.port, error->detail);
     }
     *error = named;
 }

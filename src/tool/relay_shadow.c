@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "relay_shadow.h"
 
+#include "../text/text.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -35,7 +37,7 @@ static bool allocate_block(struct shadow *shadow, uint32_t index, struct tool_er
 
         tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), tool_error_remedy_of(os_code),
                        "cannot make a second copy, %" PRIu64 " bytes, of block %s: %s",
-                       file->length_bytes, file->name, strerror(os_code));
+                       file->length_bytes, text_name(file->name).text, strerror(os_code));
         return false;
     }
     block->name = file->name;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "session.h"
 
+#include "../text/text.h"
 #include "signals.h"
 
 #include <inttypes.h>
@@ -127,7 +128,8 @@ bool session_must_stop(struct session *session)
             tool_error_set(session_error(session), TOOL_REASON_FILE,
                            "make room in its file system, or in the pool of huge pages",
                            "a page of %s of block %s could not be had (SIGBUS)",
-                           file->path == NULL ? "the memory" : file->path, file->name);
+                           file->path == NULL ? "the memory" : file->path,
+                           text_name(file->name).text);
         }
         return true;
     }
@@ -246,11 +248,12 @@ void session_settle_source(struct session *session, const struct rdmig_source *s
 
 void session_print_listening(struct session *session, const struct rdmig_destination *destination)
 {
-    const char *host = session->args->address.host;
-    bool is_bracketed = strchr(host, ':') != NULL;
+    char host[4 * TOOL_HOST_BYTES_MAX + 1];
+    bool is_bracketed = strchr(session->args->address.host, ':') != NULL;
 
     /* Always, and at once: who starts a source waits for this line. */
     progress_clear(&session->line);
+    text_line(host, sizeof(host), session->args->address.host);
     fprintf(stderr, "listening on %s%s%s:%u\n", is_bracketed ? "[" : "",
             host[0] == '\0' ? "*" : host, is_bracketed ? "]" : "",
             rdmig_destination_port(destination));

@@ -180,12 +180,88 @@ static void test_image_does_not_appear_half_made(void **state)
     free(path);
 }
 
+/* A source's block can be called anything: its file is in the directory, and nowhere else. */
+static void test_no_block_name_leads_out_of_the_directory(void **state)
+{
+    static const char *const names[] = {
+        "../x", "/",       ".",    "..",      "/etc/rdmig-test", "a/../../b",
+        "a\nb", "\x1b[2J", "\xff", ".hidden", "stream",          "../stream"};
+    const uint32_t name_count = sizeof(names) / sizeof(names[0]);
+    char *directory = in(disk, "names");
+    char *path = in(directory, "guest");
+    char *ram = in(path, "ram");
+    struct image image;
+    struct tool_error error = {{0}, {0}, {0}};
+    uint32_t i;
+
+    (void)state;
+    assert_int_equal(mkdir(directory, 0777), 0);
+    image_init(&image);
+    assert_true(image_create(&image, path, &error));
+    for (i = 0; i < name_count; i++) {
+        const struct rdmig_ram_block wanted = {names[i], NULL, PAGE};
+        struct ramfile_set set;
+
+        assert_true(ramfile_set_allocate(&set, &wanted, 1, &error));
+        assert_true(image_store_block(&image, &set.files[0], i, NULL, NULL, &error));
+        ramfile_set_close(&set);
+    }
+    assert_true(image_commit(&image, &error));
+    image_close(&image);
+    assert_int_equal(count_entries(ram), name_count);
+    assert_int_equal(count_entries(path), 2); /* ram and stream */
+    assert_int_equal(count_entries(directory), 1);
+    free(directory);
+    free(path);
+    free(ram);
+}
+
+/* Somebody who can write into the directory while it is made: nothing is written through a link. */
+static void test_planted_links_are_not_followed(void **state)
+{
+    const struct rdmig_ram_block wanted = {"pc.ram", NULL, PAGE};
+    const struct manifest manifest = {.block_count = 0};
+    char *victim = in(disk, "victim");
+    char *path = in(disk, "planted");
+    char *ram;
+    char *manifest_path;
+    struct ramfile_set set;
+    struct image image;
+    struct stat about;
+    struct tool_error error = {{0}, {0}, {0}};
+
+    (void)state;
+    close(make_file(victim, 1));
+    image_init(&image);
+    assert_true(image_create(&image, path, &error));
+    assert_true(ramfile_set_allocate(&set, &wanted, 1, &error));
+    ram = in(image.part_path, "ram/pc.ram");
+    manifest_path = in(image.part_path, "manifest.json");
+    assert_int_equal(symlink(victim, ram), 0);
+    assert_int_equal(symlink(victim, manifest_path), 0);
+    assert_false(image_store_block(&image, &set.files[0], 0, NULL, NULL, &error));
+    assert_non_null(strstr(error.detail, "cannot make the file of block pc.ram"));
+    tool_error_clear(&error);
+    assert_false(image_write_manifest(&image, &manifest, &error));
+    assert_non_null(strstr(error.detail, "cannot make manifest.json"));
+    image_close(&image);
+    ramfile_set_close(&set);
+    assert_int_equal(stat(victim, &about), 0);
+    assert_int_equal(about.st_size, 1);
+    free(victim);
+    free(path);
+    free(ram);
+    free(manifest_path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_output_file_appears_whole_or_not_at_all),
         cmocka_unit_test(test_image_is_complete),
         cmocka_unit_test(test_image_does_not_appear_half_made),
+        cmocka_unit_test(test_no_block_name_leads_out_of_the_directory),
+        cmocka_unit_test(test_planted_links_are_not_followed),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -331,6 +331,11 @@ static void test_json_strings(void **state)
         {"\xed\xa0\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""}, /* surrogate */
         {"\xf4\x90\x80\x80", "\"\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\""}, /* too high */
         {"\xf8\x88", "\"\xef\xbf\xbd\xef\xbf\xbd\""},
+        /* Fine in JSON, but not on the terminal of whoever looks at it. */
+        {"\xc2\x9b", "\"\\u009b\""},
+        {"\xe2\x80\xae", "\"\\u202e\""},
+        {"\xe2\x80\xa8", "\"\\u2028\""},
+        {"\xf3\xa0\x81\x81", "\"\\udb40\\udc41\""},
     };
     size_t i;
 
@@ -565,6 +570,53 @@ static void test_first_error_is_kept(void **state)
     assert_int_equal(strlen(error.remedy), sizeof(error.remedy) - 1);
 }
 
+static void assert_plain(const char *what, const char *text)
+{
+    const char *at;
+
+    for (at = text; *at != '\0'; at++) {
+        if (*at < ' ' || *at > '~') {
+            fail_msg("%s: byte 0x%02x in \"%.20s\"", what, (unsigned char)*at, text);
+        }
+    }
+}
+
+/* What a person sees: the line on standard error. */
+static char *printed(const struct tool_error *error)
+{
+    FILE *real = stderr;
+    char *text = NULL;
+    size_t text_bytes = 0;
+
+    stderr = open_memstream(&text, &text_bytes);
+    assert_non_null(stderr);
+    tool_error_print(error);
+    fclose(stderr);
+    stderr = real;
+    return text;
+}
+
+/* A block's name, and a path, of bytes that are no text. */
+static void test_an_error_is_one_line(void **state)
+{
+    struct report report = {.outcome = TOOL_FAILED};
+    char *line;
+    char *json;
+
+    (void)state;
+    tool_error_set(&report.error, "FILE", "look\nagain", "cannot open %s of block %s",
+                   "/dir\n\x1b[2J/x", "pc\r.ram\x9b");
+    assert_plain("the detail", report.error.detail);
+    assert_plain("the remedy", report.error.remedy);
+    line = printed(&report.error);
+    assert_string_equal(line, "rdmig: cannot open /dir\\n\\x1b[2J/x of block pc\\r.ram\\x9b; "
+                              "look\\nagain\n");
+    free(line);
+    json = text_of(write_report, &report);
+    assert_plain("the JSON", json);
+    free(json);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -583,6 +635,7 @@ int main(void)
         cmocka_unit_test(test_report_limit),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_first_error_is_kept),
+        cmocka_unit_test(test_an_error_is_one_line),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
