@@ -84,7 +84,10 @@
  * Threads: a handle may be used by one thread at a time; different handles are independent.
  *
  * Results: 0 or a count on success; a negated enum rdmig_result otherwise (rdmig_result_text()
- * names it). A call that returned -RDMIG_E_STATE, -AGAIN or -INVALID has changed nothing. Clauses:
+ * names it). A call that returned -RDMIG_E_STATE, -AGAIN or -INVALID has changed nothing. A call
+ * that takes an error fills it whenever it fails. What is the caller's own mistake (a bad list, an
+ * option outside its limits) is -INVALID with reason CALLER, and the detail names it: correct the
+ * program. Reason INTERNAL is a fault of the library, and of nobody else. Clauses:
  * docs/protocol.md.
  */
 #ifndef RDMIG_RDMIG_H
@@ -246,9 +249,9 @@ struct rdmig_source;
  * is asynchronous. The first call of a process that uses RDMA loads the drivers, some tenths of a
  * second at worst: a VMM calls rdmig_devices_list() at its own start to have that behind it. All
  * pages of all blocks start out dirty. On error *out is NULL and *error (may be NULL) tells why:
- * ADDRESS, DEVICE, MEMORY, or -INVALID for a bad block list or options. MEMLOCK (the system's) or
- * PINNED_LIMIT (the option's): control memory and one chunk of RAM are more than may be pinned; the
- * error has the numbers: raise the limit.
+ * ADDRESS, DEVICE, MEMORY, or CALLER (-INVALID) for a bad host, block list or option. MEMLOCK (the
+ * system's) or PINNED_LIMIT (the option's, -INVALID): control memory and one chunk of RAM are more
+ * than may be pinned; the error has the numbers: raise the limit.
  */
 int rdmig_source_create(struct rdmig_source **out, const char *host, const char *service,
                         const struct rdmig_ram_block *blocks, uint32_t block_count,
@@ -447,9 +450,18 @@ uint16_t rdmig_destination_port(const struct rdmig_destination *destination);
  */
 const struct rdmig_ram_block *
 rdmig_destination_announced(const struct rdmig_destination *destination, uint32_t *block_count);
-/* State BLOCKS_NEEDED: memory for them, matched by name. */
+/*
+ * State BLOCKS_NEEDED: memory for them, matched by name, in any order; the list is copied, the
+ * memory stays the caller's (see the top). RECEIVING follows. *error (may be NULL) is filled on
+ * failure. -INVALID (CALLER: a name that stands twice, an address that is not page-aligned, ...)
+ * and -MEMORY of the list itself: the source still waits, call again. -FAILED or -MEMORY with the
+ * state CANCELLING or FAILED: the blocks are not the source's (BLOCK_UNKNOWN, BLOCK_LENGTH), or
+ * there is no memory for the tables; rdmig_destination_error() has the same. -STATE in any other
+ * state.
+ */
 int rdmig_destination_provide_blocks(struct rdmig_destination *destination,
-                                     const struct rdmig_ram_block *blocks, uint32_t block_count);
+                                     const struct rdmig_ram_block *blocks, uint32_t block_count,
+                                     struct rdmig_error *error);
 
 /*
  * Reads stream bytes that have come, at most capacity_bytes; 0: none at the moment. Unread bytes
@@ -517,7 +529,8 @@ struct rdmig_device {
 };
 
 /* Fills up to capacity devices, returns how many there are (may be more), or a negated result with
- * *error filled. Loads the drivers, which the first migration then need not. */
+ * *error filled: DEVICE (-SYSTEM), CALLER (-INVALID: no room for a capacity above 0). Loads the
+ * drivers, which the first migration then need not. */
 int rdmig_devices_list(struct rdmig_device *devices, uint32_t capacity, struct rdmig_error *error);
 
 /* RLIMIT_MEMLOCK of this process in bytes; UINT64_MAX: no limit, or the process has CAP_IPC_LOCK.

@@ -181,18 +181,32 @@ rdmig_destination_announced(const struct rdmig_destination *destination, uint32_
     return destination->announced;
 }
 
-int rdmig_destination_provide_blocks(struct rdmig_destination *destination,
-                                     const struct rdmig_ram_block *blocks, uint32_t block_count)
+/* Blocks at another moment than the one for them: what became of the migration, if anything did. */
+static int refuse_blocks(const struct rdmig_destination *destination, struct rdmig_error *error)
 {
-    struct rdmig_error error = {0};
+    if (error && destination->error.reason != RDMIG_REASON_NONE)
+        *error = destination->error;
+    error_set(error, RDMIG_REASON_CALLER, 0, "give RAM blocks once, in state BLOCKS_NEEDED",
+              "the destination is not waiting for RAM blocks");
+    return -RDMIG_E_STATE;
+}
+
+int rdmig_destination_provide_blocks(struct rdmig_destination *destination,
+                                     const struct rdmig_ram_block *blocks, uint32_t block_count,
+                                     struct rdmig_error *error)
+{
     int result;
 
+    if (error)
+        *error = (struct rdmig_error){0};
     if (destination->stage != TAKING_BLOCKS_NEEDED)
-        return -RDMIG_E_STATE;
-    result = take_blocks(destination, blocks, block_count, &error);
+        return refuse_blocks(destination, error);
+    result = take_blocks(destination, blocks, block_count, error);
     if (result != RDMIG_OK)
         return result;
     result = matching_provide(destination);
+    if (result != RDMIG_OK && error)
+        *error = destination->error;
     destination_advance(destination);
     return result;
 }

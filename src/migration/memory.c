@@ -46,6 +46,21 @@ static const char *find_double(const struct rdmig_ram_block *blocks, uint32_t bl
     return found;
 }
 
+/* The core counts chunks with 32 bits. No memory to find out is for who needs it next. */
+static bool is_too_large(const struct rdmig_ram_block *blocks, uint32_t block_count)
+{
+    struct rdmig_block *core_blocks = calloc(block_count, sizeof(*core_blocks));
+    bool is_refused;
+
+    for (uint32_t i = 0; core_blocks && i < block_count; i++) {
+        core_blocks[i].host_addr = (uint64_t)(uintptr_t)blocks[i].host_addr;
+        core_blocks[i].length_bytes = blocks[i].length_bytes;
+    }
+    is_refused = core_blocks && rdmig_blocks_footprint_bytes(core_blocks, block_count) == 0;
+    free(core_blocks);
+    return is_refused;
+}
+
 static int check_blocks(const struct rdmig_ram_block *blocks, uint32_t block_count,
                         struct rdmig_error *error)
 {
@@ -53,8 +68,8 @@ static int check_blocks(const struct rdmig_ram_block *blocks, uint32_t block_cou
     bool is_memory_out;
 
     if (!blocks || block_count == 0 || block_count > RDMIG_BLOCK_COUNT_MAX) {
-        error_set(error, RDMIG_REASON_BLOCK_COUNT, 0, "give 1 to 16383 RAM blocks",
-                  "%u RAM blocks were given", block_count);
+        error_set(error, RDMIG_REASON_CALLER, 0, "give 1 to 16383 RAM blocks",
+                  "%u RAM blocks were given%s", block_count, blocks ? "" : ", without a list");
         return -RDMIG_E_INVALID;
     }
     for (uint32_t i = 0; i < block_count; i++) {
@@ -62,15 +77,20 @@ static int check_blocks(const struct rdmig_ram_block *blocks, uint32_t block_cou
 
         if (!fault)
             continue;
-        error_set(error, RDMIG_REASON_RANGE, 0,
+        error_set(error, RDMIG_REASON_CALLER, 0,
                   "give each RAM block a name, a page-aligned address and whole pages",
                   "RAM block %u (%s) %s", i, text_name(blocks[i].name ? blocks[i].name : "").text,
                   fault);
         return -RDMIG_E_INVALID;
     }
+    if (is_too_large(blocks, block_count)) {
+        error_set(error, RDMIG_REASON_CALLER, 0, "give RAM blocks of less than 4 PiB together",
+                  "the RAM blocks have more chunks of 1 MiB together than can be counted");
+        return -RDMIG_E_INVALID;
+    }
     double_name = find_double(blocks, block_count, &is_memory_out);
     if (double_name)
-        error_set(error, RDMIG_REASON_BLOCK_UNKNOWN, 0, "give each RAM block a name of its own",
+        error_set(error, RDMIG_REASON_CALLER, 0, "give each RAM block a name of its own",
                   "two RAM blocks have the name %s", text_name(double_name).text);
     if (is_memory_out)
         error_set(error, RDMIG_REASON_MEMORY, 0, "free memory",

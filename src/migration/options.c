@@ -16,14 +16,41 @@ static void set_default(uint32_t *value, uint32_t fallback)
         *value = fallback;
 }
 
+/* The first option that is outside its limits is the one that is told. */
+static bool check_numbers(const struct rdmig_options *options, struct rdmig_error *error)
+{
+    const struct {
+        const char *name;
+        uint32_t value;
+        uint32_t smallest;
+        uint32_t largest;
+    } rows[] = {
+        {"run_chunk_count", options->run_chunk_count, 1, RUN_CHUNK_COUNT_MAX},
+        {"register_batch_count", options->register_batch_count, 1, RDMIG_REGISTER_BATCH_MAX},
+        {"stream_format", options->stream_format, RDMIG_STREAM_NATIVE, RDMIG_STREAM_QEMU},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (rows[i].value >= rows[i].smallest && rows[i].value <= rows[i].largest)
+            continue;
+        error_set(error, RDMIG_REASON_CALLER, 0,
+                  "give a value within the limits, or 0: the default",
+                  "options.%s is %u, and %u to %u are possible", rows[i].name, rows[i].value,
+                  rows[i].smallest, rows[i].largest);
+        return false;
+    }
+    return true;
+}
+
 int options_complete(const struct rdmig_options *options, struct rdmig_options *out,
                      struct rdmig_error *error)
 {
     if (options && options->struct_bytes != sizeof(*options)) {
-        error_set(error, RDMIG_REASON_INTERNAL, 0,
+        error_set(error, RDMIG_REASON_CALLER, 0,
                   "set struct_bytes to sizeof(struct rdmig_options), and compile against the "
                   "linked version's header",
-                  "the options are of another version of the library");
+                  "options.struct_bytes is %zu, and %zu in this version of the library",
+                  options->struct_bytes, sizeof(*options));
         return -RDMIG_E_INVALID;
     }
     *out = options ? *options : (struct rdmig_options){.struct_bytes = sizeof(*out)};
@@ -35,15 +62,7 @@ int options_complete(const struct rdmig_options *options, struct rdmig_options *
     set_default(&out->reply_timeout_ms, DEFAULT_REPLY_TIMEOUT_MS);
     set_default(&out->probe_interval_ms, DEFAULT_PROBE_INTERVAL_MS);
     set_default(&out->idle_timeout_ms, UINT32_MAX);
-    if (out->run_chunk_count <= RUN_CHUNK_COUNT_MAX &&
-        out->register_batch_count <= RDMIG_REGISTER_BATCH_MAX &&
-        (out->stream_format == RDMIG_STREAM_NATIVE || out->stream_format == RDMIG_STREAM_QEMU))
-        return RDMIG_OK;
-    error_set(error, RDMIG_REASON_INTERNAL, 0,
-              "use 1 to 32768 chunks a run, 1 to 64 runs a batch, a known stream format",
-              "an option is outside its limits (run_chunk_count %u, register_batch_count %u)",
-              out->run_chunk_count, out->register_batch_count);
-    return -RDMIG_E_INVALID;
+    return check_numbers(out, error) ? RDMIG_OK : -RDMIG_E_INVALID;
 }
 
 /* A QEMU leaves by itself when it is done; that may not be waited for without end. */

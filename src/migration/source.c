@@ -39,7 +39,7 @@ static int open_source(struct rdmig_source *source, const char *host, const char
     int result = options_complete(options, &source->options, error);
 
     if (result == RDMIG_OK && (!host || !service || host[0] == '\0' || service[0] == '\0')) {
-        error_set(error, RDMIG_REASON_ADDRESS, 0, "name the destination's host and port",
+        error_set(error, RDMIG_REASON_CALLER, 0, "name the destination's host and port",
                   "no host or no port to connect to was given");
         result = -RDMIG_E_INVALID;
     }

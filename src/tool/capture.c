@@ -77,6 +77,7 @@ static void provide_blocks(struct capture *capture)
 {
     struct session *session = &capture->session;
     const struct rdmig_ram_block *announced;
+    struct rdmig_error error;
     uint32_t count = 0;
     int result;
 
@@ -91,9 +92,10 @@ static void provide_blocks(struct capture *capture)
         return;
     }
     signals_watch(&session->rams);
-    result = rdmig_destination_provide_blocks(capture->destination, session->rams.blocks, count);
+    result =
+        rdmig_destination_provide_blocks(capture->destination, session->rams.blocks, count, &error);
     if (result < 0) {
-        session_refused(session, "rdmig_destination_provide_blocks", result);
+        session_blocks_refused(session, result, &error);
     }
 }
 

@@ -97,7 +97,9 @@ static void begin(struct relay *relay)
 {
     struct session *session = &relay->session;
     const struct rdmig_ram_block *announced;
+    struct rdmig_error error;
     uint32_t count = 0;
+    int result;
 
     if (!rdmig_destination_is_qemu_stream(relay->incoming)) {
         relay->side = RELAY_SIDE_SOURCE;
@@ -114,8 +116,11 @@ static void begin(struct relay *relay)
     }
     signals_watch(&session->rams);
     if (begin_outgoing(relay)) {
-        (void)check(relay, "rdmig_destination_provide_blocks",
-                    rdmig_destination_provide_blocks(relay->incoming, session->rams.blocks, count));
+        result =
+            rdmig_destination_provide_blocks(relay->incoming, session->rams.blocks, count, &error);
+        if (result < 0 && relay_failed_side(relay) == RELAY_SIDE_NONE) {
+            session_blocks_refused(session, result, &error);
+        }
     }
 }
 

@@ -10,7 +10,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define TICK_MS 200
+#define TICK_MS   200
+#define REPORT_IT "report it as a fault of rdmig"
 
 /* A block may take two descriptors, and there may be thousands. */
 static void raise_open_file_limit(void)
@@ -80,12 +81,20 @@ static void tell_of_refusal(struct session *session)
 
 void session_create_failed(struct session *session, int result, const struct rdmig_error *from)
 {
-    if (from->reason != RDMIG_REASON_NONE) {
-        tool_error_take(session_error(session), from);
+    struct tool_error *error = session_error(session);
+    char remedy[64];
+
+    if (from->reason == RDMIG_REASON_CALLER) {
+        /* What the library was given came from the command line. */
+        snprintf(remedy, sizeof(remedy), "see rdmig %s --help",
+                 args_command_name(session->args->command));
+        tool_error_clear(error);
+        tool_error_set(error, TOOL_REASON_USAGE, remedy, "%s", from->detail);
+    } else if (from->reason != RDMIG_REASON_NONE) {
+        tool_error_take(error, from);
     } else {
-        tool_error_set(session_error(session), rdmig_reason_name(RDMIG_REASON_INTERNAL),
-                       "check the blocks and the options", "the migration cannot be set up: %s",
-                       rdmig_result_text(result));
+        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_INTERNAL), REPORT_IT,
+                       "the migration cannot be set up: %s", rdmig_result_text(result));
     }
 }
 
@@ -94,9 +103,21 @@ void session_refused(struct session *session, const char *call, int64_t result)
     if (result == -RDMIG_E_FAILED) {
         return; /* the migration has failed meanwhile: its state and error tell of it */
     }
-    tool_error_set(session_error(session), rdmig_reason_name(RDMIG_REASON_INTERNAL),
-                   "report it as a fault of rdmig", "%s was refused: %s", call,
-                   rdmig_result_text((int)result));
+    tool_error_set(session_error(session), rdmig_reason_name(RDMIG_REASON_INTERNAL), REPORT_IT,
+                   "%s was refused: %s", call, rdmig_result_text((int)result));
+}
+
+void session_blocks_refused(struct session *session, int result, const struct rdmig_error *from)
+{
+    if (result == -RDMIG_E_FAILED) {
+        return; /* likewise */
+    }
+    if (from->reason != RDMIG_REASON_CALLER) {
+        tool_error_take(session_error(session), from);
+        return;
+    }
+    tool_error_set(session_error(session), rdmig_reason_name(RDMIG_REASON_INTERNAL), REPORT_IT,
+                   "rdmig_destination_provide_blocks was refused: %s", from->detail);
 }
 
 static const char *cancel_remedy(enum tool_command command)

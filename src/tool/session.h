@@ -37,6 +37,8 @@ void session_create_failed(struct session *session, int result, const struct rdm
 /* The library refused a call that should have been possible, but for a migration that has failed.
  */
 void session_refused(struct session *session, const char *call, int64_t result);
+/* The same for the memory that a destination was given; from is what the library said. */
+void session_blocks_refused(struct session *session, int result, const struct rdmig_error *from);
 
 /*
  * True when this side has to give up: a signal came, a block's file failed underneath, or an error

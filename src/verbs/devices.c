@@ -223,6 +223,11 @@ int rdmig_devices_list(struct rdmig_device *devices, uint32_t capacity, struct r
     int count = 0;
     int32_t code;
 
+    if (devices == NULL && capacity > 0) {
+        explain_error(error, RDMIG_REASON_CALLER, 0,
+                      "rdmig_devices_list() was given a capacity, but no room for devices");
+        return -RDMIG_E_INVALID;
+    }
     errno = 0;
     list = ibv_get_device_list(&count);
     if (list == NULL) {

@@ -135,7 +135,8 @@ static const struct explanation explanations[RDMIG_REASON_COUNT] = {
     [RDMIG_REASON_MEMORY] = {"out of memory", "free memory on this host"},
     [RDMIG_REASON_MESSAGE_FOREIGN] = {"the peer sent %w, where only messages may come",
                                       REMEDY_PROTOCOL},
-    [RDMIG_REASON_CALLER] = {"the call was wrong", "see the text, and rdmig.h"},
+    [RDMIG_REASON_CALLER] = {"an argument or an option is outside its limits",
+                             "correct the call: rdmig.h says what it takes"},
 };
 
 /* Where the number behind a reason asks for another remedy. */

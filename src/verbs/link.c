@@ -228,8 +228,8 @@ static int open_descriptors(struct link *link, struct rdmig_error *error)
 static int make_core(struct link *link, struct rdmig_error *error)
 {
     if (rdmig_conn_footprint_bytes(&link->config.conn) == 0)
-        return fail_create(error, RDMIG_REASON_NONE, 0, -RDMIG_E_INVALID,
-                           "a number in the configuration is outside its limits");
+        return fail_create(error, RDMIG_REASON_CALLER, 0, -RDMIG_E_INVALID,
+                           "a number in the options is outside its limits");
     link->control_bytes = rdmig_conn_control_bytes();
     if (posix_memalign(&link->control_memory, 4096, link->control_bytes) != 0) {
         link->control_memory = NULL;
@@ -248,7 +248,7 @@ static int start(struct link *link, const struct link_config *config, struct rdm
     int result;
 
     if (!copy_config(link, config))
-        return fail_create(error, RDMIG_REASON_ADDRESS, 0, -RDMIG_E_INVALID,
+        return fail_create(error, RDMIG_REASON_CALLER, 0, -RDMIG_E_INVALID,
                            "the host name or the port is too long");
     link->now_ns = link_now_ns();
     result = make_core(link, error);

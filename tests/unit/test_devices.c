@@ -223,6 +223,15 @@ static void test_devices__shallow_completion_queues__not_usable(void **state)
     assert_not_usable("its completion queues hold 0 entries");
 }
 
+static void test_devices__no_room_for_them__is_the_callers(void **state)
+{
+    (void)state;
+    assert_int_equal(rdmig_devices_list(NULL, 1, &error), -RDMIG_E_INVALID);
+    assert_int_equal(error.reason, RDMIG_REASON_CALLER);
+    assert_non_null(strstr(error.detail, "no room"));
+    assert_int_equal(rdmig_devices_list(NULL, 1, NULL), -RDMIG_E_INVALID);
+}
+
 static void test_devices__short_messages__not_usable(void **state)
 {
     (void)state;
@@ -325,6 +334,7 @@ int main(void)
         TEST(test_devices__gids_cannot_be_read__device_is_usable_all_the_same),
         TEST(test_devices__shallow_queue_pairs__not_usable),
         TEST(test_devices__shallow_completion_queues__not_usable),
+        TEST(test_devices__no_room_for_them__is_the_callers),
         TEST(test_devices__short_messages__not_usable),
         TEST(test_devices__cannot_be_opened__not_usable),
         TEST(test_devices__does_not_tell_its_limits__not_usable),

@@ -86,6 +86,7 @@ static void test_link__host_too_long__create_is_refused(void **state)
     host[sizeof(host) - 1] = '\0';
     assert_int_equal(create_link(RDMIG_ROLE_SOURCE, host, &error), -RDMIG_E_INVALID);
     assert_null(the_link);
+    assert_int_equal(error.reason, RDMIG_REASON_CALLER);
     assert_contains(error.detail, "too long");
 }
 
@@ -96,7 +97,9 @@ static void test_link__bad_configuration__create_is_refused(void **state)
     (void)state;
     script.is_footprint_zero = true;
     assert_int_equal(create_link(RDMIG_ROLE_SOURCE, "10.9.0.1", &error), -RDMIG_E_INVALID);
+    assert_int_equal(error.reason, RDMIG_REASON_CALLER);
     assert_contains(error.detail, "limits");
+    assert_contains(error.remedy, "options");
 }
 
 static void test_link__no_rdma_on_this_host__create_fails_with_device(void **state)

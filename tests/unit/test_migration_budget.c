@@ -176,7 +176,7 @@ static void test_migration__pin_all_with_blocks_to_come__refused_by_their_sum(vo
         ends_run_destination(&ends, RDMIG_DESTINATION_LISTENING);
         ends_run_destination(&ends, RDMIG_DESTINATION_CONNECTED);
         assert_int_equal(rdmig_destination_provide_blocks(ends.destination, ends.destination_blocks,
-                                                          END_BLOCK_COUNT),
+                                                          END_BLOCK_COUNT, &error),
                          0);
         migrate(&ends);
         assert_int_equal(source_refusal(&ends),

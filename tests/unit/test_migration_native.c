@@ -363,7 +363,7 @@ static void test_migration__blocks_announced__are_provided_later(void **state)
     ends_turn(&ends, 100);
     assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_CONNECTING);
     assert_int_equal(rdmig_destination_provide_blocks(ends.destination, ends.destination_blocks,
-                                                      END_BLOCK_COUNT),
+                                                      END_BLOCK_COUNT, &error),
                      0);
     ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
     assert_int_equal(rdmig_source_start_round(ends.source), 0);
