@@ -39,26 +39,82 @@ void captured_init(struct captured *captured)
     captured->stream_fd = -1;
 }
 
-/* O_NONBLOCK: a FIFO in a file's place is refused instead of waited for. */
-static int open_file(const struct captured *captured, const char *name, uint64_t *length_bytes,
-                     struct tool_error *error)
-{
-    int fd = openat(captured->directory_fd, name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    struct stat about;
+/* ------------------------------------------------------------------------------- opening, no links
+ */
 
-    if (fd < 0 || fstat(fd, &about) != 0) {
-        fail(error, "open", captured->path, name);
-    } else if (!S_ISREG(about.st_mode)) {
-        tool_error_set(error, TOOL_REASON_FILE, CAPTURE_AGAIN, "%s/%s is no regular file",
-                       captured->path, name);
-    } else {
-        *length_bytes = (uint64_t)about.st_size;
+static const char *kind_name(mode_t mode)
+{
+    switch (mode & S_IFMT) {
+    case S_IFLNK:
+        return "a symbolic link";
+    case S_IFDIR:
+        return "a directory";
+    case S_IFIFO:
+        return "a FIFO";
+    case S_IFSOCK:
+        return "a socket";
+    case S_IFREG:
+        return "a file";
+    default:
+        return "a device";
+    }
+}
+
+/*
+ * An entry of a directory that is of this kind, S_IFREG or S_IFDIR, opened for reading; -1 with
+ * *error set. Nothing else is opened: a link leads elsewhere, and opening a device may do
+ * something. Should the entry be changed in between, the second look finds it. path is for the
+ * error.
+ */
+static int open_entry(int directory_fd, const char *name, mode_t kind, const char *path,
+                      struct tool_error *error)
+{
+    const int flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    struct stat about;
+    int fd = -1;
+    bool is_seen = fstatat(directory_fd, name, &about, AT_SYMLINK_NOFOLLOW) == 0;
+
+    if (is_seen && (about.st_mode & S_IFMT) == kind) {
+        fd = openat(directory_fd, name, flags | (kind == S_IFDIR ? O_DIRECTORY : 0));
+        is_seen = fd >= 0 && fstat(fd, &about) == 0;
+    }
+    if (is_seen && (about.st_mode & S_IFMT) == kind) {
         return fd;
+    }
+    if (!is_seen) {
+        int os_code = errno;
+
+        tool_error_set(error, TOOL_REASON_FILE, tool_error_remedy_of(os_code),
+                       "cannot open the file %s: %s", path, strerror(os_code));
+    } else {
+        tool_error_set(error, TOOL_REASON_FILE, CAPTURE_AGAIN, "%s is %s, no %s", path,
+                       kind_name(about.st_mode), kind == S_IFDIR ? "directory" : "regular file");
     }
     if (fd >= 0) {
         close(fd);
     }
     return -1;
+}
+
+/* A file of the directory itself. */
+static int open_file(const struct captured *captured, const char *name, uint64_t *length_bytes,
+                     struct tool_error *error)
+{
+    struct stat about;
+    char *path = NULL;
+    int fd = -1;
+
+    if (asprintf(&path, "%s/%s", captured->path, name) < 0) {
+        path = NULL;
+        fail(error, "open", captured->path, name);
+    } else {
+        fd = open_entry(captured->directory_fd, name, S_IFREG, path, error);
+    }
+    free(path);
+    if (fd >= 0 && fstat(fd, &about) == 0) {
+        *length_bytes = (uint64_t)about.st_size;
+    }
+    return fd;
 }
 
 /* From one place of a file, all of it; a file that ends before that is cut short. */
@@ -322,14 +378,66 @@ static bool list_files(struct captured *captured, struct tool_error *error)
     return true;
 }
 
-bool captured_open_blocks(struct captured *captured, struct ramfile_set *set,
+/* What stands behind "ram/" in the manifest, which has been checked to be no path. */
+static const char *name_in_ram(const struct manifest_block *block)
+{
+    return block->file + sizeof(IMAGE_RAM_NAME);
+}
+
+static bool open_files(const struct captured *captured, int *fds, uint32_t *count,
+                       struct tool_error *error)
+{
+    const struct manifest_read *manifest = &captured->manifest;
+    char *path = NULL;
+    int ram_fd = -1;
+
+    if (asprintf(&path, "%s/" IMAGE_RAM_NAME, captured->path) < 0) {
+        return fail(error, "open", captured->path, IMAGE_RAM_NAME);
+    }
+    ram_fd = open_entry(captured->directory_fd, IMAGE_RAM_NAME, S_IFDIR, path, error);
+    free(path);
+    for (*count = 0; ram_fd >= 0 && *count < manifest->block_count; ++*count) {
+        fds[*count] = open_entry(ram_fd, name_in_ram(&manifest->blocks[*count]), S_IFREG,
+                                 captured->rams[*count].path, error);
+        if (fds[*count] < 0) {
+            break;
+        }
+    }
+    if (ram_fd >= 0) {
+        close(ram_fd);
+    }
+    return *count == manifest->block_count;
+}
+
+static bool adopt_files(struct captured *captured, struct ramfile_set *set, bool is_mapped,
+                        struct tool_error *error)
+{
+    const uint32_t block_count = captured->manifest.block_count;
+    int *fds = calloc(block_count, sizeof(*fds));
+    uint32_t count = 0;
+    bool is_good = false;
+
+    if (fds == NULL) {
+        return fail(error, "open the files of", captured->path, IMAGE_RAM_NAME);
+    }
+    if (open_files(captured, fds, &count, error)) {
+        is_good = ramfile_set_adopt(set, captured->rams, fds, count, is_mapped, error);
+    } else {
+        while (count > 0) {
+            close(fds[--count]);
+        }
+    }
+    free(fds);
+    return is_good;
+}
+
+bool captured_open_blocks(struct captured *captured, struct ramfile_set *set, bool is_mapped,
                           struct tool_error *error)
 {
     const struct manifest_read *manifest = &captured->manifest;
     uint32_t i;
 
-    if (!list_files(captured, error) ||
-        !ramfile_set_open(set, captured->rams, manifest->block_count, RAMFILE_SEND, error)) {
+    if (!list_files(captured, error) || !adopt_files(captured, set, is_mapped, error)) {
         return false;
     }
     for (i = 0; i < set->count; i++) {

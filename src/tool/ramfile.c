@@ -54,10 +54,9 @@ static bool set_create(struct ramfile_set *set, uint32_t count, struct tool_erro
     return true;
 }
 
-static bool map_fd(struct ramfile *file, int fd)
+static bool map_fd(struct ramfile *file, int fd, int protection)
 {
-    void *address =
-        mmap(NULL, (size_t)file->length_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    void *address = mmap(NULL, (size_t)file->length_bytes, protection, MAP_SHARED, fd, 0);
 
     if (address == MAP_FAILED) {
         return false;
@@ -71,7 +70,7 @@ static bool map_memory(struct ramfile *file, struct tool_error *error)
     file->page_bytes = RDMIG_PAGE_BYTES;
     file->memory_fd = memfd_create(MEMFD_NAME, MFD_CLOEXEC);
     if (file->memory_fd < 0 || ftruncate(file->memory_fd, (off_t)file->length_bytes) != 0 ||
-        !map_fd(file, file->memory_fd)) {
+        !map_fd(file, file->memory_fd, PROT_READ | PROT_WRITE)) {
         int os_code = errno;
 
         tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), tool_error_remedy_of(os_code),
@@ -99,17 +98,35 @@ static uint64_t pinnable_page_bytes(int fd)
     return about.f_type == (__fsword_t)HUGETLBFS_MAGIC ? (uint64_t)about.f_bsize : 0;
 }
 
-/* O_NONBLOCK: a FIFO given by mistake is refused instead of waited for. */
-static bool open_file(struct ramfile *file, enum ramfile_use use, bool *is_writable)
+static bool check_kind(const struct ramfile *file, const struct stat *about,
+                       struct tool_error *error)
+{
+    if (!S_ISREG(about->st_mode)) {
+        tool_error_set(error, TOOL_REASON_FILE, "name a regular file, or a memfd as /proc/PID/fd/N",
+                       "%s of block %s is no regular file", file->path, text_name(file->name).text);
+        return false;
+    }
+    return true;
+}
+
+/*
+ * *protection: what the file may be mapped for, PROT_NONE: nothing that older kernels would pin.
+ * O_NONBLOCK: a FIFO that takes the file's place meanwhile is refused instead of waited for.
+ */
+static bool open_file(struct ramfile *file, enum ramfile_use use, int *protection)
 {
     const int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
 
-    file->file_fd = open(file->path, flags | O_RDWR);
-    *is_writable = file->file_fd >= 0;
-    if (file->file_fd < 0 && use == RAMFILE_SEND &&
-        (errno == EACCES || errno == EPERM || errno == EROFS || errno == ETXTBSY)) {
-        file->file_fd = open(file->path, flags | O_RDONLY);
+    if (use != RAMFILE_SEND_READ_ONLY) {
+        *protection = PROT_READ | PROT_WRITE;
+        file->file_fd = open(file->path, flags | O_RDWR);
+        if (file->file_fd >= 0 || use == RAMFILE_RECV ||
+            (errno != EACCES && errno != EPERM && errno != EROFS && errno != ETXTBSY)) {
+            return file->file_fd >= 0;
+        }
     }
+    *protection = use == RAMFILE_SEND_READ_ONLY ? PROT_READ : PROT_NONE;
+    file->file_fd = open(file->path, flags | O_RDONLY);
     return file->file_fd >= 0;
 }
 
@@ -118,9 +135,7 @@ static bool check_file(struct ramfile *file, struct stat *about, struct tool_err
     if (fstat(file->file_fd, about) != 0) {
         return fail_file(error, "look at the file", file);
     }
-    if (!S_ISREG(about->st_mode)) {
-        tool_error_set(error, TOOL_REASON_FILE, "name a regular file, or a memfd as /proc/PID/fd/N",
-                       "%s of block %s is no regular file", file->path, text_name(file->name).text);
+    if (!check_kind(file, about, error)) {
         return false;
     }
     if (about->st_size == 0 || about->st_size % RDMIG_PAGE_BYTES != 0) {
@@ -157,36 +172,41 @@ static bool check_not_shared(const struct ramfile_set *set, uint32_t index,
     return true;
 }
 
+/* The file itself, if it can be pinned as it is mapped; otherwise, or if it is sealed, a copy. */
+static bool map_block(struct ramfile *file, int protection, bool may_copy, struct tool_error *error)
+{
+    const uint64_t page_bytes = pinnable_page_bytes(file->file_fd);
+
+    if (protection != PROT_NONE && page_bytes != 0) {
+        if (map_fd(file, file->file_fd, protection)) {
+            file->page_bytes = page_bytes;
+            return true;
+        }
+        if (!may_copy || errno != EPERM) {
+            return fail_file(error, "map the file", file);
+        }
+    }
+    return map_memory(file, error);
+}
+
 static bool open_block(struct ramfile_set *set, uint32_t index, enum ramfile_use use,
                        struct tool_error *error)
 {
     struct ramfile *file = &set->files[index];
     struct stat about;
-    uint64_t page_bytes;
-    bool is_writable;
+    int protection;
 
-    if (!open_file(file, use, &is_writable)) {
-        return fail_file(error, "open the file", file);
-    }
-    if (!check_file(file, &about, error) ||
-        (use == RAMFILE_RECV && !check_not_shared(set, index, &about, error))) {
+    /* What is no file is not even opened: a device may do something then. */
+    if (stat(file->path, &about) == 0 && !S_ISDIR(about.st_mode) &&
+        !check_kind(file, &about, error)) {
         return false;
     }
-    /*
-     * Older kernels pin a shared mapping only when it is writable, even to read from it. A file
-     * that may only be read, or a sealed one, is sent from a copy.
-     */
-    page_bytes = pinnable_page_bytes(file->file_fd);
-    if (is_writable && page_bytes != 0) {
-        if (map_fd(file, file->file_fd)) {
-            file->page_bytes = page_bytes;
-            return true;
-        }
-        if (use == RAMFILE_RECV || errno != EPERM) {
-            return fail_file(error, "map the file", file);
-        }
+    if (!open_file(file, use, &protection)) {
+        return fail_file(error, "open the file", file);
     }
-    return map_memory(file, error);
+    return check_file(file, &about, error) &&
+           (use != RAMFILE_RECV || check_not_shared(set, index, &about, error)) &&
+           map_block(file, protection, use != RAMFILE_RECV, error);
 }
 
 static void list_block(struct ramfile_set *set, uint32_t index)
@@ -213,6 +233,32 @@ bool ramfile_set_open(struct ramfile_set *set, const struct tool_ram *rams, uint
         list_block(set, i);
     }
     return true;
+}
+
+bool ramfile_set_adopt(struct ramfile_set *set, const struct tool_ram *rams, const int *fds,
+                       uint32_t count, bool is_mapped, struct tool_error *error)
+{
+    bool is_good = set_create(set, count, error);
+    uint32_t i;
+
+    for (i = 0; i < count; i++) {
+        if (set->count == 0) { /* there is no set */
+            close(fds[i]);
+        } else {
+            set->files[i].file_fd = fds[i];
+        }
+    }
+    for (i = 0; is_good && i < count; i++) {
+        struct ramfile *file = &set->files[i];
+        struct stat about;
+
+        file->name = rams[i].name;
+        file->path = rams[i].path;
+        is_good = check_file(file, &about, error) &&
+                  map_block(file, is_mapped ? PROT_READ : PROT_NONE, true, error);
+        list_block(set, i);
+    }
+    return is_good;
 }
 
 bool ramfile_set_allocate(struct ramfile_set *set, const struct rdmig_ram_block *wanted,

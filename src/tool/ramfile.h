@@ -11,8 +11,9 @@
 #include "sparse.h"
 
 enum ramfile_use {
-    RAMFILE_SEND, /* the files are read */
-    RAMFILE_RECV  /* the files are written */
+    RAMFILE_SEND, /* read, but mapped for writing too if that is allowed: see readonly.h */
+    RAMFILE_SEND_READ_ONLY, /* opened and mapped for reading alone */
+    RAMFILE_RECV            /* written */
 };
 
 struct ramfile {
@@ -37,6 +38,12 @@ struct ramfile_set {
 /* Opens and maps. Nothing is copied yet, no file is changed. Names and paths stay the caller's. */
 bool ramfile_set_open(struct ramfile_set *set, const struct tool_ram *rams, uint32_t count,
                       enum ramfile_use use, struct tool_error *error);
+/*
+ * The same for files that the caller has opened for reading: they become the set's, also on
+ * failure. is_mapped: shared memory among them is mapped as it is, otherwise all are copied.
+ */
+bool ramfile_set_adopt(struct ramfile_set *set, const struct tool_ram *rams, const int *fds,
+                       uint32_t count, bool is_mapped, struct tool_error *error);
 /* The same for blocks that have no file: fresh memory that reads as zeros. Names are copied. */
 bool ramfile_set_allocate(struct ramfile_set *set, const struct rdmig_ram_block *wanted,
                           uint32_t count, struct tool_error *error);

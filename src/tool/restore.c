@@ -8,6 +8,7 @@
  */
 #include "captured.h"
 #include "commands.h"
+#include "readonly.h"
 #include "session.h"
 #include "signals.h"
 
@@ -53,7 +54,7 @@ static bool prepare(struct restore *restore)
         return false;
     }
     if (!captured_open(&restore->captured, args->from_path, error) ||
-        !captured_open_blocks(&restore->captured, &session->rams, error)) {
+        !captured_open_blocks(&restore->captured, &session->rams, readonly_is_pinned(), error)) {
         return false;
     }
     session->report.block_count = session->rams.count;

@@ -4,6 +4,7 @@
  * there can be: a file has no dirty log, so its contents must not change meanwhile.
  */
 #include "commands.h"
+#include "readonly.h"
 #include "session.h"
 #include "signals.h"
 
@@ -69,8 +70,10 @@ static bool prepare(struct send *send)
     struct rdmig_error error;
     int result;
 
-    if (!open_stream(send) || !ramfile_set_open(&session->rams, args->rams, args->ram_count,
-                                                RAMFILE_SEND, session_error(session))) {
+    if (!open_stream(send) ||
+        !ramfile_set_open(&session->rams, args->rams, args->ram_count,
+                          readonly_is_pinned() ? RAMFILE_SEND_READ_ONLY : RAMFILE_SEND,
+                          session_error(session))) {
         return false;
     }
     session->report.block_count = session->rams.count;

@@ -5,6 +5,8 @@
 #include "tool_scratch.h"
 
 #include <endian.h>
+#include <sys/inotify.h>
+#include <sys/sysmacros.h>
 
 #define STREAM_BYTES_MAX 4096u
 
@@ -134,7 +136,8 @@ static bool open_all(struct captured *captured, struct ramfile_set *set, const c
 {
     memset(set, 0, sizeof(*set));
     captured_init(captured);
-    return captured_open(captured, path, error) && captured_open_blocks(captured, set, error) &&
+    return captured_open(captured, path, error) &&
+           captured_open_blocks(captured, set, false, error) &&
            ramfile_set_load(set, NULL, NULL, error);
 }
 
@@ -231,6 +234,205 @@ static void test_files_that_are_not_as_they_were(void **state)
     assert_refused("/proc/self/exe", "cannot open the directory");
 }
 
+/* ------------------------------------------------------------------------ what leads elsewhere
+ */
+
+/* Tells of each time that a file is opened. */
+static int watch_opening(const char *path)
+{
+    int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+
+    assert_true(fd >= 0);
+    assert_true(inotify_add_watch(fd, path, IN_OPEN) >= 0);
+    return fd;
+}
+
+static bool was_opened(int watch_fd)
+{
+    char event[512];
+
+    return read(watch_fd, event, sizeof(event)) > 0;
+}
+
+/* An entry that is not what capture has made is refused by its name, and not opened. */
+static void refuse_entry(const char *path, const char *entry, const char *opened, const char *kind)
+{
+    int watch_fd = watch_opening(opened);
+    struct captured captured;
+    struct ramfile_set set;
+    struct tool_error error = {{0}, {0}, {0}};
+    char says[128];
+
+    snprintf(says, sizeof(says), "%s is %s, no ", entry, kind);
+    if (open_all(&captured, &set, path, &error)) {
+        fail_msg("%s is %s: taken", entry, kind);
+    }
+    if (was_opened(watch_fd)) {
+        fail_msg("%s is %s: opened, then \"%s\"", entry, kind, error.detail);
+    }
+    if (strstr(error.detail, says) == NULL) {
+        fail_msg("\"%s\" lacks \"%s\"", error.detail, says);
+    }
+    assert_string_equal(error.reason, TOOL_REASON_FILE);
+    assert_true(error.remedy[0] != '\0');
+    ramfile_set_close(&set);
+    captured_close(&captured);
+    close(watch_fd);
+}
+
+static void make_device(const char *file)
+{
+    /* Only root makes one; for others a socket has to do. */
+    if (mknod(file, S_IFCHR | 0600, makedev(1, 5)) != 0) {
+        assert_int_equal(errno, EPERM);
+        assert_int_equal(mknod(file, S_IFSOCK | 0600, 0), 0);
+    }
+}
+
+/* All that it could be instead, one after the other; a link to the very bytes that belong there. */
+static void replace_file(const char *base, const char *entry)
+{
+    char *path = in(base, "guest");
+    char *file = in(path, entry);
+    char *elsewhere = in(base, "elsewhere");
+    struct stream stream;
+    struct stat about;
+
+    make_stream(&stream);
+    make_directory(path, &stream);
+    assert_int_equal(rename(file, elsewhere), 0);
+    assert_int_equal(symlink(elsewhere, file), 0);
+    refuse_entry(path, entry, elsewhere, "a symbolic link");
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(mkfifo(file, 0600), 0);
+    refuse_entry(path, entry, file, "a FIFO");
+    assert_int_equal(unlink(file), 0);
+    make_device(file);
+    assert_int_equal(stat(file, &about), 0);
+    refuse_entry(path, entry, file, S_ISCHR(about.st_mode) ? "a device" : "a socket");
+    assert_int_equal(unlink(file), 0);
+    assert_int_equal(mkdir(file, 0700), 0);
+    refuse_entry(path, entry, file, "a directory");
+    remove_directory(path);
+    assert_int_equal(unlink(elsewhere), 0);
+    free(path);
+    free(file);
+    free(elsewhere);
+}
+
+static void test_what_is_no_file_is_not_opened(void **state)
+{
+    static const char *const entries[] = {"ram/pc.ram", "stream", "manifest.json"};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
+        replace_file(disk, entries[i]);
+        replace_file(shm, entries[i]);
+    }
+}
+
+/* The same for the directory of the blocks: a link to another one. */
+static void test_a_link_in_the_directorys_place_is_not_followed(void **state)
+{
+    char *path = in(shm, "guest");
+    char *ram = in(path, "ram");
+    char *elsewhere = in(shm, "elsewhere");
+    struct stream stream;
+
+    (void)state;
+    make_stream(&stream);
+    make_directory(path, &stream);
+    assert_int_equal(rename(ram, elsewhere), 0);
+    assert_int_equal(symlink(elsewhere, ram), 0);
+    refuse_entry(path, "ram", elsewhere, "a symbolic link");
+    assert_int_equal(unlink(ram), 0);
+    close(make_file(ram, PAGE));
+    refuse_entry(path, "ram", ram, "a file");
+    remove_directory(path);
+    remove_directory(elsewhere);
+    free(path);
+    free(ram);
+    free(elsewhere);
+}
+
+/* But the directory that was named may be one, as the user has chosen it. */
+static void test_a_link_to_the_directory_is_the_users_choice(void **state)
+{
+    char *path = in(disk, "guest");
+    char *link = in(disk, "link");
+    struct stream stream;
+    struct captured captured;
+    struct ramfile_set set;
+    struct tool_error error = {{0}, {0}, {0}};
+
+    (void)state;
+    make_stream(&stream);
+    make_directory(path, &stream);
+    assert_int_equal(symlink("guest", link), 0);
+    assert_true(open_all(&captured, &set, link, &error));
+    ramfile_set_close(&set);
+    captured_close(&captured);
+    assert_int_equal(unlink(link), 0);
+    remove_directory(path);
+    free(path);
+    free(link);
+}
+
+static bool is_mapped_writable(const void *address)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    char line[512];
+    bool is_writable = false;
+
+    assert_non_null(maps);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        unsigned long start;
+        unsigned long end;
+        char mode[5];
+
+        if (sscanf(line, "%lx-%lx %4s", &start, &end, mode) == 3 && start <= (uintptr_t)address &&
+            (uintptr_t)address < end) {
+            is_writable = mode[1] == 'w';
+        }
+    }
+    fclose(maps);
+    return is_writable;
+}
+
+/* Files of shared memory: copied, or mapped where the kernel pins that. Never to be written to. */
+static void test_shared_memory_is_opened_for_reading_alone(void **state)
+{
+    char *path = in(shm, "guest");
+    struct stream stream;
+    int is_mapped;
+    uint32_t i;
+
+    (void)state;
+    make_stream(&stream);
+    make_directory(path, &stream);
+    for (is_mapped = 0; is_mapped < 2; is_mapped++) {
+        struct captured captured;
+        struct ramfile_set set;
+        struct tool_error error = {{0}, {0}, {0}};
+
+        captured_init(&captured);
+        assert_true(captured_open(&captured, path, &error));
+        assert_true(captured_open_blocks(&captured, &set, is_mapped != 0, &error));
+        assert_true(ramfile_set_load(&set, NULL, NULL, &error));
+        assert_int_equal(((const uint8_t *)set.blocks[0].host_addr)[MIB], 3);
+        for (i = 0; i < set.count; i++) {
+            assert_int_equal(fcntl(set.files[i].file_fd, F_GETFL) & O_ACCMODE, O_RDONLY);
+            assert_int_equal(set.files[i].memory_fd < 0, is_mapped);
+            assert_int_equal(is_mapped_writable(set.blocks[i].host_addr), !is_mapped);
+        }
+        ramfile_set_close(&set);
+        captured_close(&captured);
+    }
+    remove_directory(path);
+    free(path);
+}
+
 /* Whole, but not what the manifest says. */
 static void assert_stream_refused(const struct stream *stream, const char *says)
 {
@@ -289,6 +491,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_captured_guest_is_read_back),
         cmocka_unit_test(test_files_that_are_not_as_they_were),
+        cmocka_unit_test(test_what_is_no_file_is_not_opened),
+        cmocka_unit_test(test_a_link_in_the_directorys_place_is_not_followed),
+        cmocka_unit_test(test_a_link_to_the_directory_is_the_users_choice),
+        cmocka_unit_test(test_shared_memory_is_opened_for_reading_alone),
         cmocka_unit_test(test_streams_that_do_not_fit),
     };
 
