@@ -17,19 +17,25 @@ static int pipe_fds[2] = {-1, -1};
 
 static const int cancel_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
+/*
+ * The first asks for a cancel. A second one ends the process, but for a hang-up, which is nobody's
+ * impatience: it comes from the kernel and from the shell, and behind a SIGTERM. The signal itself
+ * is raised again, with what it does by default, so no other one is touched.
+ */
 static void handle_cancel(int number)
 {
     int saved = errno;
+    int none = 0;
     ssize_t ignored;
-    size_t i;
 
-    atomic_store(&caught_signal, number);
-    for (i = 0; i < sizeof(cancel_signals) / sizeof(cancel_signals[0]); i++) {
-        signal(cancel_signals[i], SIG_DFL);
+    if (atomic_compare_exchange_strong(&caught_signal, &none, number)) {
+        /* The pipe is empty and takes a byte; should it not, the next tick finds the signal. */
+        ignored = write(pipe_fds[1], "", 1);
+        (void)ignored;
+    } else if (number != SIGHUP) {
+        signal(number, SIG_DFL);
+        raise(number); /* takes effect when this handler returns */
     }
-    /* The pipe is empty and takes a byte; should it not, the next tick finds the signal. */
-    ignored = write(pipe_fds[1], "", 1);
-    (void)ignored;
     errno = saved;
 }
 
@@ -77,23 +83,28 @@ static bool install_bus_error(void)
     return sigaction(SIGBUS, &action, NULL) == 0;
 }
 
-/* nohup stays what it is. SIGINT is taken even when a shell without job control has it ignored. */
-static bool is_hangup_ignored(void)
+/* What is ignored stays ignored: by nohup, by a shell's background without job control, by
+ * whoever else has started this. */
+static bool install_cancel(void)
 {
-    struct sigaction action;
+    size_t i;
 
-    return sigaction(SIGHUP, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+    for (i = 0; i < sizeof(cancel_signals) / sizeof(cancel_signals[0]); i++) {
+        struct sigaction action;
+
+        if (sigaction(cancel_signals[i], NULL, &action) != 0 ||
+            (action.sa_handler != SIG_IGN && !install(cancel_signals[i], handle_cancel))) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool signals_install(struct tool_error *error)
 {
-    bool is_hangup_kept = is_hangup_ignored();
-
     if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) != 0 || !install_bus_error() ||
-        !install(SIGPIPE, SIG_IGN) || !install(SIGXFSZ, SIG_IGN) ||
-        !install(SIGINT, handle_cancel) || !install(SIGTERM, handle_cancel) ||
-        (!is_hangup_kept && !install(SIGHUP, handle_cancel))) {
-        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_INTERNAL), tool_error_remedy_of(errno),
+        !install(SIGPIPE, SIG_IGN) || !install(SIGXFSZ, SIG_IGN) || !install_cancel()) {
+        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), tool_error_remedy_of(errno),
                        "cannot set up signals: %s", strerror(errno));
         return false;
     }

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Signals. The first ^C (SIGINT, SIGTERM, SIGHUP) asks for a cancel; a second one ends the process
- * at once. A SIGBUS inside a memory block (its file was cut short, or its file system or the pool
- * of huge pages is full) is survived: the page is replaced, and the migration has to be given up.
+ * Signals. The first ^C (SIGINT, SIGTERM, SIGHUP) asks for a cancel; a second SIGINT or SIGTERM
+ * ends the process at once. What was ignored when the process started stays so. A SIGBUS inside a
+ * memory block (its file was cut short, or its file system or the pool of huge pages is full) is
+ * survived: the page is replaced, and the migration has to be given up.
  */
 #ifndef RDMIG_TOOL_SIGNALS_H
 #define RDMIG_TOOL_SIGNALS_H
