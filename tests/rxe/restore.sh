@@ -162,6 +162,17 @@ check "another size of memory: the QEMU says so" \
     grep "Size mismatch: ram" "$RDMIG_RESULTS/destination.log"
 stop destination
 refused "no QEMU there" PEER_UNREACHABLE "$RDMIG_ADDR"
+# Whoever has made the directory is not to have the host's files sent, or a device opened.
+mv "$captured/ram/ram" "$RDMIG_TMP/elsewhere"
+ln -s "$RDMIG_TMP/elsewhere" "$captured/ram/ram"
+refused "a link to another file" FILE "$captured/ram/ram is a symbolic link, no regular file"
+ln -sf /dev/mem "$captured/ram/ram"
+refused "a link to a device" FILE "$captured/ram/ram is a symbolic link, no regular file"
+rm "$captured/ram/ram"
+mknod "$captured/ram/ram" c 1 5
+refused "a device" FILE "$captured/ram/ram is a device, no regular file"
+rm "$captured/ram/ram"
+mv "$RDMIG_TMP/elsewhere" "$captured/ram/ram"
 truncate -s -1 "$captured/stream"
 refused "a stream that is cut short" FILE "in the manifest"
 

@@ -162,6 +162,37 @@ interrupted() {
     no_leaks rdmig
 }
 
+# The terminal goes while the cancel is under way: under nohup, and without.
+hung_up() {
+    local command what
+    for command in "nohup" "env"; do
+        what="SIGTERM, then a hang-up, under $command"
+        make_targets
+        start_recv --ram "a=$target.a"
+        start send "$command" "$rdmig" send --to "$RDMIG_ADDR:$port" --ram "a=$a" --json --bandwidth 4M
+        wait_for 20 first_chunk_arrived || fail "the round does not begin"
+        kill -TERM "$(pid_of send)"
+        kill -HUP "$(pid_of send)"
+        fails "$what" send "$NOTICE_SECONDS" cancelled CANCELLED "cancelled by SIGTERM"
+        fails "$what, destination" recv "$NOTICE_SECONDS" failed \
+            "PEER_ERROR|STREAM_TRUNCATED|PEER_DISCONNECTED" "the peer reported an error|the source left"
+    done
+    no_leaks rdmig
+}
+
+# A name that is no text goes over the wire, and comes out as text at the other end.
+odd_names() {
+    local name=$'a\n\e[31m'
+    make_targets
+    start_recv --ram "a=$target.a"
+    start send "$rdmig" send --to "$RDMIG_ADDR:$port" --ram "$name=$a" --json
+    fails "a block's name with a line feed and an escape, destination" recv 10 failed BLOCK_UNKNOWN \
+        'the source has a RAM block a\\n\\x1b\[31m that this end has not'
+    fails "a block's name with a line feed and an escape, source" send 10 failed PEER_ERROR \
+        "the peer reported an error"
+    no_leaks rdmig
+}
+
 too_slow() {
     slow_migration --time-limit 3
     fails "the destination's time limit" recv 10 failed TIME_LIMIT "not complete after 3000 ms"
@@ -207,6 +238,8 @@ late_writer
 late_writer --pin-all
 killed
 interrupted
+hung_up
+odd_names
 too_slow
 small_memlock
 check "the source's files are as they were" test "$sums" = "$(cksum "$a" "$b")"
