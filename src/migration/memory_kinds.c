@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "memory_kinds.h"
 
+#include "text/text.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -95,7 +97,7 @@ static int refuse(const struct memory_block *block, uintptr_t at, uintptr_t end,
         error, RDMIG_REASON_CALLER, 0,
         "give RAM blocks that are mapped readable (at a destination writable, too) from end to "
         "end: leave guard pages and memory that only the guest may read between two blocks",
-        "RAM block %.150s %s from byte %llu to %llu", block->name, what,
+        "RAM block %s %s from byte %llu to %llu", text_name(block->name).text, what,
         (unsigned long long)(at - start), (unsigned long long)(end - start));
     return -RDMIG_E_INVALID;
 }
@@ -225,9 +227,9 @@ static bool explain_huge(const struct memory_block *block, const struct kind *ki
     if (os_code == EINVAL) {
         error_set(error, RDMIG_REASON_REGISTER_FAILED, os_code,
                   "do not call ibv_fork_init(), nor set RDMAV_FORK_SAFE, in a VMM with huge pages",
-                  "RAM block %.100s, huge pages of %llu KiB, could not be %s at byte %llu: its "
+                  "RAM block %s, huge pages of %llu KiB, could not be %s at byte %llu: its "
                   "regions end inside huge pages, which ibv_fork_init() does not allow",
-                  block->name, (unsigned long long)kind->page_bytes / 1024, what,
+                  text_name(block->name).text, (unsigned long long)kind->page_bytes / 1024, what,
                   (unsigned long long)offset_bytes);
         return true;
     }
@@ -235,9 +237,9 @@ static bool explain_huge(const struct memory_block *block, const struct kind *ki
         error, RDMIG_REASON_MEMORY, os_code,
         "raise vm.nr_hugepages (or vm.nr_overcommit_hugepages) by what is missing, or map the "
         "RAM with a reservation (without MAP_NORESERVE), which fails at once",
-        "RAM block %.100s could not be %s at byte %llu: it needs huge pages of %llu KiB, and "
+        "RAM block %s could not be %s at byte %llu: it needs huge pages of %llu KiB, and "
         "the pool (HugePages_Free) has %lld left",
-        block->name, what, (unsigned long long)offset_bytes,
+        text_name(block->name).text, what, (unsigned long long)offset_bytes,
         (unsigned long long)kind->page_bytes / 1024, (long long)free_count);
     return true;
 }
@@ -256,26 +258,25 @@ void memory_kinds_explain(const struct memory *memory, uint32_t block_index, uin
     if (kind.is_write_protected || kind.is_supplied)
         error_set(error, RDMIG_REASON_REGISTER_FAILED, os_code,
                   "take the userfaultfd registration off RAM blocks before the migration begins",
-                  "RAM block %.150s could not be %s at byte %llu: a userfaultfd handler %s there",
-                  block->name, what, (unsigned long long)offset_bytes,
+                  "RAM block %s could not be %s at byte %llu: a userfaultfd handler %s there",
+                  text_name(block->name).text, what, (unsigned long long)offset_bytes,
                   kind.is_write_protected ? "write-protects pages" : "supplies pages");
     else if (explain_huge(block, &kind, offset_bytes, what, os_code, error))
         return;
     else if (is_out_of_mappings(os_code, &limit_count))
-        error_set(
-            error, RDMIG_REASON_REGISTER_FAILED, os_code,
-            "raise vm.max_map_count, or do without ibv_fork_init() and RDMAV_FORK_SAFE",
-            "RAM block %.150s could not be %s: the process has nearly vm.max_map_count (%llu) "
-            "mappings, and each region may split one",
-            block->name, what, (unsigned long long)limit_count);
+        error_set(error, RDMIG_REASON_REGISTER_FAILED, os_code,
+                  "raise vm.max_map_count, or do without ibv_fork_init() and RDMAV_FORK_SAFE",
+                  "RAM block %s could not be %s: the process has nearly vm.max_map_count (%llu) "
+                  "mappings, and each region may split one",
+                  text_name(block->name).text, what, (unsigned long long)limit_count);
     else if (before.reason != RDMIG_REASON_NONE)
         *error = before;
     else
         error_set(error, RDMIG_REASON_CALLER, os_code,
                   "give RAM that is there: mapped, readable (at a destination writable), and not "
                   "beyond the end of its file",
-                  "RAM block %.150s could not be %s at byte %llu: %s", block->name, what,
-                  (unsigned long long)offset_bytes, strerror(os_code));
+                  "RAM block %s could not be %s at byte %llu: %s", text_name(block->name).text,
+                  what, (unsigned long long)offset_bytes, strerror(os_code));
 }
 
 void explain_failure(const struct link *link, const struct memory *memory,
