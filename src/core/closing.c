@@ -14,6 +14,30 @@ void closing_begin(struct rdmig_conn *conn, enum closing stage)
              is_leaving_awaited ? conn->config.leave_timeout_ns : conn->config.close_timeout_ns);
 }
 
+/* How the first cause lets the connection be closed (clauses E3, E7). */
+static void begin_failed(struct rdmig_conn *conn)
+{
+    const enum rdmig_reason reason = conn->failure.reason;
+    const bool is_peer_leaving =
+        reason == RDMIG_REASON_PEER_DISCONNECTED || reason == RDMIG_REASON_PEER_ERROR;
+    const bool is_sayable = conn->failure.phase == RDMIG_PHASE_RUNNING && !is_peer_leaving &&
+                            reason != RDMIG_REASON_CONNECTION_LOST &&
+                            reason != RDMIG_REASON_SEND_FAILED &&
+                            reason != RDMIG_REASON_WRITE_FAILED &&
+                            reason != RDMIG_REASON_RECV_FAILED && !conn_is_peer_gone(conn);
+
+    if (is_sayable)
+        closing_begin(conn, CLOSING_ERROR_DUE);
+    else if (reason == RDMIG_REASON_VERSION_UNSUPPORTED ||
+             reason == RDMIG_REASON_PRIVATE_DATA_SHORT || reason == RDMIG_REASON_PRIVATE_DATA)
+        closing_begin(conn, conn->config.role == RDMIG_ROLE_SOURCE ? CLOSING_DISCONNECT_DUE
+                                                                   : CLOSING_REJECT_DUE);
+    else
+        closing_begin(conn, is_peer_leaving && source_awaits_delivery(conn)
+                                ? CLOSING_DELIVERY_AWAITED
+                                : CLOSING_DISCONNECT_DUE);
+}
+
 static void enter(struct rdmig_conn *conn, enum closing stage)
 {
     conn->closing = stage;
@@ -50,6 +74,7 @@ static bool send_error(struct rdmig_conn *conn, struct rdmig_action *action)
 
 bool closing_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
 {
+    closing_advance(conn);
     switch (conn->closing) {
     case CLOSING_REJECT_DUE:
         enter(conn, CLOSING_DISCONNECT_DUE);
@@ -78,6 +103,8 @@ bool closing_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
 /* The ERROR, or the last of the stream, may be all that the driver has in hand to wait for. */
 void closing_advance(struct rdmig_conn *conn)
 {
+    if (conn->phase == RDMIG_PHASE_FAILING && conn->closing == CLOSING_NOT)
+        begin_failed(conn);
     if (conn->closing == CLOSING_ERROR_SENT && conn->send_slots[SEND_SLOT_ERROR].state == SLOT_FREE)
         enter(conn, CLOSING_DISCONNECT_DUE);
     if (conn->closing == CLOSING_DELIVERY_AWAITED && !source_awaits_delivery(conn))
@@ -101,10 +128,8 @@ void closing_disconnected(struct rdmig_conn *conn)
 
 /* While ERROR waits for a credit, a READY is still of use; an ERROR from there makes ours needless.
  * The slot stays ours. */
-void closing_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header)
+void closing_received(struct rdmig_conn *conn, const struct wire_header *header)
 {
-    if (destination_received_late(conn, slot, header))
-        return;
     if (conn->closing == CLOSING_PEER_AWAITED && header->type == RDMIG_MESSAGE_ERROR)
         conn_fail_message(conn, RDMIG_REASON_PEER_ERROR, header->type, 0, 0);
     if (conn->closing != CLOSING_ERROR_DUE)

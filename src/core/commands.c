@@ -3,94 +3,6 @@
  * Writes beside them; and what it has the driver do. */
 #include "internal.h"
 
-/* ---- those under way, the oldest first (clauses C16, C17) */
-
-bool commands_are_alone(uint32_t type)
-{
-    return type != RDMIG_MESSAGE_REGISTER_REQUEST && type != RDMIG_MESSAGE_UNREGISTER_REQUEST &&
-           type != RDMIG_MESSAGE_COMPRESS;
-}
-
-static struct command *command_at(struct source *source, uint32_t position)
-{
-    return &source->commands[(source->command_head + position) % RDMIG_CREDIT_COUNT_MAX];
-}
-
-struct command *commands_oldest(struct rdmig_conn *conn)
-{
-    return command_at(&conn->u.source, 0);
-}
-
-void commands_pop(struct rdmig_conn *conn)
-{
-    struct source *source = &conn->u.source;
-
-    source->command_head = (source->command_head + 1) % RDMIG_CREDIT_COUNT_MAX;
-    source->command_count--;
-}
-
-bool commands_is_oldest(const struct rdmig_conn *conn, uint32_t type)
-{
-    const struct source *source = &conn->u.source;
-
-    return source->command_count > 0 && source->commands[source->command_head].type == type;
-}
-
-/* Is READY for the end of a round still to come? It is alone (clause C17). Nothing is written
- * before it: a page of the round may be written again, and only READY orders the two (clause C10).
- */
-bool commands_is_round_ending(const struct rdmig_conn *conn)
-{
-    return commands_is_oldest(conn, RDMIG_MESSAGE_REGISTER_FINISHED);
-}
-
-/* May a command of this type be sent beside those that are under way, given a credit for it? */
-static bool may_send(const struct rdmig_conn *conn, uint32_t type)
-{
-    const struct source *source = &conn->u.source;
-
-    return source->command_count == 0 ||
-           (!commands_are_alone(type) &&
-            !commands_are_alone(source->commands[source->command_head].type));
-}
-
-/* The time that the destination has for the oldest command (clause E14). */
-void commands_await(struct rdmig_conn *conn)
-{
-    const uint64_t timeout_ns = conn->config.reply_timeout_ns;
-    const uint64_t work_ns = commands_oldest(conn)->work_bytes / REPLY_BYTES_PER_US * 1000;
-    const bool is_endless = timeout_ns == 0 || work_ns > UINT64_MAX - timeout_ns;
-
-    conn_arm(conn, TIMER_REPLY, is_endless ? 0 : timeout_ns + work_ns);
-}
-
-/* Sends a command with a credit that is there. */
-void commands_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header,
-                   uint64_t work_bytes, struct rdmig_action *action)
-{
-    struct source *source = &conn->u.source;
-    const uint32_t entry_bytes = wire_entry_bytes(header->type);
-
-    /* Who goes beside others, without having waited for a credit, costs nobody the time of a round
-     * trip. */
-    if (source->command_count == 0 || source->is_held)
-        conn->counters.round_trips++;
-    source->is_held = false;
-    source->command_type = header->type;
-    source->command_serial++;
-    source->credit_count--;
-    *command_at(source, source->command_count) = (struct command){
-        .type = header->type,
-        .entry_count = entry_bytes == 0 ? 0 : header->length_bytes / entry_bytes,
-        .serial = source->command_serial,
-        .work_bytes = work_bytes,
-    };
-    source->command_count++;
-    if (source->command_count == 1)
-        commands_await(conn);
-    flight_send(conn, slot, header, action);
-}
-
 /* ---- commands */
 
 static void send_stream(struct rdmig_conn *conn, struct rdmig_action *action)
@@ -103,7 +15,7 @@ static void send_stream(struct rdmig_conn *conn, struct rdmig_action *action)
     conn->counters.bytes_stream += source->stream_bytes;
     source->stream_slot = NO_SLOT;
     source->stream_bytes = 0;
-    source->stream_sends_out++;
+    conn->stream_sends_out++;
     commands_send(conn, slot, &header, conn->counters.bytes_stream, action);
 }
 
@@ -230,7 +142,7 @@ static bool next_command(struct rdmig_conn *conn, struct rdmig_action *action)
         conn->u.source.idle_step == conn->step_number)
         return false;
     if (is_stream_due(conn)) {
-        if (!may_send(conn, RDMIG_MESSAGE_QEMU_FILE))
+        if (!credits_may_send(conn, RDMIG_MESSAGE_QEMU_FILE))
             return false;
         send_stream(conn, action);
         return true;
@@ -238,10 +150,10 @@ static bool next_command(struct rdmig_conn *conn, struct rdmig_action *action)
     slot = flight_free_small(conn);
     if (slot == NO_SLOT)
         slot = flight_free_large(conn);
-    is_sent =
-        slot != NO_SLOT &&
-        ((may_send(conn, RDMIG_MESSAGE_REGISTER_REQUEST) && next_beside(conn, slot, action)) ||
-         (may_send(conn, RDMIG_MESSAGE_REGISTER_FINISHED) && next_alone(conn, slot, action)));
+    is_sent = slot != NO_SLOT && ((credits_may_send(conn, RDMIG_MESSAGE_REGISTER_REQUEST) &&
+                                   next_beside(conn, slot, action)) ||
+                                  (credits_may_send(conn, RDMIG_MESSAGE_REGISTER_FINISHED) &&
+                                   next_alone(conn, slot, action)));
     if (!is_sent) {
         conn->u.source.is_held = false; /* nothing was waiting for the credit */
         conn->u.source.idle_step = conn->step_number;
@@ -265,18 +177,6 @@ static bool next_pin(struct rdmig_conn *conn, struct rdmig_action *action)
     blocks_region_action(conn, RDMIG_ACTION_REGISTER, block_index, 0,
                          blocks_at(conn, block_index)->chunk_count, action);
     return true;
-}
-
-void source_operation_done(struct rdmig_conn *conn, const struct operation *operation)
-{
-    if (operation->kind == OPERATION_DEREGISTER) {
-        release_local_done(conn, operation->subject);
-    } else if (conn->u.source.exchange == STEP_ASKED) {
-        conn->u.source.pin_done_count++;
-        source_exchange_done(conn);
-    } else {
-        registration_local_done(conn, operation->subject);
-    }
 }
 
 bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action)

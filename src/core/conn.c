@@ -227,6 +227,34 @@ static int disconnected(struct rdmig_conn *conn)
     return RDMIG_OK;
 }
 
+/* ---- timers */
+
+static void timer_expired(struct rdmig_conn *conn, enum timer timer)
+{
+    static const enum rdmig_reason reasons[TIMER_COUNT] = {
+        [TIMER_CONNECT] = RDMIG_REASON_CONNECT_TIMEOUT, [TIMER_REPLY] = RDMIG_REASON_PEER_SILENT,
+        [TIMER_SEND] = RDMIG_REASON_PEER_SILENT,        [TIMER_IDLE] = RDMIG_REASON_PEER_SILENT,
+        [TIMER_CAUSE] = RDMIG_REASON_CONNECTION_LOST,
+    };
+    const struct rdmig_failure details = {.block_index = NO_BLOCK};
+
+    conn_disarm(conn, timer);
+    if (timer == TIMER_CLOSE)
+        closing_timeout(conn);
+    else if (timer == TIMER_PROBE)
+        conn->is_probe_due = conn->work_head == conn->work_tail; /* other work would tell as well */
+    else
+        conn_fail(conn, reasons[timer], &details);
+}
+
+static void check_timers(struct rdmig_conn *conn)
+{
+    for (uint32_t i = 0; i < TIMER_COUNT; i++) {
+        if (conn->timers_ns[i] != RDMIG_NO_DEADLINE && conn->timers_ns[i] <= conn->now_ns)
+            timer_expired(conn, (enum timer)i);
+    }
+}
+
 /* ---- events */
 
 /* Nothing of a message is looked at before its header has been checked (clause W4). */
@@ -241,8 +269,10 @@ static void take_message(struct rdmig_conn *conn, uint32_t slot)
 
     if (reason != RDMIG_REASON_NONE)
         conn_fail_message(conn, reason, header.type, expected, actual);
+    else if (!is_up && !destination_received_late(conn, slot, &header))
+        closing_received(conn, &header);
     else if (!is_up)
-        closing_received(conn, slot, &header);
+        return;
     else if (conn->config.role == RDMIG_ROLE_SOURCE)
         source_received(conn, slot, &header);
     else
@@ -261,6 +291,22 @@ static int received(struct rdmig_conn *conn, const struct rdmig_event *event)
     conn_heard(conn);
     take_message(conn, slot);
     return RDMIG_OK;
+}
+
+static int completed(struct rdmig_conn *conn, const struct rdmig_event *event)
+{
+    struct operation done = {.kind = OPERATION_NONE};
+    const int result = flight_completed(conn, event, &done);
+
+    if (conn->config.role == RDMIG_ROLE_SOURCE) {
+        if (done.kind != OPERATION_NONE)
+            source_operation_done(conn, &done);
+        if (result == RDMIG_OK && event->status == RDMIG_STATUS_OK)
+            source_completed(conn);
+    } else if (done.kind != OPERATION_NONE) {
+        destination_operation_done(conn, &done, event->rkey);
+    }
+    return result;
 }
 
 static int finish(struct rdmig_conn *conn)
@@ -325,7 +371,7 @@ static int dispatch(struct rdmig_conn *conn, const struct rdmig_event *event)
     case RDMIG_EVENT_RECEIVED:
         return received(conn, event);
     case RDMIG_EVENT_COMPLETED:
-        return flight_completed(conn, event);
+        return completed(conn, event);
     case RDMIG_EVENT_BLOCKS_PROVIDED:
         return provide(conn, event);
     case RDMIG_EVENT_FINISH_REQUESTED:
@@ -350,17 +396,12 @@ int rdmig_conn_step(struct rdmig_conn *conn, const struct rdmig_event *event)
         conn->step_number++; /* what was refused has changed nothing */
     /* Not after any event: what a late caller feeds next may be just what was awaited. */
     if (event->kind == RDMIG_EVENT_TIME_PASSED)
-        conn_check_timers(conn);
+        check_timers(conn);
     closing_advance(conn);
     return result;
 }
 
 /* ---- actions */
-
-void conn_notify(struct rdmig_conn *conn, enum rdmig_action_kind kind)
-{
-    conn->notices |= 1u << kind;
-}
 
 /* Notices go out in the order of their kinds: at most one of a kind is pending at any time. */
 static bool next_notice(struct rdmig_conn *conn, struct rdmig_action *action)
@@ -434,11 +475,6 @@ bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action
 
 /* ---- looking at it */
 
-const uint8_t *conn_message(const struct rdmig_conn *conn, uint32_t recv_slot)
-{
-    return conn->control + slot_offset_bytes(false, recv_slot);
-}
-
 enum rdmig_phase rdmig_conn_phase(const struct rdmig_conn *conn)
 {
     return conn->phase;
@@ -447,11 +483,6 @@ enum rdmig_phase rdmig_conn_phase(const struct rdmig_conn *conn)
 const struct rdmig_failure *rdmig_conn_failure(const struct rdmig_conn *conn)
 {
     return conn->failure.reason ? &conn->failure : NULL;
-}
-
-bool conn_is_pipelined(const struct rdmig_conn *conn)
-{
-    return (conn->capability_flags & RDMIG_CAPABILITY_PIPELINE) != 0;
 }
 
 uint32_t rdmig_conn_capability_flags(const struct rdmig_conn *conn)

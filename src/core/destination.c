@@ -345,6 +345,33 @@ static bool peer_ended(struct rdmig_conn *conn, struct rdmig_action *action)
     return true;
 }
 
+/* The last entry is done: the answer, or READY. */
+static void finish_command(struct rdmig_conn *conn)
+{
+    struct destination *destination = &conn->u.destination;
+    struct wire_header *header = &destination->answer;
+
+    destination_release(conn);
+    switch (destination->state) {
+    case DESTINATION_LISTING:
+        destination->are_blocks_listed = true;
+        *header = (struct wire_header){destination->entry_count * WIRE_BLOCK_ENTRY_BYTES,
+                                       RDMIG_MESSAGE_RAM_BLOCKS_RESULT, 1};
+        break;
+    case DESTINATION_REGISTERING:
+        *header = (struct wire_header){destination->entry_count * WIRE_RESULT_ENTRY_BYTES,
+                                       RDMIG_MESSAGE_REGISTER_RESULT, destination->entry_count};
+        break;
+    case DESTINATION_UNREGISTERING:
+        *header = (struct wire_header){0, RDMIG_MESSAGE_UNREGISTER_FINISHED, 1};
+        break;
+    default:
+        offer_again(destination); /* FILLING has no answer but READY */
+        return;
+    }
+    destination->state = DESTINATION_ANSWERING;
+}
+
 /* The next command, when there is one. */
 static bool next_queued(struct rdmig_conn *conn, struct rdmig_action *action)
 {
@@ -357,6 +384,7 @@ static bool next_queued(struct rdmig_conn *conn, struct rdmig_action *action)
 bool destination_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct destination *destination = &conn->u.destination;
+    bool is_done = false;
 
     switch (destination->state) {
     case DESTINATION_STREAMING:
@@ -370,11 +398,11 @@ bool destination_next_action(struct rdmig_conn *conn, struct rdmig_action *actio
     case DESTINATION_ANSWERING:
         return answer(conn, action);
     default:
-        if (obey_next_action(conn, action))
+        if (obey_next_action(conn, action, &is_done))
             return true;
-        /* Obeyed without anything left to ask the driver for: the answer, or READY, can go. */
-        return (destination->state == DESTINATION_ANSWERING ||
-                destination->state == DESTINATION_OFFERING) &&
-               destination_next_action(conn, action);
+        if (!is_done)
+            return false;
+        finish_command(conn);
+        return destination_next_action(conn, action);
     }
 }

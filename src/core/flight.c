@@ -262,8 +262,10 @@ static void retire_oldest(struct rdmig_conn *conn, bool is_done)
             conn->counters.bytes_written += length_bytes;
     } else if (work.kind == WORK_SEND) {
         conn->send_slots[work.slot].state = SLOT_FREE;
-        if (conn->config.role == RDMIG_ROLE_SOURCE)
-            source_sent(conn, &work, is_done);
+        if (work.message_type == RDMIG_MESSAGE_QEMU_FILE) {
+            conn->stream_sends_out--;
+            conn->is_stream_lost = conn->is_stream_lost || !is_done;
+        }
     }
 }
 
@@ -342,7 +344,7 @@ static const enum rdmig_reason operation_failures[] = {
 };
 
 static int operation_completed(struct rdmig_conn *conn, uint32_t index,
-                               const struct rdmig_event *event)
+                               const struct rdmig_event *event, struct operation *succeeded)
 {
     struct operation *operation = &conn->operations[index % OPERATION_COUNT];
     const struct operation done = *operation;
@@ -358,10 +360,8 @@ static int operation_completed(struct rdmig_conn *conn, uint32_t index,
         return RDMIG_OK;
     if (event->status != RDMIG_STATUS_OK)
         conn_fail(conn, operation_failures[done.kind], &details);
-    else if (conn->config.role == RDMIG_ROLE_SOURCE)
-        source_operation_done(conn, &done);
     else
-        destination_operation_done(conn, &done, event->rkey);
+        *succeeded = done;
     return RDMIG_OK;
 }
 
@@ -384,7 +384,8 @@ static int recv_completed(struct rdmig_conn *conn, const struct rdmig_event *eve
     return RDMIG_OK;
 }
 
-int flight_completed(struct rdmig_conn *conn, const struct rdmig_event *event)
+int flight_completed(struct rdmig_conn *conn, const struct rdmig_event *event,
+                     struct operation *succeeded)
 {
     const uint64_t value = event->tag & TAG_VALUE_MASK;
 
@@ -394,7 +395,8 @@ int flight_completed(struct rdmig_conn *conn, const struct rdmig_event *event)
     case TAG_WORK:
         return work_completed(conn, value, event);
     case TAG_OPERATION:
-        return operation_completed(conn, (uint32_t)(value & ((1u << TAG_INDEX_BITS) - 1)), event);
+        return operation_completed(conn, (uint32_t)(value & ((1u << TAG_INDEX_BITS) - 1)), event,
+                                   succeeded);
     default:
         return -RDMIG_E_INVALID;
     }
@@ -413,4 +415,9 @@ bool flight_is_empty(const struct rdmig_conn *conn)
             return false;
     }
     return true;
+}
+
+const uint8_t *conn_message(const struct rdmig_conn *conn, uint32_t recv_slot)
+{
+    return conn->control + slot_offset_bytes(false, recv_slot);
 }

@@ -167,7 +167,6 @@ struct command {
     uint32_t serial;     /* number of the command, counted from the first */
     uint64_t work_bytes; /* that the destination pins, fills or loads for it (clause E14) */
     bool is_answered;    /* READY is next, as for one that has no answer */
-    bool is_undone;      /* its SEND came back undone: only READY can tell that it arrived */
 };
 
 struct range {
@@ -234,7 +233,6 @@ struct source {
     uint32_t pin_done_count;
     uint32_t stream_slot; /* being filled, or NO_SLOT */
     uint32_t stream_bytes;
-    uint32_t stream_sends_out; /* QEMU_FILE messages the hardware has */
     enum step_state flush;
     enum rdmig_flush flush_goal;
     uint32_t batch_count;                      /* runs a REGISTER_REQUEST may name (clause R5) */
@@ -330,9 +328,11 @@ struct rdmig_conn {
     struct slot recv_slots[RDMIG_RECV_SLOT_COUNT];
     uint32_t recv_bytes[RDMIG_RECV_SLOT_COUNT];
     struct slot send_slots[SEND_SLOT_COUNT];
-    struct work *works;      /* ring of config.send_queue_depth */
-    uint64_t work_tail;      /* oldest that is out */
-    uint64_t work_head;      /* next to be posted */
+    struct work *works;        /* ring of config.send_queue_depth */
+    uint32_t stream_sends_out; /* QEMU_FILE messages the hardware has */
+    bool is_stream_lost;       /* one came back undone */
+    uint64_t work_tail;        /* oldest that is out */
+    uint64_t work_head;        /* next to be posted */
     uint64_t ascending_from; /* all writes posted since this one: each lies behind the one before */
     struct span last_write;
     uint16_t flight_hash[FLIGHT_HASH_COUNT]; /* writes in flight by hashed chunk: 0 proves that none
@@ -353,7 +353,6 @@ void conn_notify(struct rdmig_conn *conn, enum rdmig_action_kind kind);
 const uint8_t *conn_message(const struct rdmig_conn *conn, uint32_t recv_slot);
 
 /* ---- failure.c: time limits, suspicion, the first cause */
-void conn_check_timers(struct rdmig_conn *conn);
 void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
                const struct rdmig_failure *details);
 void conn_fail_message(struct rdmig_conn *conn, enum rdmig_reason reason, uint32_t type,
@@ -372,7 +371,9 @@ uint32_t flight_free_large(const struct rdmig_conn *conn);
 uint32_t flight_free_small(const struct rdmig_conn *conn);
 bool flight_next_recv(struct rdmig_conn *conn, struct rdmig_action *action);
 int flight_received(struct rdmig_conn *conn, uint64_t tag, uint64_t length_bytes, uint32_t *slot);
-int flight_completed(struct rdmig_conn *conn, const struct rdmig_event *event);
+/* *succeeded: an operation that the role is to hear of; untouched without one. */
+int flight_completed(struct rdmig_conn *conn, const struct rdmig_event *event,
+                     struct operation *succeeded);
 void flight_free_recv(struct rdmig_conn *conn, uint32_t slot);
 uint8_t *flight_send_bytes(struct rdmig_conn *conn, uint32_t slot);
 void flight_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header,
@@ -408,7 +409,7 @@ bool span_overlaps(const struct span *a, const struct span *b);
 /* ---- closing.c */
 bool closing_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 void closing_begin(struct rdmig_conn *conn, enum closing stage);
-void closing_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header);
+void closing_received(struct rdmig_conn *conn, const struct wire_header *header);
 void closing_timeout(struct rdmig_conn *conn);
 void closing_disconnected(struct rdmig_conn *conn);
 void closing_advance(struct rdmig_conn *conn);
@@ -419,7 +420,7 @@ void source_established(struct rdmig_conn *conn);
 int source_event(struct rdmig_conn *conn, const struct rdmig_event *event);
 enum source_state source_state(const struct rdmig_conn *conn);
 void source_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header);
-void source_sent(struct rdmig_conn *conn, const struct work *work, bool is_done);
+void source_completed(struct rdmig_conn *conn);
 void source_exchange_done(struct rdmig_conn *conn);
 bool source_can_finish(const struct rdmig_conn *conn);
 bool source_awaits_delivery(const struct rdmig_conn *conn);
@@ -428,7 +429,7 @@ bool source_has_credit(const struct rdmig_conn *conn);
 void source_take_credit(struct rdmig_conn *conn);
 
 /* ---- commands.c: what the source sends, and what it has the driver do */
-bool commands_are_alone(uint32_t type);
+bool credits_may_send(const struct rdmig_conn *conn, uint32_t type);
 bool commands_is_oldest(const struct rdmig_conn *conn, uint32_t type);
 bool commands_is_round_ending(const struct rdmig_conn *conn);
 struct command *commands_oldest(struct rdmig_conn *conn);
@@ -486,7 +487,7 @@ bool destination_next_action(struct rdmig_conn *conn, struct rdmig_action *actio
 
 enum rdmig_reason obey_check(const struct rdmig_conn *conn, const struct wire_header *header,
                              const uint8_t *data, struct rdmig_failure *details);
-bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
+bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action, bool *is_done);
 void obey_operation_done(struct rdmig_conn *conn, uint32_t rkey);
 
 #endif

@@ -255,33 +255,6 @@ static enum operation_kind start_listing(struct rdmig_conn *conn, struct rdmig_a
     return OPERATION_NONE;
 }
 
-static void finish(struct rdmig_conn *conn)
-{
-    struct destination *destination = &conn->u.destination;
-    struct wire_header *header = &destination->answer;
-
-    destination_release(conn);
-    switch (destination->state) {
-    case DESTINATION_LISTING:
-        destination->are_blocks_listed = true;
-        *header = (struct wire_header){destination->entry_count * WIRE_BLOCK_ENTRY_BYTES,
-                                       RDMIG_MESSAGE_RAM_BLOCKS_RESULT, 1};
-        break;
-    case DESTINATION_REGISTERING:
-        *header = (struct wire_header){destination->entry_count * WIRE_RESULT_ENTRY_BYTES,
-                                       RDMIG_MESSAGE_REGISTER_RESULT, destination->entry_count};
-        break;
-    case DESTINATION_UNREGISTERING:
-        *header = (struct wire_header){0, RDMIG_MESSAGE_UNREGISTER_FINISHED, 1};
-        break;
-    default:
-        destination->state = DESTINATION_OFFERING; /* FILLING has no answer but READY */
-        destination->offer_count++;
-        return;
-    }
-    destination->state = DESTINATION_ANSWERING;
-}
-
 /* The blocks may have to come from the application first. */
 static bool next_blocks_request(struct rdmig_conn *conn, struct rdmig_action *action)
 {
@@ -305,7 +278,7 @@ static bool has_answer_slot(struct rdmig_conn *conn)
     return destination->state == DESTINATION_FILLING || destination->answer_slot != NO_SLOT;
 }
 
-bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
+bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action, bool *is_done)
 {
     static starter *const starters[DESTINATION_STATE_COUNT] = {
         [DESTINATION_LISTING] = start_listing,
@@ -334,7 +307,7 @@ bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
         if (conn->phase != RDMIG_PHASE_RUNNING)
             return false;
     }
-    finish(conn);
+    *is_done = true;
     return false;
 }
 

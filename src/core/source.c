@@ -37,29 +37,6 @@ void source_established(struct rdmig_conn *conn)
         conn_arm(conn, TIMER_REPLY, conn->config.reply_timeout_ns);
 }
 
-bool source_has_credit(const struct rdmig_conn *conn)
-{
-    return conn->u.source.credit_count > 0;
-}
-
-enum source_state source_state(const struct rdmig_conn *conn)
-{
-    /* AWAITING_READY for those that have no answer. */
-    static const enum source_state answers[RDMIG_MESSAGE_TYPE_COUNT] = {
-        [RDMIG_MESSAGE_RAM_BLOCKS_REQUEST] = SOURCE_AWAITING_BLOCKS,
-        [RDMIG_MESSAGE_REGISTER_REQUEST] = SOURCE_AWAITING_RESULT,
-        [RDMIG_MESSAGE_UNREGISTER_REQUEST] = SOURCE_AWAITING_UNREGISTERED,
-    };
-    const struct source *source = &conn->u.source;
-    const struct command *oldest = &source->commands[source->command_head];
-
-    if (source->grant_count > 0)
-        return SOURCE_AWAITING_READY; /* these come before anything that is for a command */
-    if (source->command_count == 0)
-        return SOURCE_CREDITED;
-    return oldest->is_answered ? SOURCE_AWAITING_READY : answers[oldest->type];
-}
-
 /* ---- messages: one cell for each pair of state and type (clause C6) */
 
 typedef void handler(struct rdmig_conn *conn, const uint8_t *data,
@@ -75,10 +52,12 @@ static void take_flush(struct rdmig_conn *conn)
 {
     struct source *source = &conn->u.source;
 
-    if (source->flush != STEP_WANTED || source->stream_bytes > 0 || source->stream_sends_out > 0)
+    if (source->flush != STEP_WANTED || source->stream_bytes > 0 || conn->stream_sends_out > 0)
         return;
-    if (!is_stream_consumed(conn) &&
-        (source->flush_goal == RDMIG_FLUSH_CONSUMED || commands_oldest(conn)->is_undone))
+    /* What came back undone may not have been delivered: the application must never hear that it
+     * was, now or at a later READY, but at the one that this command gets. */
+    if ((source->flush_goal == RDMIG_FLUSH_CONSUMED || conn->is_stream_lost) &&
+        !is_stream_consumed(conn))
         return;
     source->flush = STEP_NONE;
     conn_notify(conn, RDMIG_ACTION_NOTIFY_FLUSHED);
@@ -230,27 +209,21 @@ void source_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_h
     flight_free_recv(conn, slot);
 }
 
-/* In a failing connection any READY is leave to say ERROR, whatever was awaited before. */
-void source_take_credit(struct rdmig_conn *conn)
+void source_completed(struct rdmig_conn *conn)
 {
-    if (conn->u.source.credit_count == 0)
-        conn->u.source.credit_count = 1;
+    take_flush(conn);
 }
 
-/*
- * What came back undone may not have been delivered: the application must never hear that it was,
- * now or at a later READY, but at the one that this command gets. Of the commands with stream bytes
- * only the last has not got its own (clause C17); SENDs come back in the order they were posted.
- */
-void source_sent(struct rdmig_conn *conn, const struct work *work, bool is_done)
+void source_operation_done(struct rdmig_conn *conn, const struct operation *operation)
 {
-    if (work->message_type != RDMIG_MESSAGE_QEMU_FILE)
-        return;
-    conn->u.source.stream_sends_out--;
-    if (is_done)
-        take_flush(conn);
-    else if (conn->u.source.stream_sends_out == 0 && !is_stream_consumed(conn))
-        commands_oldest(conn)->is_undone = true;
+    if (operation->kind == OPERATION_DEREGISTER) {
+        release_local_done(conn, operation->subject);
+    } else if (conn->u.source.exchange == STEP_ASKED) {
+        conn->u.source.pin_done_count++;
+        source_exchange_done(conn);
+    } else {
+        registration_local_done(conn, operation->subject);
+    }
 }
 
 /* ---- the application's events */
@@ -368,7 +341,7 @@ bool source_can_finish(const struct rdmig_conn *conn)
     const struct source *source = &conn->u.source;
 
     return source->round == ROUND_NONE && source->stream_bytes == 0 && source->flush == STEP_NONE &&
-           source->stream_sends_out == 0 && !flight_has_writes(conn) && !conn_is_suspected(conn);
+           conn->stream_sends_out == 0 && !flight_has_writes(conn) && !conn_is_suspected(conn);
 }
 
 /*
@@ -380,7 +353,7 @@ bool source_awaits_delivery(const struct rdmig_conn *conn)
     const struct source *source = &conn->u.source;
 
     return conn->config.role == RDMIG_ROLE_SOURCE && source->flush == STEP_WANTED &&
-           source->flush_goal == RDMIG_FLUSH_DELIVERED && source->stream_sends_out > 0;
+           source->flush_goal == RDMIG_FLUSH_DELIVERED && conn->stream_sends_out > 0;
 }
 
 /*

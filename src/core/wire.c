@@ -43,6 +43,12 @@ uint32_t wire_entry_bytes(uint32_t type)
     return type < RDMIG_MESSAGE_TYPE_COUNT ? bodies[type].entry_bytes : 0;
 }
 
+bool commands_are_alone(uint32_t type)
+{
+    return type != RDMIG_MESSAGE_REGISTER_REQUEST && type != RDMIG_MESSAGE_UNREGISTER_REQUEST &&
+           type != RDMIG_MESSAGE_COMPRESS;
+}
+
 /*
  * RAM_BLOCKS_RESULT counts its entries by len alone (stock leaves repeat at 1), and
  * REGISTER_RESULT's repeat may disagree with its len (clause R5): both are judged by who reads

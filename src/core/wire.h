@@ -65,6 +65,9 @@ void wire_write_header(uint8_t *bytes, const struct wire_header *header);
 /* Size of one entry of this type's data; 0: the type has no entries (no data, or stream bytes). */
 uint32_t wire_entry_bytes(uint32_t type);
 
+/* Sent only while no other command is in progress (clause C17). */
+bool commands_are_alone(uint32_t type);
+
 /* Both take 8 bytes, or all of them when the flag says so. Returns how many were written. */
 uint32_t wire_write_private_data(uint8_t *bytes, const struct wire_private_data *data);
 /* length_bytes: those there are, at least 8. With PIPELINE among the flags, and fewer bytes than it
