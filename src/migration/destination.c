@@ -205,10 +205,32 @@ int rdmig_destination_provide_blocks(struct rdmig_destination *destination,
     if (result != RDMIG_OK)
         return result;
     result = matching_provide(destination);
+    if (result != RDMIG_OK)
+        destination_fail(destination);
     if (result != RDMIG_OK && error)
         *error = destination->error;
     destination_advance(destination);
     return result;
+}
+
+uint64_t rdmig_destination_stream_available_bytes(const struct rdmig_destination *destination)
+{
+    return destination->read_bytes + inbox_readable_bytes(destination);
+}
+
+int64_t rdmig_destination_stream_read(struct rdmig_destination *destination, void *bytes,
+                                      uint64_t capacity_bytes)
+{
+    uint64_t read_bytes;
+
+    if (!bytes)
+        return -RDMIG_E_INVALID;
+    if (destination->stage >= TAKING_LEAVING)
+        return -RDMIG_E_FAILED;
+    read_bytes = inbox_read(destination, bytes, capacity_bytes);
+    if (read_bytes > 0)
+        destination_advance(destination);
+    return (int64_t)read_bytes;
 }
 
 bool rdmig_destination_is_qemu_stream(const struct rdmig_destination *destination)

@@ -63,12 +63,17 @@ void destination_advance(struct rdmig_destination *destination);
 void destination_fail(struct rdmig_destination *destination);
 
 /* ---- inbox.c */
-void inbox_deliver(struct rdmig_destination *destination, const uint8_t *bytes,
+/* False: the migration has failed, the cause is in destination->error. */
+bool inbox_deliver(struct rdmig_destination *destination, const uint8_t *bytes,
                    uint64_t length_bytes);
+uint64_t inbox_readable_bytes(const struct rdmig_destination *destination);
+/* Returns how many bytes were read; 0: there are none. */
+uint64_t inbox_read(struct rdmig_destination *destination, void *bytes, uint64_t capacity_bytes);
 /* Tells the core when the message is done with; true: told. */
 bool inbox_release(struct rdmig_destination *destination);
 
-/* ---- matching.c: the source's list of blocks and ours */
+/* ---- matching.c: the source's list of blocks and ours. Where it fails, the cause is in
+ * destination->error, and the caller ends the migration. */
 bool matching_announce(struct rdmig_destination *destination);
 int matching_provide(struct rdmig_destination *destination);
 

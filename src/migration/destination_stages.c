@@ -195,7 +195,8 @@ static void refuse_blocks(struct rdmig_destination *destination)
 
 static void peer_ended(struct rdmig_destination *destination)
 {
-    if (destination->stage == TAKING_RECEIVING && rdmig_destination_is_qemu_stream(destination) &&
+    if (destination->stage == TAKING_RECEIVING &&
+        qemu_stream_format(destination->stream) == QEMU_STREAM_FORMAT_QEMU &&
         destination->numbers.exchanged_ns != 0) {
         link_shut_out_peer(destination->link); /* clause R9 */
         destination->stage = TAKING_PREPARED;
@@ -220,8 +221,9 @@ static void take_action(struct rdmig_destination *destination, const struct rdmi
         refuse_blocks(destination);
         break;
     case RDMIG_ACTION_DELIVER_STREAM:
-        if (destination->stage < TAKING_COMPLETED)
-            inbox_deliver(destination, action->bytes, action->length);
+        if (destination->stage < TAKING_COMPLETED &&
+            !inbox_deliver(destination, action->bytes, action->length))
+            destination_fail(destination);
         break;
     case RDMIG_ACTION_FILL_RANGE:
         start_fill(destination, action);

@@ -20,7 +20,6 @@ static bool append(struct rdmig_destination *destination, const uint8_t *bytes,
         if (!grown) {
             error_set(&destination->error, RDMIG_REASON_MEMORY, 0, "free memory",
                       "no memory for %llu bytes of the stream", (unsigned long long)need_bytes);
-            destination_fail(destination);
             return false;
         }
         destination->inbox = grown;
@@ -37,7 +36,6 @@ static void fail_stream(struct rdmig_destination *destination)
               "use a source of the same kind: rdmig of a compatible version, or a QEMU that "
               "migrates over RDMA",
               "the source's byte stream is broken: %s", qemu_stream_error(destination->stream));
-    destination_fail(destination);
 }
 
 static void ended(struct rdmig_destination *destination)
@@ -48,7 +46,6 @@ static void ended(struct rdmig_destination *destination)
         error_set(&destination->error, RDMIG_REASON_STREAM_BROKEN, 0,
                   "report it: this end never said that it was ready",
                   "the source handed the guest over before this end confirmed");
-        destination_fail(destination);
         return;
     }
     link_shut_out_peer(destination->link); /* the guest may run from here on: clause R9 */
@@ -82,18 +79,11 @@ static bool take(struct rdmig_destination *destination, enum qemu_stream_event e
     }
 }
 
-void inbox_deliver(struct rdmig_destination *destination, const uint8_t *bytes,
-                   uint64_t length_bytes)
+static void parse(struct rdmig_destination *destination, const uint8_t *bytes,
+                  uint64_t length_bytes)
 {
-    const bool was_native = qemu_stream_format(destination->stream) == QEMU_STREAM_FORMAT_NATIVE;
     uint64_t at = 0;
 
-    destination->message_bytes = length_bytes;
-    destination->wire_bytes += length_bytes;
-    /* Until the format is known, and for ever with QEMU's own, the VMM gets the bytes as they are.
-     */
-    if (!was_native && !append(destination, bytes, length_bytes))
-        return;
     while (at < length_bytes) {
         struct qemu_stream_state state;
         size_t consumed_bytes;
@@ -106,6 +96,20 @@ void inbox_deliver(struct rdmig_destination *destination, const uint8_t *bytes,
         if (event == QEMU_STREAM_NEED_MORE && consumed_bytes == 0)
             return;
     }
+}
+
+bool inbox_deliver(struct rdmig_destination *destination, const uint8_t *bytes,
+                   uint64_t length_bytes)
+{
+    const bool was_native = qemu_stream_format(destination->stream) == QEMU_STREAM_FORMAT_NATIVE;
+
+    destination->message_bytes = length_bytes;
+    destination->wire_bytes += length_bytes;
+    /* Until the format is known, and for ever with QEMU's own, the VMM gets the bytes as they are.
+     */
+    if (was_native || append(destination, bytes, length_bytes))
+        parse(destination, bytes, length_bytes);
+    return destination->error.reason == RDMIG_REASON_NONE;
 }
 
 static bool is_readable(const struct rdmig_destination *destination)
@@ -132,28 +136,20 @@ bool inbox_release(struct rdmig_destination *destination)
     return link_step(destination->link, &event) == RDMIG_OK;
 }
 
-uint64_t rdmig_destination_stream_available_bytes(const struct rdmig_destination *destination)
+uint64_t inbox_readable_bytes(const struct rdmig_destination *destination)
 {
-    return destination->read_bytes +
-           (is_readable(destination) ? destination->inbox_end - destination->inbox_start : 0);
+    return is_readable(destination) ? destination->inbox_end - destination->inbox_start : 0;
 }
 
-int64_t rdmig_destination_stream_read(struct rdmig_destination *destination, void *bytes,
-                                      uint64_t capacity_bytes)
+uint64_t inbox_read(struct rdmig_destination *destination, void *bytes, uint64_t capacity_bytes)
 {
-    uint64_t length_bytes = destination->inbox_end - destination->inbox_start;
+    uint64_t length_bytes = inbox_readable_bytes(destination);
 
-    if (!bytes)
-        return -RDMIG_E_INVALID;
-    if (destination->stage >= TAKING_LEAVING)
-        return -RDMIG_E_FAILED;
-    if (!is_readable(destination) || length_bytes == 0 || capacity_bytes == 0)
-        return 0;
     if (length_bytes > capacity_bytes)
         length_bytes = capacity_bytes;
-    memcpy(bytes, destination->inbox + destination->inbox_start, length_bytes);
+    if (length_bytes > 0)
+        memcpy(bytes, destination->inbox + destination->inbox_start, length_bytes);
     destination->inbox_start += length_bytes;
     destination->read_bytes += length_bytes;
-    destination_advance(destination);
-    return (int64_t)length_bytes;
+    return length_bytes;
 }

@@ -8,12 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool fail_match(struct rdmig_destination *destination)
-{
-    destination_fail(destination);
-    return false;
-}
-
 /* This end's blocks by name: a source may have thousands, and both lists are walked in one call. */
 struct by_name {
     const struct memory_block *block;
@@ -129,12 +123,9 @@ int matching_provide(struct rdmig_destination *destination)
         result = hand_to_link(destination);
     free(ordered);
     free(sorted);
-    if (result != RDMIG_OK) {
-        destination_fail(destination);
-        return result;
-    }
-    destination->stage = TAKING_RECEIVING;
-    return RDMIG_OK;
+    if (result == RDMIG_OK)
+        destination->stage = TAKING_RECEIVING;
+    return result;
 }
 
 /* The list has come. False: the migration has failed. */
@@ -146,7 +137,7 @@ bool matching_announce(struct rdmig_destination *destination)
     if (!destination->announced) {
         error_set(&destination->error, RDMIG_REASON_MEMORY, 0, "free memory",
                   "no memory for the list of RAM blocks");
-        return fail_match(destination);
+        return false;
     }
     destination->announced_count = count;
     for (uint32_t i = 0; i < count; i++) {

@@ -99,7 +99,7 @@ static void start_attempt(struct link *link)
         }
         if (start_resolving(link))
             return;
-        cm_release(link);
+        identifier_release(link);
     }
     fail_all_addresses(link);
 }
@@ -126,13 +126,13 @@ void attempt_end(struct link *link, enum rdmig_status status, int32_t os_code)
         queue_destroy_pair(link);
         post_return_all(link);
         queue_destroy(link);
-        cm_release(link);
+        identifier_release(link);
         link->state =
             LINK_LEAVING; /* the core closes next; what follows is decided at NOTIFY_CLOSED */
         return;
     }
     queue_destroy(link);
-    cm_release(link);
+    identifier_release(link);
     link->address_index++;
     start_attempt(link);
 }
@@ -161,7 +161,7 @@ bool attempt_next_address(struct link *link)
     if (link->address_index + 1 >= link->address_count)
         return false;
     queue_destroy(link);
-    cm_release(link);
+    identifier_release(link);
     link->address_index++;
     start_attempt(link);
     return true;
@@ -183,7 +183,7 @@ void attempt_check_deadline(struct link *link)
 void attempt_address_resolved(struct link *link, const struct cm_event *event)
 {
     (void)event;
-    cm_adopt(link, link->id);
+    identifier_adopt(link, link->id);
     link->state = LINK_RESOLVING_ROUTE;
     if (rdma_resolve_route(link->id, resolve_ms(link)) == 0)
         return;
@@ -214,7 +214,7 @@ void attempt_route_resolved(struct link *link, const struct cm_event *event)
 
 void attempt_address_failed(struct link *link, const struct cm_event *event)
 {
-    int32_t code = cm_positive(event->status);
+    int32_t code = identifier_positive(event->status);
 
     fail_attempt(link, code,
                  code == ENODEV ? "no RDMA device leads there" : "its address cannot be resolved");
@@ -222,17 +222,17 @@ void attempt_address_failed(struct link *link, const struct cm_event *event)
 
 void attempt_route_failed(struct link *link, const struct cm_event *event)
 {
-    fail_attempt(link, cm_positive(event->status), "no route leads there");
+    fail_attempt(link, identifier_positive(event->status), "no route leads there");
 }
 
 void attempt_unreachable(struct link *link, const struct cm_event *event)
 {
-    fail_attempt(link, cm_positive(event->status), "it does not answer");
+    fail_attempt(link, identifier_positive(event->status), "it does not answer");
 }
 
 void attempt_connect_failed(struct link *link, const struct cm_event *event)
 {
-    fail_attempt(link, cm_positive(event->status), "connecting failed");
+    fail_attempt(link, identifier_positive(event->status), "connecting failed");
 }
 
 /*
@@ -243,7 +243,7 @@ void attempt_connect_failed(struct link *link, const struct cm_event *event)
 void attempt_rejected(struct link *link, const struct cm_event *event)
 {
     struct link_cause *cause = &address_current(link)->cause;
-    int32_t code = cm_positive(event->status);
+    int32_t code = identifier_positive(event->status);
 
     if (event->status == REJECT_BY_CONSUMER || (event->status < 0 && event->private_bytes > 0)) {
         explain_cause(cause, RDMIG_REASON_PEER_REJECTED, code,

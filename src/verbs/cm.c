@@ -11,9 +11,7 @@
 #include <string.h>
 
 #define CM_EVENT_KIND_COUNT (RDMA_CM_EVENT_TIMEWAIT_EXIT + 1)
-#define ACK_TIMEOUT                                                                                \
-    17u /* 4.096 us << 17 = 0.54 s; with 5 retries a dead peer is noticed within seconds */
-#define LISTEN_BACKLOG 4
+#define LISTEN_BACKLOG      4
 /*
  * A page that guest RAM does not have yet keeps the source waiting ("receiver not ready"), which is
  * an error unless it may try again: for ever here, since the core has limits of its own. In 0.64 ms
@@ -21,32 +19,6 @@
  */
 #define RETRY_FOR_EVER  7u
 #define RETRY_IN_064_MS 12u
-
-int32_t cm_positive(int status)
-{
-    return status == INT32_MIN ? INT32_MAX : abs(status);
-}
-
-void cm_adopt(struct link *link, struct rdma_cm_id *id)
-{
-    uint8_t exponent = ACK_TIMEOUT;
-
-    link->id = id;
-    if (id->verbs != NULL && id->verbs->device != NULL)
-        (void)snprintf(link->device_name, sizeof(link->device_name), "%.60s",
-                       id->verbs->device->name);
-    /* Not every transport has it; the device's own default holds then, and the core's deadlines. */
-    (void)rdma_set_option(id, RDMA_OPTION_ID, RDMA_OPTION_ID_ACK_TIMEOUT, &exponent,
-                          sizeof(exponent));
-}
-
-void cm_release(struct link *link)
-{
-    if (link->id != NULL)
-        rdma_destroy_id(link->id);
-    link->id = NULL;
-    link->was_joined = false;
-}
 
 /* ---- destination */
 
@@ -113,7 +85,7 @@ static void on_request(struct link *link, const struct cm_event *event)
         refuse_request(link, event); /* cancelled while listening */
         return;
     }
-    cm_adopt(link, event->id);
+    identifier_adopt(link, event->id);
     if (!queue_create(link, &cause)) {
         char detail[sizeof(link->own.detail)];
 
@@ -134,7 +106,7 @@ static void on_request(struct link *link, const struct cm_event *event)
 
 static void on_request_lost(struct link *link, const struct cm_event *event)
 {
-    attempt_end(link, RDMIG_STATUS_ERROR, cm_positive(event->status));
+    attempt_end(link, RDMIG_STATUS_ERROR, identifier_positive(event->status));
 }
 
 static void on_listener_removed(struct link *link, const struct cm_event *event)

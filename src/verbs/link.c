@@ -11,155 +11,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
-/*
- * A deadline that moves away is left alone: the timer wakes us once for nothing and is set anew
- * then. Deadlines move with every completion, and each setting is a system call.
- */
-static void set_timer(struct link *link, uint64_t deadline_ns)
-{
-    struct itimerspec spec = {0};
-    uint64_t at_ns = deadline_ns == 0 ? 1 : deadline_ns; /* 0 would switch the timer off */
-
-    if (deadline_ns == link->timer_ns)
-        return;
-    if (deadline_ns != RDMIG_NO_DEADLINE && deadline_ns > link->timer_ns)
-        return;
-    if (deadline_ns != RDMIG_NO_DEADLINE) {
-        spec.it_value.tv_sec = (time_t)(at_ns / LINK_NS_PER_S);
-        spec.it_value.tv_nsec = (long)(at_ns % LINK_NS_PER_S);
-    }
-    if (timerfd_settime(link->timer_fd, TFD_TIMER_ABSTIME, &spec, NULL) == 0)
-        link->timer_ns = deadline_ns;
-}
-
-/* Completions are to be looked at before the next memory region is made or taken apart. */
-static bool has_worked_enough(const struct link *link)
-{
-    return link->busy_ns >= LINK_BUSY_NS_MAX;
-}
-
-static void arm_timer(struct link *link)
-{
-    uint64_t deadline_ns = rdmig_conn_deadline_ns(link->conn);
-
-    if (link->state == LINK_CLOSED)
-        deadline_ns = link->is_notice_due ? 0 : RDMIG_NO_DEADLINE;
-    else if (has_worked_enough(link))
-        deadline_ns = 0;
-    else if ((link->state == LINK_RESOLVING_ADDRESS || link->state == LINK_RESOLVING_ROUTE) &&
-             link->attempt_deadline_ns < deadline_ns)
-        deadline_ns = link->attempt_deadline_ns;
-    set_timer(link, deadline_ns);
-}
-
 /* ---- the core */
-
-int link_feed(struct link *link, struct rdmig_event *event)
-{
-    int result;
-
-    event->now_ns = link->now_ns;
-    result = rdmig_conn_step(link->conn, event);
-    /* FLUSHED may come twice for silent writes: by what stands for them, and by itself. */
-    if (result < 0 &&
-        (event->kind == RDMIG_EVENT_RECEIVED ||
-         (event->kind == RDMIG_EVENT_COMPLETED && event->status != RDMIG_STATUS_FLUSHED)))
-        link->is_refused = true;
-    return result;
-}
-
-void link_answer(struct link *link, uint64_t tag, enum rdmig_status status, int32_t os_code)
-{
-    struct rdmig_event event = {
-        .kind = RDMIG_EVENT_COMPLETED, .tag = tag, .status = status, .os_code = os_code};
-
-    link_feed(link, &event);
-}
-
-static int provide(struct link *link)
-{
-    struct link_regions *regions = &link->regions;
-    struct rdmig_event event = {.kind = RDMIG_EVENT_BLOCKS_PROVIDED,
-                                .blocks = regions->blocks,
-                                .block_count = regions->block_count,
-                                .memory = regions->table_memory,
-                                .length = regions->table_bytes};
-
-    return link_feed(link, &event);
-}
-
-static void forget_blocks(struct link *link)
-{
-    struct link_regions *regions = &link->regions;
-
-    free(regions->blocks);
-    free(regions->table_memory);
-    free(regions->regions);
-    regions->blocks = NULL;
-    regions->table_memory = NULL;
-    regions->regions = NULL;
-    regions->block_count = 0;
-    regions->region_slot_count = 0;
-}
-
-bool link_restart_core(struct link *link, uint32_t send_queue_depth, uint64_t connect_timeout_ns)
-{
-    struct rdmig_conn_config config = link->config.conn;
-    size_t memory_bytes;
-    void *memory;
-    struct rdmig_conn *conn;
-
-    config.send_queue_depth = send_queue_depth;
-    config.connect_timeout_ns = connect_timeout_ns;
-    if (config.write_bytes_max == 0)
-        config.write_bytes_max = LINK_WRITE_BYTES;
-    if (link->message_bytes_max != 0 && config.write_bytes_max > link->message_bytes_max)
-        config.write_bytes_max = link->message_bytes_max;
-    memory_bytes = rdmig_conn_footprint_bytes(&config);
-    if (memory_bytes == 0)
-        return false;
-    memory = calloc(1, memory_bytes);
-    if (memory == NULL)
-        return false;
-    if (rdmig_conn_init(&conn, &config, memory, memory_bytes, link->control_memory,
-                        link->control_bytes, link->now_ns) != 0) {
-        free(memory);
-        return false;
-    }
-    if (link->conn != NULL)
-        rdmig_conn_deinit(link->conn);
-    free(link->conn_memory);
-    link->conn_memory = memory;
-    link->conn = conn;
-    return link->regions.block_count == 0 || provide(link) == 0;
-}
-
-void link_fail(struct link *link, enum rdmig_reason reason, int32_t os_code, const char *detail)
-{
-    if (link->own.reason == RDMIG_REASON_NONE)
-        explain_error(&link->own, reason, os_code, detail);
-    queue_destroy(link);
-    cm_release(link);
-    if (link->state == LINK_CLOSED)
-        return;
-    link->state = LINK_CLOSED;
-    link->is_notice_due = true;
-    arm_timer(link);
-}
-
-void link_lose(struct link *link)
-{
-    struct rdmig_event event = {.kind = RDMIG_EVENT_DISCONNECTED};
-
-    if (link->state != LINK_ESTABLISHED && link->state != LINK_CONNECTING &&
-        link->state != LINK_ACCEPTING)
-        return;
-    /* What the hardware finished before the peer left counts: a peer may leave right after its last
-     * message. */
-    link->state = LINK_LEAVING;
-    queue_poll(link);
-    link_feed(link, &event);
-}
 
 /* ---- creation */
 
@@ -281,7 +133,7 @@ int link_create(struct link **out, const struct link_config *config, struct rdmi
         link_destroy(link);
         return result;
     }
-    arm_timer(link);
+    timer_arm(link);
     *out = link;
     return 0;
 }
@@ -291,7 +143,7 @@ void link_destroy(struct link *link)
     if (link == NULL)
         return;
     queue_destroy(link);
-    cm_release(link);
+    identifier_release(link);
     if (link->listen_id != NULL)
         rdma_destroy_id(link->listen_id);
     if (link->events != NULL)
@@ -303,7 +155,7 @@ void link_destroy(struct link *link)
     if (link->conn != NULL)
         rdmig_conn_deinit(link->conn); /* refused in mid-flight; the hardware is gone, so its memory
                                           may go all the same */
-    forget_blocks(link);
+    link_forget_blocks(link);
     free(link->conn_memory);
     free(link->control_memory);
     free(link);
@@ -332,6 +184,8 @@ void link_process(struct link *link)
         }
     }
     queue_poll(link);
+    if (link->is_queue_unreadable)
+        link_lose(link);
     attempt_check_deadline(link);
     /* Last, so that nothing which has arrived already counts as missing. */
     if (link->state != LINK_CLOSED && rdmig_conn_deadline_ns(link->conn) <= link->now_ns)
@@ -363,7 +217,7 @@ static bool give_notice(struct link *link, struct rdmig_action *action)
         action->kind = RDMIG_ACTION_NOTIFY_CLOSED;
     }
     link->is_notice_due = false;
-    arm_timer(link);
+    timer_arm(link);
     return is_due;
 }
 
@@ -377,7 +231,7 @@ static bool pass_on(struct link *link, const struct rdmig_action *action)
     if (attempt_next_address(link))
         return false;
     link->state = LINK_CLOSED;
-    arm_timer(link);
+    timer_arm(link);
     return true;
 }
 
@@ -390,11 +244,11 @@ bool link_next_action(struct link *link, struct rdmig_action *action)
             link_fail(link, RDMIG_REASON_INTERNAL, 0, "the protocol core refused a completion");
         if (link->state == LINK_CLOSED)
             return give_notice(link, action);
-        if (has_worked_enough(link) || !rdmig_conn_next_action(link->conn, action)) {
+        if (timer_has_worked_enough(link) || !rdmig_conn_next_action(link->conn, action)) {
             post_flush(link);
             if (link->queue.has_due)
                 continue;
-            arm_timer(link);
+            timer_arm(link);
             return false;
         }
         /* Only sends are gathered: a registration takes long, and an owner may do anything before
@@ -448,10 +302,10 @@ int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uin
     if (regions->blocks != NULL && regions->table_memory != NULL && regions->regions != NULL) {
         memcpy(regions->blocks, blocks, block_count * sizeof(*blocks));
         link->now_ns = link_now_ns();
-        result = provide(link);
+        result = link_feed_blocks(link);
     }
     if (result != 0)
-        forget_blocks(link);
+        link_forget_blocks(link);
     return result;
 }
 

@@ -1,15 +1,23 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Inside of the verbs adapter. One struct link, and one file per concern:
- *   link.c     life of a link; core events in, actions out; the timer
- *   clock.c    what time it is
- *   address.c  the addresses a name has, and what became of each
- *   attempt.c  a source's attempts to connect, one address after the other
- *   cm.c       rdma_cm events; listening, accepting, disconnecting
- *   queue.c    protection domain, completion queues, queue pair; completions
- *   post.c     the send list: what is waiting, what the hardware has, what came back
- *   region.c   memory regions of guest RAM
- *   explain.c  a failure in words
+ * None calls one that stands after it here (ci/layers):
+ *   clock.c       what time it is
+ *   memlock.c     the limit on locked memory
+ *   causes.c      each reason in words
+ *   devices.c     what devices this host has
+ *   address.c     the addresses a name has, and what became of each
+ *   explain.c     a failure in words
+ *   step.c        steps of the core
+ *   region.c      memory regions of guest RAM
+ *   post.c        the send list: what is waiting, what the hardware has, what came back
+ *   queue.c       protection domain, completion queues, queue pair; completions
+ *   identifier.c  the connection's rdma_cm identifier
+ *   timer.c       when the descriptor becomes readable by itself
+ *   ending.c      the ends that the core does not know
+ *   attempt.c     a source's attempts to connect, one address after the other
+ *   cm.c          rdma_cm events; listening, accepting, disconnecting
+ *   link.c        life of a link; events in, actions out
  */
 #ifndef RDMIG_VERBS_LINK_INTERNAL_H
 #define RDMIG_VERBS_LINK_INTERNAL_H
@@ -199,11 +207,21 @@ struct cm_event {
     uint32_t private_bytes;
 };
 
-/* link.c */
+/* step.c */
 int link_feed(struct link *link, struct rdmig_event *event);
 void link_answer(struct link *link, uint64_t tag, enum rdmig_status status, int32_t os_code);
 /* A new core connection in IDLE. False: no memory, or the configuration is out of its limits. */
 bool link_restart_core(struct link *link, uint32_t send_queue_depth, uint64_t connect_timeout_ns);
+/* BLOCKS_PROVIDED, to the core of the present attempt. */
+int link_feed_blocks(struct link *link);
+void link_forget_blocks(struct link *link);
+
+/* timer.c */
+void timer_arm(struct link *link);
+/* Completions are to be looked at before the next memory region is made or taken apart. */
+bool timer_has_worked_enough(const struct link *link);
+
+/* ending.c */
 /* Ends the link for a reason of its own; the owner gets NOTIFY_CLOSED. The first such reason is
  * kept. */
 void link_fail(struct link *link, enum rdmig_reason reason, int32_t os_code, const char *detail);
@@ -232,15 +250,17 @@ void attempt_rejected(struct link *link, const struct cm_event *event);
 void attempt_unreachable(struct link *link, const struct cm_event *event);
 void attempt_connect_failed(struct link *link, const struct cm_event *event);
 
+/* identifier.c */
+/* The identifier is this attempt's and has a device now. */
+void identifier_adopt(struct link *link, struct rdma_cm_id *id);
+/* Gives the identifier up; the queue pair is gone by then. */
+void identifier_release(struct link *link);
+/* rdma_cm gives errno values with either sign. */
+int32_t identifier_positive(int status);
+
 /* cm.c */
 int cm_listen(struct link *link, struct rdmig_error *error);
 void cm_process(struct link *link);
-/* The identifier is this attempt's and has a device now. */
-void cm_adopt(struct link *link, struct rdma_cm_id *id);
-/* Gives the identifier up; the queue pair is gone by then. */
-void cm_release(struct link *link);
-/* rdma_cm gives errno values with either sign. */
-int32_t cm_positive(int status);
 void cm_accept(struct link *link, const struct rdmig_action *action);
 void cm_reject(struct link *link, const struct rdmig_action *action);
 void cm_disconnect(struct link *link, const struct rdmig_action *action);
@@ -284,11 +304,16 @@ bool region_destroy_all(struct link *link);
 /* Can guest RAM be paged on demand? At either end it is only RDMA Writes that touch it. */
 bool devices_page_on_demand(const struct ibv_device_attr_ex *attributes);
 
-/* explain.c */
+/* causes.c */
+#define REMEDY_PEER_LOG "look at the peer's own message: it names the cause"
 void explain_cause(struct link_cause *cause, enum rdmig_reason reason, int32_t os_code,
                    const char *format, ...) __attribute__((format(printf, 4, 5)));
 void explain_error(struct rdmig_error *error, enum rdmig_reason reason, int32_t os_code,
                    const char *detail);
+/* With places to fill in, as causes.c has them. */
+const char *explain_detail(enum rdmig_reason reason);
+
+/* explain.c */
 bool explain_is_memlock(const struct link *link, uint64_t needed_bytes, int32_t os_code);
 
 #endif

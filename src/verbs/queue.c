@@ -226,12 +226,10 @@ void queue_destroy(struct link *link)
 
 /* ---- completions */
 
+/* Noted only: link_process() ends the link for it. */
 static void declare_unreadable(struct link *link)
 {
-    if (link->is_queue_unreadable)
-        return;
     link->is_queue_unreadable = true;
-    link_lose(link);
 }
 
 /*
