@@ -65,6 +65,18 @@ static void test_link__unknown_host__create_fails_with_address(void **state)
     assert_true(strlen(error.remedy) > 0);
 }
 
+/* Whatever a configuration file held for a host: the error stays one line. */
+static void test_link__host_that_is_no_text__is_text_in_the_error(void **state)
+{
+    struct rdmig_error error;
+
+    (void)state;
+    assert_int_equal(create_link(RDMIG_ROLE_SOURCE, "no\n\x1b[2Jwhere", &error), -RDMIG_E_SYSTEM);
+    assert_contains(error.detail, "no\\n\\x1b[2Jwhere:4444");
+    assert_null(strchr(error.detail, '\n'));
+    assert_null(strchr(error.detail, '\x1b'));
+}
+
 static void test_link__empty_host__create_fails_with_address(void **state)
 {
     struct rdmig_error error;
@@ -459,6 +471,7 @@ int main(void)
         TEST(test_link__numeric_ipv4_host__is_resolved_without_dns),
         TEST(test_link__numeric_ipv6_host__is_resolved),
         TEST(test_link__unknown_host__create_fails_with_address),
+        TEST(test_link__host_that_is_no_text__is_text_in_the_error),
         TEST(test_link__empty_host__create_fails_with_address),
         TEST(test_link__host_too_long__create_is_refused),
         TEST(test_link__bad_configuration__create_is_refused),
