@@ -111,7 +111,7 @@ const char *rdmig_version(void);
 /*
  * What went wrong, for a person: one line of UTF-8 each, that does nothing to a terminal, whatever
  * bytes a peer has sent or a name holds: line feeds and the like stand there as \n or \x1b, and a
- * name of more than 159 bytes is cut.
+ * name that takes more than 159 bytes so is cut and ends in "...".
  */
 struct rdmig_error {
     enum rdmig_reason reason; /* RDMIG_REASON_NONE: nothing */
