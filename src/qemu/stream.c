@@ -1,12 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "stream.h"
 
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "stream_steps.h"
-#include "text/text.h"
 
 static const struct step_rule *rule_of(enum step step)
 {
@@ -14,52 +12,6 @@ static const struct step_rule *rule_of(enum step step)
         return &qemu_stream_native_rules[step - STEP_NATIVE_SETUP_END];
     }
     return &qemu_stream_preamble_rules[step];
-}
-
-enum qemu_stream_event qemu_stream_collect(struct qemu_stream *stream, enum step step,
-                                           uint64_t wanted_bytes)
-{
-    stream->step = step;
-    stream->wanted_bytes = wanted_bytes;
-    stream->had_bytes = 0;
-    return QEMU_STREAM_NEED_MORE;
-}
-
-enum qemu_stream_event qemu_stream_go_to(struct qemu_stream *stream, enum step step)
-{
-    return qemu_stream_collect(stream, step, rule_of(step)->field_bytes);
-}
-
-enum qemu_stream_event qemu_stream_break_off(struct qemu_stream *stream, const char *format, ...)
-{
-    size_t used_bytes;
-    va_list arguments;
-
-    used_bytes =
-        text_print(stream->error, sizeof(stream->error),
-                   "migration stream, byte %llu: ", (unsigned long long)stream->position_bytes);
-    va_start(arguments, format);
-    (void)text_vprint(stream->error + used_bytes, sizeof(stream->error) - used_bytes, format,
-                      arguments);
-    va_end(arguments);
-    stream->step = STEP_BROKEN;
-    return QEMU_STREAM_BROKEN;
-}
-
-uint64_t qemu_stream_field_number(const struct qemu_stream *stream, uint32_t offset_bytes,
-                                  uint32_t length_bytes)
-{
-    uint64_t value = 0;
-
-    for (uint32_t i = 0; i < length_bytes; i++) {
-        value = value << 8 | stream->field[offset_bytes + i];
-    }
-    return value;
-}
-
-uint32_t qemu_stream_field_u32(const struct qemu_stream *stream, uint32_t offset_bytes)
-{
-    return (uint32_t)qemu_stream_field_number(stream, offset_bytes, 4);
 }
 
 struct qemu_stream *qemu_stream_create(void)
@@ -119,6 +71,9 @@ enum qemu_stream_event qemu_stream_feed(struct qemu_stream *stream, const uint8_
     while (event == QEMU_STREAM_NEED_MORE) {
         const struct step_rule *rule = rule_of(stream->step);
 
+        if (stream->wanted_bytes == WANTED_BY_RULE) {
+            stream->wanted_bytes = rule->field_bytes;
+        }
         if (rule->kind != KIND_ENDLESS && stream->had_bytes == stream->wanted_bytes) {
             event = rule->handle(stream);
         } else if (used_bytes < length_bytes) {

@@ -51,12 +51,15 @@ enum step {
     STEP_BROKEN
 };
 
+/* The feeding loop looks the length up: the steps do not know the rules. No field is as long. */
+#define WANTED_BY_RULE UINT64_MAX
+
 struct qemu_stream {
     enum step step;
     enum qemu_stream_format format;
     uint64_t position_bytes;
     uint64_t hook_position_bytes;
-    uint64_t wanted_bytes; /* length of the field being collected */
+    uint64_t wanted_bytes; /* length of the field being collected, or WANTED_BY_RULE */
     uint64_t had_bytes;    /* of these, seen so far */
     uint32_t capabilities_left_count;
     uint64_t ram_left_bytes; /* of the RAM section's total, not yet covered by blocks */
@@ -82,7 +85,7 @@ struct step_rule {
 extern const struct step_rule qemu_stream_preamble_rules[];
 extern const struct step_rule qemu_stream_native_rules[];
 
-/* Chooses the next step; go_to for those whose length is fixed. Both return NEED_MORE. */
+/* stream_field.c. Chooses the next step; go_to for those whose length is fixed. Both return NEED_MORE. */
 enum qemu_stream_event qemu_stream_collect(struct qemu_stream *stream, enum step step,
                                            uint64_t wanted_bytes);
 enum qemu_stream_event qemu_stream_go_to(struct qemu_stream *stream, enum step step);
