@@ -188,10 +188,10 @@ install: all install-headers
 		> $(DESTDIR)$(LIBDIR)/pkgconfig/rdmig.pc
 install-headers:
 	install -d $(DESTDIR)$(PREFIX)/include/rdmig
-	install -m 644 include/rdmig/rdmig.h include/rdmig/core.h $(DESTDIR)$(PREFIX)/include/rdmig/
+	install -m 644 include/rdmig/rdmig.h include/rdmig/core.h include/rdmig/types.h $(DESTDIR)$(PREFIX)/include/rdmig/
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/rdmig $(DESTDIR)$(LIBDIR)/librdmig.* $(DESTDIR)$(LIBDIR)/pkgconfig/rdmig.pc \
-		$(DESTDIR)$(PREFIX)/include/rdmig/rdmig.h $(DESTDIR)$(PREFIX)/include/rdmig/core.h $(DESTDIR)$(PREFIX)/share/man/man1/rdmig.1
+		$(DESTDIR)$(PREFIX)/include/rdmig/rdmig.h $(DESTDIR)$(PREFIX)/include/rdmig/core.h $(DESTDIR)$(PREFIX)/include/rdmig/types.h $(DESTDIR)$(PREFIX)/share/man/man1/rdmig.1
 
 # What the test machine downloaded is kept: `rm -rf build` takes that too.
 clean:

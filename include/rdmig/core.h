@@ -24,24 +24,20 @@
 #ifndef RDMIG_CORE_H
 #define RDMIG_CORE_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <rdmig/types.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-#define RDMIG_PROTOCOL_VERSION       1u
 #define RDMIG_CHUNK_BYTES            (UINT64_C(1) << 20) /* clause R1 */
 #define RDMIG_MESSAGE_BYTES_MAX      524288u             /* header included; clause W4 */
 #define RDMIG_HEADER_BYTES           16u                 /* clause W3 */
 #define RDMIG_STREAM_BYTES_MAX       (RDMIG_MESSAGE_BYTES_MAX - RDMIG_HEADER_BYTES)
-#define RDMIG_REPEAT_MAX             4096u  /* clause W5 */
-#define RDMIG_BLOCK_COUNT_MAX        16383u /* what one RAM_BLOCKS_RESULT holds; clause B4 */
-#define RDMIG_PRIVATE_DATA_BYTES     8u     /* clause W1 */
-#define RDMIG_PRIVATE_DATA_BYTES_MAX 24u    /* with PIPELINE: clause W11 */
-#define RDMIG_CREDIT_COUNT_MAX       4u     /* commands under way with PIPELINE: clause C16 */
+#define RDMIG_REPEAT_MAX             4096u /* clause W5 */
+#define RDMIG_PRIVATE_DATA_BYTES     8u    /* clause W1 */
+#define RDMIG_PRIVATE_DATA_BYTES_MAX 24u   /* with PIPELINE: clause W11 */
+#define RDMIG_CREDIT_COUNT_MAX       4u    /* commands under way with PIPELINE: clause C16 */
 /* A source may have an answer and a READY coming for each command, and an ERROR. */
 #define RDMIG_RECV_SLOT_COUNT   (2u * RDMIG_CREDIT_COUNT_MAX + 1u)
 #define RDMIG_SEND_QUEUE_MIN    16u
@@ -75,80 +71,6 @@ enum rdmig_message_type {
     RDMIG_MESSAGE_UNREGISTER_REQUEST = 10,
     RDMIG_MESSAGE_UNREGISTER_FINISHED = 11,
     RDMIG_MESSAGE_TYPE_COUNT = 12
-};
-
-/* What a refused call returns (negated: -RDMIG_E_AGAIN). A refused call has changed nothing. */
-#define RDMIG_ERROR_MAP(X)                                                                         \
-    X(AGAIN, 1, "no room at the moment: drain the actions, feed completions, then try again")      \
-    X(STATE, 2, "not possible in this phase")                                                      \
-    X(INVALID, 3, "an argument is outside its limits")                                             \
-    X(FAILED, 4, "the migration has failed: see the failure")                                      \
-    X(MEMORY, 5, "out of memory")                                                                  \
-    X(SYSTEM, 6, "a system call failed: see the error's detail")
-enum rdmig_result {
-    RDMIG_OK = 0,
-#define RDMIG_ERROR_ENUM(name, value, text) RDMIG_E_##name = value,
-    RDMIG_ERROR_MAP(RDMIG_ERROR_ENUM)
-#undef RDMIG_ERROR_ENUM
-};
-
-/* Why a connection failed: the first cause, kept. docs/protocol.md section E. */
-#define RDMIG_REASON_MAP(X)                                                                        \
-    X(NONE)                                                                                        \
-    X(CANCELLED)           /* the application gave up */                                           \
-    X(PEER_ERROR)          /* the peer sent ERROR: it gave up */                                   \
-    X(PEER_DISCONNECTED)   /* the peer went away before the end */                                 \
-    X(PEER_UNREACHABLE)    /* connecting failed; os_code: the adapter's cause */                   \
-    X(PEER_REJECTED)       /* the peer refused the connection */                                   \
-    X(PEER_SILENT)         /* no answer within the time limit */                                   \
-    X(CONNECT_TIMEOUT)     /* no connection within the time limit */                               \
-    X(CONNECTION_LOST)     /* the queue pair failed without a completion that says why */          \
-    X(PRIVATE_DATA_SHORT)  /* the peer gave fewer than 8 bytes of private data */                  \
-    X(PRIVATE_DATA)        /* the peer's private data makes no sense: credits (clause W11) */      \
-    X(VERSION_UNSUPPORTED) /* expected: ours; actual: the peer's */                                \
-    X(MESSAGE_SHORT)       /* shorter than a header */                                             \
-    X(MESSAGE_LENGTH)      /* 16 + len differs from the bytes received */                          \
-    X(MESSAGE_TYPE)        /* unknown, or NONE */                                                  \
-    X(MESSAGE_UNEXPECTED)  /* known, but not now, or not in this direction */                      \
-    X(MESSAGE_REPEAT)      /* repeat above 4096, or not the number of entries asked for */         \
-    X(MESSAGE_BODY)        /* len does not fit type and repeat */                                  \
-    X(CREDIT_EXCESS)       /* a READY while one was unspent */                                     \
-    X(BLOCK_COUNT)         /* the destination lists another number of blocks */                    \
-    X(BLOCK_LENGTH)        /* a block has another length there */                                  \
-    X(BLOCK_INDEX)         /* an entry names a block that does not exist */                        \
-    X(BLOCKS_REPEATED)     /* a second RAM_BLOCKS_REQUEST */                                       \
-    X(BLOCKS_MISSING)      /* a command about RAM before the blocks were exchanged */              \
-    X(RANGE)               /* an entry reaches outside its block */                                \
-    X(FILL_VALUE)          /* COMPRESS with a value that is no byte */                             \
-    X(REGION_CHANGED)      /* a registered run was asked for again with another length */          \
-    X(REGION_UNKNOWN)      /* UNREGISTER for a chunk at which no region starts */                  \
-    X(HOST_ADDR)           /* REGISTER_RESULT's address contradicts RAM_BLOCKS_RESULT's */         \
-    X(SEND_FAILED)         /* a SEND completed with an error; os_code: the adapter's cause */      \
-    X(WRITE_FAILED)        /* an RDMA Write completed with an error; likewise */                   \
-    X(RECV_FAILED)         /* a RECV completed with an error; likewise */                          \
-    X(REGISTER_FAILED)     /* a memory region could not be made; os_code: errno */                 \
-    X(PINNED_LIMIT)        /* more memory registered than the limit allows, or no chunk fits it */ \
-    X(FILL_FAILED)         /* the driver could not fill a range; os_code: errno */                 \
-    X(ROUND_FAILED)        /* the application refused a finished round; os_code: its cause */      \
-    X(INTERNAL)            /* a state that cannot be; report it with the event log */              \
-    /* The library above the core fails a migration for these; the core never does. */             \
-    X(ADDRESS)          /* the address could not be looked up or bound */                          \
-    X(DEVICE)           /* no usable RDMA device, or one of its objects could not be made */       \
-    X(MEMLOCK)          /* RLIMIT_MEMLOCK (or the cgroup) is too small */                          \
-    X(TIME_LIMIT)       /* the whole migration took longer than allowed */                         \
-    X(STREAM_BROKEN)    /* the peer's byte stream cannot be understood */                          \
-    X(STREAM_TRUNCATED) /* the peer left in the middle of the byte stream */                       \
-    X(BLOCK_UNKNOWN)    /* a RAM block of the source is not at this destination, or the reverse */ \
-    X(HANDOVER_UNKNOWN) /* lost between handing the guest over and hearing that it arrived */      \
-    X(MEMORY)           /* out of memory */                                                        \
-    /* Later ones stand at the end: these are numbers to whoever was compiled before. */           \
-    X(MESSAGE_FOREIGN) /* the core: no plain SEND (clause W12); os_code: the adapter's */          \
-    X(CALLER)          /* an argument or option is outside its limits: the detail says which */
-enum rdmig_reason {
-#define RDMIG_REASON_ENUM(name) RDMIG_REASON_##name,
-    RDMIG_REASON_MAP(RDMIG_REASON_ENUM)
-#undef RDMIG_REASON_ENUM
-        RDMIG_REASON_COUNT
 };
 
 enum rdmig_phase {
@@ -443,8 +365,6 @@ const char *rdmig_conn_check(const struct rdmig_conn *conn);
 int rdmig_conn_deinit(struct rdmig_conn *conn);
 
 /* Names for people, logs and reports; never NULL, "unknown" outside the enums. */
-const char *rdmig_result_text(int result);
-const char *rdmig_reason_name(enum rdmig_reason reason);
 const char *rdmig_phase_name(enum rdmig_phase phase);
 const char *rdmig_message_name(uint32_t message_type);
 const char *rdmig_event_name(enum rdmig_event_kind kind);

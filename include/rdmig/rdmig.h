@@ -93,7 +93,7 @@
 #ifndef RDMIG_RDMIG_H
 #define RDMIG_RDMIG_H
 
-#include <rdmig/core.h>
+#include <rdmig/types.h>
 
 #ifdef __cplusplus
 extern "C" {

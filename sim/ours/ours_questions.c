@@ -79,13 +79,29 @@ static void check_name(struct ours *ours, const char *name, bool is_known)
                     is_known ? "what exists" : "what does not exist", name ? name : "nothing");
 }
 
+static bool is_reason(uint32_t value)
+{
+    switch (value) {
+#define REASON_CASE(name, number, is_retryable) case number:
+        RDMIG_REASON_MAP(REASON_CASE)
+#undef REASON_CASE
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void check_names(struct ours *ours)
 {
     const uint32_t beyond = choice_below(ours->party.world->choice, 2);
     const uint32_t low = choice_below(ours->party.world->choice, 64);
     const uint32_t value = beyond == 0 ? low : UINT32_MAX - low;
 
-    check_name(ours, rdmig_reason_name((enum rdmig_reason)value), value < RDMIG_REASON_COUNT);
+    const uint32_t number = value * 25 / 3; /* reasons go up to some 500 */
+
+    check_name(ours, rdmig_reason_name((enum rdmig_reason)number), is_reason(number));
+    if (!is_reason(number) && rdmig_reason_is_retryable((enum rdmig_reason)number))
+        break_answer(ours, "an unknown reason is worth another try");
     check_name(ours, rdmig_phase_name((enum rdmig_phase)value), value < RDMIG_PHASE_COUNT);
     check_name(ours, rdmig_message_name(value), value < RDMIG_MESSAGE_TYPE_COUNT);
     check_name(ours, rdmig_event_name((enum rdmig_event_kind)value),

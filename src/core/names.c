@@ -25,12 +25,26 @@ const char *rdmig_result_text(int result)
 
 const char *rdmig_reason_name(enum rdmig_reason reason)
 {
-    static const char *const names[] = {
-#define REASON_NAME(name) #name,
-        RDMIG_REASON_MAP(REASON_NAME)
-#undef REASON_NAME
-    };
-    return pick(names, COUNT_OF(names), (uint64_t)reason);
+    switch (reason) {
+#define REASON_CASE(name, value, is_retryable)                                                     \
+    case RDMIG_REASON_##name:                                                                      \
+        return #name;
+        RDMIG_REASON_MAP(REASON_CASE)
+#undef REASON_CASE
+    }
+    return "unknown";
+}
+
+bool rdmig_reason_is_retryable(enum rdmig_reason reason)
+{
+    switch (reason) {
+#define REASON_CASE(name, value, is_retryable)                                                     \
+    case RDMIG_REASON_##name:                                                                      \
+        return is_retryable;
+        RDMIG_REASON_MAP(REASON_CASE)
+#undef REASON_CASE
+    }
+    return false;
 }
 
 const char *rdmig_phase_name(enum rdmig_phase phase)

@@ -2,6 +2,7 @@
 #include "relay.h"
 #include "signals.h"
 
+#include <rdmig/core.h>
 #include <string.h>
 #include <time.h>
 

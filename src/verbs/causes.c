@@ -31,7 +31,7 @@ struct explanation {
     "raise the limit: ulimit -l, LimitMEMLOCK= of a systemd unit, or give the process "            \
     "CAP_IPC_LOCK"
 
-static const struct explanation explanations[RDMIG_REASON_COUNT] = {
+static const struct explanation explanations[] = {
     [RDMIG_REASON_NONE] = {"nothing has failed", "nothing to do"},
     [RDMIG_REASON_CANCELLED] = {"the migration was cancelled", "start it again when it is wanted"},
     [RDMIG_REASON_PEER_ERROR] = {"the peer reported an error and gave up", REMEDY_PEER_LOG},
@@ -163,13 +163,20 @@ static const struct {
      "mapping of an ordinary file"},
 };
 
+/* A reason without a text of its own is a state that cannot be. */
+enum rdmig_reason explain_known(enum rdmig_reason reason)
+{
+    const size_t count = sizeof(explanations) / sizeof(explanations[0]);
+
+    return (size_t)reason < count && explanations[reason].detail ? reason : RDMIG_REASON_INTERNAL;
+}
+
 static const char *find_remedy(enum rdmig_reason reason, int32_t os_code)
 {
     for (size_t i = 0; i < sizeof(special_remedies) / sizeof(special_remedies[0]); i++)
         if (special_remedies[i].reason == reason && special_remedies[i].os_code == os_code)
             return special_remedies[i].remedy;
-    return explanations[(unsigned)reason < RDMIG_REASON_COUNT ? reason : RDMIG_REASON_INTERNAL]
-        .remedy;
+    return explanations[explain_known(reason)].remedy;
 }
 
 void explain_cause(struct link_cause *cause, enum rdmig_reason reason, int32_t os_code,
@@ -198,5 +205,5 @@ void explain_error(struct rdmig_error *error, enum rdmig_reason reason, int32_t 
 
 const char *explain_detail(enum rdmig_reason reason)
 {
-    return explanations[reason].detail;
+    return explanations[explain_known(reason)].detail;
 }

@@ -213,8 +213,7 @@ void link_explain(const struct link *link, struct rdmig_error *error)
     }
     if (explain_special(link, failure, error))
         return;
-    reason =
-        (unsigned)failure->reason < RDMIG_REASON_COUNT ? failure->reason : RDMIG_REASON_INTERNAL;
+    reason = explain_known(failure->reason);
     expand(link, failure, explain_detail(reason), detail, sizeof(detail));
     explain_error(error, reason, failure->os_code, detail);
     if (reason != RDMIG_REASON_SEND_FAILED && reason != RDMIG_REASON_WRITE_FAILED &&

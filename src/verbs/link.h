@@ -9,6 +9,7 @@
 #ifndef RDMIG_VERBS_LINK_H
 #define RDMIG_VERBS_LINK_H
 
+#include <rdmig/core.h>
 #include <rdmig/rdmig.h>
 
 struct link;

@@ -310,6 +310,8 @@ void explain_cause(struct link_cause *cause, enum rdmig_reason reason, int32_t o
                    const char *format, ...) __attribute__((format(printf, 4, 5)));
 void explain_error(struct rdmig_error *error, enum rdmig_reason reason, int32_t os_code,
                    const char *detail);
+/* The reason, or INTERNAL for one that causes.c has no words for. */
+enum rdmig_reason explain_known(enum rdmig_reason reason);
 /* With places to fill in, as causes.c has them. */
 const char *explain_detail(enum rdmig_reason reason);
 

@@ -7,11 +7,6 @@
 
 typedef const char *namer(uint32_t value);
 
-static const char *reason_name(uint32_t value)
-{
-    return rdmig_reason_name((enum rdmig_reason)value);
-}
-
 static const char *phase_name(uint32_t value)
 {
     return rdmig_phase_name((enum rdmig_phase)value);
@@ -41,11 +36,71 @@ static void check_names(namer *name, uint32_t count)
     assert_string_equal(name(UINT32_MAX), "unknown");
 }
 
+static const enum rdmig_reason reasons[] = {
+#define REASON_VALUE(name, value, is_retryable) RDMIG_REASON_##name,
+    RDMIG_REASON_MAP(REASON_VALUE)
+#undef REASON_VALUE
+};
+enum { REASON_COUNT = sizeof(reasons) / sizeof(reasons[0]) };
+
+static void check_reasons(void)
+{
+    uint32_t known_count = 0;
+
+    for (uint32_t value = 0; value < 1000; value++)
+        known_count += strcmp(rdmig_reason_name((enum rdmig_reason)value), "unknown") != 0;
+    assert_int_equal(known_count, REASON_COUNT); /* no two have one number */
+    for (uint32_t i = 0; i < REASON_COUNT; i++) {
+        const char *name = rdmig_reason_name(reasons[i]);
+
+        assert_int_equal(strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZ_"), strlen(name));
+        for (uint32_t k = 0; k < i; k++)
+            assert_string_not_equal(name, rdmig_reason_name(reasons[k]));
+    }
+    assert_string_equal(rdmig_reason_name((enum rdmig_reason)UINT32_MAX), "unknown");
+}
+
+/* Numbers that programs have been compiled with: none may ever be another one. */
+static void test_core_names__reasons__keep_their_numbers(void **state)
+{
+    static const struct {
+        enum rdmig_reason reason;
+        int number;
+    } fixed[] = {
+        {RDMIG_REASON_NONE, 0},
+        {RDMIG_REASON_CANCELLED, 100},
+        {RDMIG_REASON_HANDOVER_UNKNOWN, 104},
+        {RDMIG_REASON_PEER_UNREACHABLE, 201},
+        {RDMIG_REASON_PEER_ERROR, 207},
+        {RDMIG_REASON_PRIVATE_DATA_SHORT, 300},
+        {RDMIG_REASON_STREAM_TRUNCATED, 322},
+        {RDMIG_REASON_DEVICE, 400},
+        {RDMIG_REASON_REGISTER_FAILED, 404},
+        {RDMIG_REASON_MEMLOCK, 500},
+        {RDMIG_REASON_INTERNAL, 503},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
+        assert_int_equal(fixed[i].reason, fixed[i].number);
+}
+
+static void test_core_names__retryable__is_what_another_moment_may_mend(void **state)
+{
+    (void)state;
+    assert_true(rdmig_reason_is_retryable(RDMIG_REASON_PEER_UNREACHABLE));
+    assert_true(rdmig_reason_is_retryable(RDMIG_REASON_CONNECTION_LOST));
+    assert_false(rdmig_reason_is_retryable(RDMIG_REASON_HANDOVER_UNKNOWN));
+    assert_false(rdmig_reason_is_retryable(RDMIG_REASON_CALLER));
+    assert_false(rdmig_reason_is_retryable(RDMIG_REASON_NONE));
+    assert_false(rdmig_reason_is_retryable((enum rdmig_reason)299));
+}
+
 /* Clause: E2 */
 static void test_core_names__every_value__has_one(void **state)
 {
     (void)state;
-    check_names(reason_name, RDMIG_REASON_COUNT);
+    check_reasons();
     check_names(phase_name, RDMIG_PHASE_COUNT);
     check_names(event_name, RDMIG_EVENT_KIND_COUNT);
     check_names(action_name, RDMIG_ACTION_KIND_COUNT);
@@ -191,6 +246,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_core_names__every_value__has_one),
+        cmocka_unit_test(test_core_names__reasons__keep_their_numbers),
+        cmocka_unit_test(test_core_names__retryable__is_what_another_moment_may_mend),
         cmocka_unit_test(test_core_names__results__are_sentences_for_either_sign),
         cmocka_unit_test(test_core_names__events__show_what_they_carry),
         cmocka_unit_test(test_core_names__actions__show_what_they_ask_for),

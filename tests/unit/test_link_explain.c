@@ -13,6 +13,12 @@ static const char *detail_of(struct rdmig_failure failure)
     return error.detail;
 }
 
+static const enum rdmig_reason reasons[] = {
+#define REASON_VALUE(name, value, is_retryable) RDMIG_REASON_##name,
+    RDMIG_REASON_MAP(REASON_VALUE)
+#undef REASON_VALUE
+};
+
 static void test_link__every_reason__has_a_detail_and_a_remedy(void **state)
 {
     for (unsigned role = 0; role < 2; role++) {
@@ -21,11 +27,11 @@ static void test_link__every_reason__has_a_detail_and_a_remedy(void **state)
             make_source();
         else
             make_destination();
-        for (unsigned reason = 1; reason < RDMIG_REASON_COUNT; reason++) {
+        for (size_t i = 1; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+            const enum rdmig_reason reason = reasons[i];
             struct rdmig_error error;
 
-            script.failure = (struct rdmig_failure){.reason = (enum rdmig_reason)reason,
-                                                    .block_index = UINT32_MAX};
+            script.failure = (struct rdmig_failure){.reason = reason, .block_index = UINT32_MAX};
             error = explain();
             assert_int_equal(error.reason, reason);
             assert_true(strlen(error.detail) > 10);
@@ -50,7 +56,16 @@ static void test_link__unknown_reason__does_not_reach_outside_the_table(void **s
 {
     (void)state;
     make_source();
-    script.failure.reason = (enum rdmig_reason)RDMIG_REASON_COUNT;
+    for (unsigned value = 1; value < 1000; value++) {
+        bool is_known = false;
+
+        for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++)
+            is_known = is_known || reasons[i] == (enum rdmig_reason)value;
+        script.failure.reason = (enum rdmig_reason)value;
+        assert_int_equal(explain().reason,
+                         is_known ? (enum rdmig_reason)value : RDMIG_REASON_INTERNAL);
+    }
+    script.failure.reason = (enum rdmig_reason)UINT32_MAX;
     assert_int_equal(explain().reason, RDMIG_REASON_INTERNAL);
 }
 
