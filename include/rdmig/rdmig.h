@@ -137,7 +137,9 @@ enum rdmig_stream_format {
 /* Zero-filled members get the default in brackets. All limits in milliseconds: 0 = default,
  * UINT32_MAX = none. */
 struct rdmig_options {
-    size_t struct_bytes;                    /* sizeof(struct rdmig_options) */
+    /* sizeof(struct rdmig_options). Later versions add members at the end, and take what an earlier
+     * header's size covers: the rest is 0, the default. Members that a library is too old for must be 0. */
+    size_t struct_bytes;
     enum rdmig_stream_format stream_format; /* source; a destination finds out by itself */
     bool pin_all;        /* source: ask for all RAM to be registered at the start */
     bool refuse_pin_all; /* destination: answer a request for pin-all with dynamic registration */

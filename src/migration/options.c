@@ -2,8 +2,13 @@
 #include "common.h"
 #include "defaults.h"
 
+#include <string.h>
+
 #define MILLISECOND_NS      UINT64_C(1000000)
 #define RUN_CHUNK_COUNT_MAX 32768u
+/* What 0.1 had: never changes. More than the largest is no size that was meant. */
+#define OPTIONS_BYTES_FIRST (offsetof(struct rdmig_options, pinned_limit_bytes) + sizeof(uint64_t))
+#define OPTIONS_BYTES_MAX   4096u
 
 uint64_t options_limit_ns(uint32_t limit_ms)
 {
@@ -42,18 +47,44 @@ static bool check_numbers(const struct rdmig_options *options, struct rdmig_erro
     return true;
 }
 
+/*
+ * Options of a program that was compiled with another version's header: an older one's are shorter,
+ * what it does not know is 0, the default. A newer one's are longer: what we do not know must be 0,
+ * since an option that is not obeyed is worse than one that is refused.
+ */
+static bool take_options(const struct rdmig_options *options, struct rdmig_options *out,
+                         struct rdmig_error *error)
+{
+    const size_t bytes = options->struct_bytes;
+    const unsigned char *const raw = (const unsigned char *)options;
+
+    if (bytes < OPTIONS_BYTES_FIRST || bytes > OPTIONS_BYTES_MAX) {
+        error_set(error, RDMIG_REASON_CALLER, 0, "set struct_bytes to sizeof(struct rdmig_options)",
+                  "options.struct_bytes is %zu, and %zu in this version of the library", bytes,
+                  sizeof(*options));
+        return false;
+    }
+    for (size_t i = sizeof(*options); i < bytes; i++) {
+        if (raw[i] == 0)
+            continue;
+        error_set(error, RDMIG_REASON_CALLER, 0,
+                  "leave the options at 0 that came after this version of the library, or link a "
+                  "newer one",
+                  "an option of a newer version than %s is set (byte %zu of struct rdmig_options)",
+                  rdmig_version(), i);
+        return false;
+    }
+    memcpy(out, options, bytes < sizeof(*out) ? bytes : sizeof(*out));
+    out->struct_bytes = sizeof(*out);
+    return true;
+}
+
 int options_complete(const struct rdmig_options *options, struct rdmig_options *out,
                      struct rdmig_error *error)
 {
-    if (options && options->struct_bytes != sizeof(*options)) {
-        error_set(error, RDMIG_REASON_CALLER, 0,
-                  "set struct_bytes to sizeof(struct rdmig_options), and compile against the "
-                  "linked version's header",
-                  "options.struct_bytes is %zu, and %zu in this version of the library",
-                  options->struct_bytes, sizeof(*options));
+    *out = (struct rdmig_options){.struct_bytes = sizeof(*out)};
+    if (options && !take_options(options, out, error))
         return -RDMIG_E_INVALID;
-    }
-    *out = options ? *options : (struct rdmig_options){.struct_bytes = sizeof(*out)};
     set_default(&out->run_chunk_count, DEFAULT_RUN_CHUNK_COUNT);
     set_default(&out->register_batch_count, 1);
     set_default(&out->downtime_target_ms, DEFAULT_DOWNTIME_TARGET_MS);

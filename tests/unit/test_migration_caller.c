@@ -83,6 +83,28 @@ static void test_migration__a_bad_option__is_the_callers_and_named(void **state)
     }
 }
 
+/* A program of a newer header with this library: what it does not set is no matter (faults.md, A1). */
+static void test_migration__options_of_a_newer_header__are_taken_while_unused(void **state)
+{
+    struct {
+        struct rdmig_options options;
+        uint64_t later;
+    } newer = {.options = {.struct_bytes = sizeof(newer)}};
+    const struct call call = {"h", "1", &good, 1, &newer.options};
+    struct rdmig_source *source;
+    struct rdmig_error error;
+
+    (void)state;
+    pair_reset();
+    assert_int_equal(rdmig_source_create(&source, "h", "1", &good, 1, &newer.options, &error), 0);
+    rdmig_source_destroy(source);
+    newer.later = 1;
+    refuse_create(&call, false, "an option of a newer version than 0.1.0 is set (byte ");
+    newer.later = 0;
+    newer.options.struct_bytes = 4097;
+    refuse_create(&call, false, "options.struct_bytes is 4097");
+}
+
 static void test_migration__no_host_or_port__is_the_callers(void **state)
 {
     const struct call calls[] = {{NULL, "1", &good, 1, NULL},
@@ -210,6 +232,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_migration__a_bad_option__is_the_callers_and_named),
+        cmocka_unit_test(test_migration__options_of_a_newer_header__are_taken_while_unused),
         cmocka_unit_test(test_migration__no_host_or_port__is_the_callers),
         cmocka_unit_test(test_migration__a_bad_list_at_create__is_the_callers),
         cmocka_unit_test(test_migration__bad_blocks_provided__named_and_nothing_changed),
