@@ -54,9 +54,10 @@ static void blocks_describe(const struct machine *machine,
 bool migration_numbers(struct migration *migration, struct rdmig_progress *numbers)
 {
     if (migration->source != NULL)
-        rdmig_source_progress(migration->source, &migration->numbers);
+        rdmig_source_progress(migration->source, &migration->numbers, sizeof(migration->numbers));
     else if (migration->destination != NULL)
-        rdmig_destination_progress(migration->destination, &migration->numbers);
+        rdmig_destination_progress(migration->destination, &migration->numbers,
+                                   sizeof(migration->numbers));
     *numbers = migration->numbers;
     return migration->has_numbers;
 }

@@ -192,7 +192,7 @@ enum rdmig_pin_all_refusal {
     RDMIG_PIN_ALL_REFUSED_BY_PEER    /* source: the destination refused; its own log says why */
 };
 
-/* Numbers of a migration so far. Bytes; times in nanoseconds since the connection was made. */
+/* Numbers of a migration so far; later versions add members at the end. Bytes; times in nanoseconds since the connection was made. */
 struct rdmig_progress {
     uint64_t bytes_total;      /* sum of the blocks' lengths; 0 before they are known */
     uint64_t bytes_dirty;      /* source: still to be sent */
@@ -399,7 +399,13 @@ int rdmig_source_cancel(struct rdmig_source *source);
 
 /* The cause, from FAILED or CANCELLED on; reason NONE before. Valid until destroy. */
 const struct rdmig_error *rdmig_source_error(const struct rdmig_source *source);
-void rdmig_source_progress(const struct rdmig_source *source, struct rdmig_progress *out);
+/*
+ * Fills *out with the numbers so far, at any time; out_bytes is sizeof(struct rdmig_progress) as the
+ * caller has it. Of a later version's struct an older library leaves the end 0, of an earlier one's a
+ * newer library fills what is there.
+ */
+void rdmig_source_progress(const struct rdmig_source *source, struct rdmig_progress *out,
+                           size_t out_bytes);
 
 /* Frees everything at once, in any state, without waiting for the peer; takes the guest's memory
  * out of the hardware's reach and its registrations apart (8 ms and more a GiB). NULL is fine. */
@@ -489,8 +495,9 @@ int rdmig_destination_confirm(struct rdmig_destination *destination);
 /* Gives up in any state: the source is told and keeps its guest. -STATE once confirmed. */
 int rdmig_destination_cancel(struct rdmig_destination *destination);
 const struct rdmig_error *rdmig_destination_error(const struct rdmig_destination *destination);
+/* Like rdmig_source_progress(). */
 void rdmig_destination_progress(const struct rdmig_destination *destination,
-                                struct rdmig_progress *out);
+                                struct rdmig_progress *out, size_t out_bytes);
 /*
  * Frees everything, in any state. After COMPLETED it first waits until the source has let go,
  * normally a few milliseconds and at most 2 s: the acknowledgement of the hand-over is this end's
@@ -530,10 +537,12 @@ struct rdmig_device {
     char reason[160]; /* if not usable: why not */
 };
 
-/* Fills up to capacity devices, returns how many there are (may be more), or a negated result with
+/* Fills up to capacity devices of device_bytes each (sizeof(struct rdmig_device), as the caller has
+ * it; later versions add members at the end), returns how many there are (may be more), or a negated result with
  * *error filled: DEVICE (-SYSTEM), CALLER (-INVALID: no room for a capacity above 0). Loads the
  * drivers, which the first migration then need not. */
-int rdmig_devices_list(struct rdmig_device *devices, uint32_t capacity, struct rdmig_error *error);
+int rdmig_devices_list(struct rdmig_device *devices, uint32_t capacity, size_t device_bytes,
+                       struct rdmig_error *error);
 
 /* RLIMIT_MEMLOCK of this process in bytes; UINT64_MAX: no limit, or the process has CAP_IPC_LOCK.
  */

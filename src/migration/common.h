@@ -121,6 +121,8 @@ struct numbers {
 
 void numbers_progress(const struct numbers *numbers, const struct link *link,
                       const struct budget *budget, struct rdmig_progress *out);
+/* To a caller whose struct may be another version's. */
+void numbers_give(const struct rdmig_progress *full, struct rdmig_progress *out, size_t out_bytes);
 /* Why pin-all was asked for and is not there, as far as it is known. */
 enum rdmig_pin_all_refusal numbers_pin_all_refusal(const struct rdmig_options *options,
                                                    enum rdmig_role role, const struct link *link);

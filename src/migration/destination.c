@@ -291,12 +291,14 @@ const struct rdmig_error *rdmig_destination_error(const struct rdmig_destination
 }
 
 void rdmig_destination_progress(const struct rdmig_destination *destination,
-                                struct rdmig_progress *out)
+                                struct rdmig_progress *out, size_t out_bytes)
 {
-    *out = (struct rdmig_progress){0};
+    struct rdmig_progress full = {0};
+
     for (uint32_t i = 0; i < destination->announced_count; i++)
-        out->bytes_total += destination->announced[i].length_bytes;
-    numbers_progress(&destination->numbers, destination->link, &destination->budget, out);
-    out->pin_all_refusal =
+        full.bytes_total += destination->announced[i].length_bytes;
+    numbers_progress(&destination->numbers, destination->link, &destination->budget, &full);
+    full.pin_all_refusal =
         numbers_pin_all_refusal(&destination->options, RDMIG_ROLE_DESTINATION, destination->link);
+    numbers_give(&full, out, out_bytes);
 }

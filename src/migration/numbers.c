@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "common.h"
 
+#include <string.h>
+
 enum rdmig_pin_all_refusal numbers_pin_all_refusal(const struct rdmig_options *options,
                                                    enum rdmig_role role, const struct link *link)
 {
@@ -17,6 +19,12 @@ enum rdmig_pin_all_refusal numbers_pin_all_refusal(const struct rdmig_options *o
     if (!is_offered)
         return RDMIG_PIN_ALL_REFUSED_BY_LIMIT;
     return link_is_connected(link) ? RDMIG_PIN_ALL_REFUSED_BY_PEER : RDMIG_PIN_ALL_NOT_REFUSED;
+}
+
+void numbers_give(const struct rdmig_progress *full, struct rdmig_progress *out, size_t out_bytes)
+{
+    memset(out, 0, out_bytes);
+    memcpy(out, full, out_bytes < sizeof(*full) ? out_bytes : sizeof(*full));
 }
 
 void numbers_progress(const struct numbers *numbers, const struct link *link,

@@ -404,15 +404,18 @@ const struct rdmig_error *rdmig_source_error(const struct rdmig_source *source)
     return &source->error;
 }
 
-void rdmig_source_progress(const struct rdmig_source *source, struct rdmig_progress *out)
+void rdmig_source_progress(const struct rdmig_source *source, struct rdmig_progress *out,
+                           size_t out_bytes)
 {
-    *out = (struct rdmig_progress){.bytes_total = source->memory.bytes_total,
-                                   .bytes_dirty = memory_dirty_bytes(&source->memory),
-                                   .throughput_bytes_per_s = source->rate.covered_bytes_per_s,
-                                   .data_bytes_per_s = source_rate_data_bytes_per_s(source)};
+    struct rdmig_progress full = {.bytes_total = source->memory.bytes_total,
+                                  .bytes_dirty = memory_dirty_bytes(&source->memory),
+                                  .throughput_bytes_per_s = source->rate.covered_bytes_per_s,
+                                  .data_bytes_per_s = source_rate_data_bytes_per_s(source)};
+
     if (link_conn(source->link) && !is_over(source))
-        out->bytes_dirty += rdmig_conn_bytes_pending(link_conn(source->link));
-    numbers_progress(&source->numbers, source->link, &source->budget, out);
-    out->pin_all_refusal =
+        full.bytes_dirty += rdmig_conn_bytes_pending(link_conn(source->link));
+    numbers_progress(&source->numbers, source->link, &source->budget, &full);
+    full.pin_all_refusal =
         numbers_pin_all_refusal(&source->options, RDMIG_ROLE_SOURCE, source->link);
+    numbers_give(&full, out, out_bytes);
 }

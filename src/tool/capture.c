@@ -181,7 +181,8 @@ static void drive(struct capture *capture)
         enum rdmig_destination_state state;
 
         rdmig_destination_process(capture->destination);
-        rdmig_destination_progress(capture->destination, &session->report.progress);
+        rdmig_destination_progress(capture->destination, &session->report.progress,
+                                   sizeof(session->report.progress));
         state = rdmig_destination_state(capture->destination);
         session_show_destination(session, state);
         if (session_has_ended(state)) {

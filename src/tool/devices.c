@@ -36,7 +36,7 @@ static bool list_read(struct device_list *list, struct tool_error *error)
             break;
         }
         memset(&from, 0, sizeof(from));
-        count = rdmig_devices_list(list->devices, capacity, &from);
+        count = rdmig_devices_list(list->devices, capacity, sizeof(struct rdmig_device), &from);
         if (count < 0) {
             tool_error_take(error, &from);
             return false;

@@ -124,7 +124,8 @@ static void drive(struct recv *recv)
         enum rdmig_destination_state state;
 
         rdmig_destination_process(recv->destination);
-        rdmig_destination_progress(recv->destination, &session->report.progress);
+        rdmig_destination_progress(recv->destination, &session->report.progress,
+                                   sizeof(session->report.progress));
         state = rdmig_destination_state(recv->destination);
         session_show_destination(session, state);
         if (session_has_ended(state)) {

@@ -99,10 +99,12 @@ static void show(struct relay *relay)
 static void process(struct relay *relay)
 {
     rdmig_destination_process(relay->incoming);
-    rdmig_destination_progress(relay->incoming, &relay->incoming_progress);
+    rdmig_destination_progress(relay->incoming, &relay->incoming_progress,
+                               sizeof(relay->incoming_progress));
     if (relay->outgoing != NULL) {
         rdmig_source_process(relay->outgoing);
-        rdmig_source_progress(relay->outgoing, &relay->session.report.progress);
+        rdmig_source_progress(relay->outgoing, &relay->session.report.progress,
+                              sizeof(relay->session.report.progress));
     }
     show(relay);
 }

@@ -211,7 +211,8 @@ static void drive(struct restore *restore)
         bool must_wait = true;
 
         rdmig_source_process(restore->source);
-        rdmig_source_progress(restore->source, &session->report.progress);
+        rdmig_source_progress(restore->source, &session->report.progress,
+                              sizeof(session->report.progress));
         state = rdmig_source_state(restore->source);
         session_show_source(session, state);
         if (session_source_has_ended(state)) {

@@ -189,7 +189,8 @@ static void drive(struct send *send)
         int other_fd = -1;
 
         rdmig_source_process(send->source);
-        rdmig_source_progress(send->source, &session->report.progress);
+        rdmig_source_progress(send->source, &session->report.progress,
+                              sizeof(session->report.progress));
         state = rdmig_source_state(send->source);
         session_show_source(session, state);
         if (session_source_has_ended(state)) {

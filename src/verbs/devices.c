@@ -185,7 +185,18 @@ static void fill_device(struct ibv_device *handle, struct rdmig_device *device)
     ibv_close_device(context);
 }
 
-int rdmig_devices_list(struct rdmig_device *devices, uint32_t capacity, struct rdmig_error *error)
+/* The caller's struct may be another version's, shorter or longer. */
+static void give_device(struct ibv_device *from, void *out, size_t device_bytes)
+{
+    struct rdmig_device device;
+
+    fill_device(from, &device);
+    memset(out, 0, device_bytes);
+    memcpy(out, &device, device_bytes < sizeof(device) ? device_bytes : sizeof(device));
+}
+
+int rdmig_devices_list(struct rdmig_device *devices, uint32_t capacity, size_t device_bytes,
+                       struct rdmig_error *error)
 {
     struct ibv_device **list;
     char detail[sizeof(error->detail)];
@@ -210,7 +221,7 @@ int rdmig_devices_list(struct rdmig_device *devices, uint32_t capacity, struct r
         return -RDMIG_E_SYSTEM;
     }
     for (int i = 0; i < count && (uint32_t)i < capacity; i++)
-        fill_device(list[i], &devices[i]);
+        give_device(list[i], (char *)devices + (size_t)i * device_bytes, device_bytes);
     ibv_free_device_list(list);
     return count;
 }

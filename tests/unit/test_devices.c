@@ -45,7 +45,7 @@ static int tear_down(void **state)
 
 static void assert_not_usable(const char *reason)
 {
-    assert_int_equal(rdmig_devices_list(devices, 4, &error), 1);
+    assert_int_equal(rdmig_devices_list(devices, 4, sizeof(struct rdmig_device), &error), 1);
     assert_false(devices[0].is_usable);
     if (strstr(devices[0].reason, reason) == NULL)
         fail_msg("the reason is \"%s\"", devices[0].reason);
@@ -59,7 +59,7 @@ static void test_devices__one_good_device__every_member(void **state)
     mock.gids[1] = (struct ibv_gid_entry){.port_num = 1, .gid_index = 3};
     mock.gids[1].gid.raw[0] = 0xfd;
     mock.gids[1].gid.raw[15] = 9;
-    assert_int_equal(rdmig_devices_list(devices, 4, &error), 1);
+    assert_int_equal(rdmig_devices_list(devices, 4, sizeof(struct rdmig_device), &error), 1);
     assert_string_equal(devices[0].name, "mock0");
     assert_true(devices[0].is_usable);
     assert_string_equal(devices[0].reason, "");
@@ -87,10 +87,10 @@ static void test_devices__pages_rdma_writes__has_on_demand_paging(void **state)
     (void)state;
     mock.odp_caps.general_caps = IBV_ODP_SUPPORT;
     mock.odp_caps.per_transport_caps.rc_odp_caps = IBV_ODP_SUPPORT_READ;
-    rdmig_devices_list(devices, 4, &error);
+    rdmig_devices_list(devices, 4, sizeof(struct rdmig_device), &error);
     assert_false(devices[0].has_on_demand_paging);
     mock.odp_caps.per_transport_caps.rc_odp_caps = IBV_ODP_SUPPORT_WRITE;
-    rdmig_devices_list(devices, 4, &error);
+    rdmig_devices_list(devices, 4, sizeof(struct rdmig_device), &error);
     assert_true(devices[0].has_on_demand_paging);
 }
 
@@ -99,11 +99,11 @@ static void test_devices__infiniband_link_layer__is_no_ethernet(void **state)
     (void)state;
     mock.ports[0].link_layer = IBV_LINK_LAYER_INFINIBAND;
     mock.ports[0].active_mtu = IBV_MTU_4096;
-    rdmig_devices_list(devices, 4, &error);
+    rdmig_devices_list(devices, 4, sizeof(struct rdmig_device), &error);
     assert_false(devices[0].ports[0].is_ethernet);
     assert_int_equal(devices[0].ports[0].mtu_active_bytes, 4096);
     mock.ports[0].active_mtu = (enum ibv_mtu)0;
-    rdmig_devices_list(devices, 4, &error);
+    rdmig_devices_list(devices, 4, sizeof(struct rdmig_device), &error);
     assert_int_equal(devices[0].ports[0].mtu_active_bytes, 0);
 }
 
@@ -111,17 +111,17 @@ static void test_devices__more_devices_than_room__all_are_counted(void **state)
 {
     (void)state;
     mock.device_count = 3;
-    assert_int_equal(rdmig_devices_list(devices, 2, &error), 3);
+    assert_int_equal(rdmig_devices_list(devices, 2, sizeof(struct rdmig_device), &error), 3);
     assert_string_equal(devices[1].name, "mock1");
     assert_int_equal((unsigned char)devices[2].name[0], 0xee);
-    assert_int_equal(rdmig_devices_list(NULL, 0, NULL), 3);
+    assert_int_equal(rdmig_devices_list(NULL, 0, sizeof(struct rdmig_device), NULL), 3);
 }
 
 static void test_devices__no_device__zero(void **state)
 {
     (void)state;
     mock.device_count = 0;
-    assert_int_equal(rdmig_devices_list(devices, 4, &error), 0);
+    assert_int_equal(rdmig_devices_list(devices, 4, sizeof(struct rdmig_device), &error), 0);
 }
 
 static void test_devices__kernel_without_rdma__zero(void **state)
@@ -129,7 +129,7 @@ static void test_devices__kernel_without_rdma__zero(void **state)
     (void)state;
     mock.device_count = -1;
     mock.device_list_errno = ENOSYS;
-    assert_int_equal(rdmig_devices_list(devices, 4, &error), 0);
+    assert_int_equal(rdmig_devices_list(devices, 4, sizeof(struct rdmig_device), &error), 0);
 }
 
 static void test_devices__list_fails__told(void **state)
@@ -137,12 +137,14 @@ static void test_devices__list_fails__told(void **state)
     (void)state;
     mock.device_count = -1;
     mock.device_list_errno = EACCES;
-    assert_int_equal(rdmig_devices_list(devices, 4, &error), -RDMIG_E_SYSTEM);
+    assert_int_equal(rdmig_devices_list(devices, 4, sizeof(struct rdmig_device), &error),
+                     -RDMIG_E_SYSTEM);
     assert_int_equal(error.reason, RDMIG_REASON_DEVICE);
     assert_int_equal(error.os_code, EACCES);
     assert_string_equal(error.detail, "cannot ask for the RDMA devices: Permission denied");
     assert_string_equal(error.remedy, "give this user access to /dev/infiniband");
-    assert_int_equal(rdmig_devices_list(devices, 4, NULL), -RDMIG_E_SYSTEM);
+    assert_int_equal(rdmig_devices_list(devices, 4, sizeof(struct rdmig_device), NULL),
+                     -RDMIG_E_SYSTEM);
 }
 
 static void test_devices__port_down__not_usable(void **state)
@@ -159,7 +161,7 @@ static void test_devices__one_of_two_ports_up__usable(void **state)
     mock.limits.phys_port_cnt = 2;
     mock.ports[1] = mock.ports[0];
     mock.ports[0].state = IBV_PORT_DOWN;
-    assert_int_equal(rdmig_devices_list(devices, 4, &error), 1);
+    assert_int_equal(rdmig_devices_list(devices, 4, sizeof(struct rdmig_device), &error), 1);
     assert_true(devices[0].is_usable);
     assert_int_equal(devices[0].ports[1].number, 2);
 }
@@ -180,7 +182,7 @@ static void test_devices__more_ports_than_room__none_is_read_beyond_it(void **st
         mock.ports[i] = mock.ports[0];
     mock.gid_count = 1;
     mock.gids[0] = (struct ibv_gid_entry){.port_num = 7};
-    assert_int_equal(rdmig_devices_list(devices, 4, &error), 1);
+    assert_int_equal(rdmig_devices_list(devices, 4, sizeof(struct rdmig_device), &error), 1);
     assert_int_equal(devices[0].port_count, 9);
     assert_int_equal(mock_count("ibv_query_port"), 4);
 }
@@ -192,7 +194,7 @@ static void test_devices__more_gids_than_room__all_are_counted(void **state)
     mock.gid_count = 40;
     for (unsigned i = 0; i < 40; i++)
         mock.gids[i] = (struct ibv_gid_entry){.port_num = 1, .gid_index = i};
-    assert_int_equal(rdmig_devices_list(devices, 4, &error), 1);
+    assert_int_equal(rdmig_devices_list(devices, 4, sizeof(struct rdmig_device), &error), 1);
     assert_int_equal(devices[0].ports[0].gid_count, 40);
     assert_int_equal(devices[0].ports[0].gids[15].index, 15);
 }
@@ -202,7 +204,7 @@ static void test_devices__gids_cannot_be_read__device_is_usable_all_the_same(voi
     (void)state;
     mock.gid_count = 1;
     mock_fail("ibv_query_gid_table", EIO);
-    assert_int_equal(rdmig_devices_list(devices, 4, &error), 1);
+    assert_int_equal(rdmig_devices_list(devices, 4, sizeof(struct rdmig_device), &error), 1);
     assert_true(devices[0].is_usable);
     assert_int_equal(devices[0].ports[0].gid_count, 0);
 }
@@ -226,10 +228,12 @@ static void test_devices__shallow_completion_queues__not_usable(void **state)
 static void test_devices__no_room_for_them__is_the_callers(void **state)
 {
     (void)state;
-    assert_int_equal(rdmig_devices_list(NULL, 1, &error), -RDMIG_E_INVALID);
+    assert_int_equal(rdmig_devices_list(NULL, 1, sizeof(struct rdmig_device), &error),
+                     -RDMIG_E_INVALID);
     assert_int_equal(error.reason, RDMIG_REASON_CALLER);
     assert_non_null(strstr(error.detail, "no room"));
-    assert_int_equal(rdmig_devices_list(NULL, 1, NULL), -RDMIG_E_INVALID);
+    assert_int_equal(rdmig_devices_list(NULL, 1, sizeof(struct rdmig_device), NULL),
+                     -RDMIG_E_INVALID);
 }
 
 static void test_devices__short_messages__not_usable(void **state)

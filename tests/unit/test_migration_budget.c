@@ -71,8 +71,8 @@ static void test_migration__12_mib_with_a_limit_of_3__regions_come_and_go(void *
         fill_ram(&ends);
         ends_create(&ends, rows[i][0], rows[i][1]);
         migrate(&ends);
-        rdmig_source_progress(ends.source, &source);
-        rdmig_destination_progress(ends.destination, &destination);
+        rdmig_source_progress(ends.source, &source, sizeof(source));
+        rdmig_destination_progress(ends.destination, &destination, sizeof(destination));
         /* Links in memory count RAM alone. */
         assert_true(source.pinned_bytes_max > MIB && source.pinned_bytes_max <= 3 * MIB);
         assert_true(destination.pinned_bytes_max > MIB && destination.pinned_bytes_max <= 3 * MIB);
@@ -105,7 +105,7 @@ static enum rdmig_pin_all_refusal source_refusal(const struct two_ends *ends)
 {
     struct rdmig_progress progress;
 
-    rdmig_source_progress(ends->source, &progress);
+    rdmig_source_progress(ends->source, &progress, sizeof(progress));
     return progress.pin_all_refusal;
 }
 
@@ -113,7 +113,7 @@ static enum rdmig_pin_all_refusal destination_refusal(const struct two_ends *end
 {
     struct rdmig_progress progress;
 
-    rdmig_destination_progress(ends->destination, &progress);
+    rdmig_destination_progress(ends->destination, &progress, sizeof(progress));
     return progress.pin_all_refusal;
 }
 

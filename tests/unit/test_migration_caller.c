@@ -105,6 +105,31 @@ static void test_migration__options_of_a_newer_header__are_taken_while_unused(vo
     refuse_create(&call, false, "options.struct_bytes is 4097");
 }
 
+/* What the library fills is as long as the caller's header has it (faults.md, A1). */
+static void test_migration__progress_of_another_version__is_filled_as_far_as_it_goes(void **state)
+{
+    struct {
+        struct rdmig_progress progress;
+        uint64_t later;
+    } newer;
+    struct rdmig_progress older;
+    const size_t older_bytes = offsetof(struct rdmig_progress, bytes_written);
+    struct rdmig_source *source;
+
+    (void)state;
+    pair_reset();
+    assert_int_equal(rdmig_source_create(&source, "h", "1", &good, 1, NULL, NULL), 0);
+    memset(&newer, 0xee, sizeof(newer));
+    rdmig_source_progress(source, &newer.progress, sizeof(newer));
+    assert_int_equal(newer.progress.bytes_total, good.length_bytes);
+    assert_int_equal(newer.later, 0);
+    memset(&older, 0xee, sizeof(older));
+    rdmig_source_progress(source, &older, older_bytes);
+    assert_int_equal(older.bytes_total, good.length_bytes);
+    assert_true(older.bytes_written == UINT64_C(0xeeeeeeeeeeeeeeee));
+    rdmig_source_destroy(source);
+}
+
 static void test_migration__no_host_or_port__is_the_callers(void **state)
 {
     const struct call calls[] = {{NULL, "1", &good, 1, NULL},
@@ -233,6 +258,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_migration__a_bad_option__is_the_callers_and_named),
         cmocka_unit_test(test_migration__options_of_a_newer_header__are_taken_while_unused),
+        cmocka_unit_test(test_migration__progress_of_another_version__is_filled_as_far_as_it_goes),
         cmocka_unit_test(test_migration__no_host_or_port__is_the_callers),
         cmocka_unit_test(test_migration__a_bad_list_at_create__is_the_callers),
         cmocka_unit_test(test_migration__bad_blocks_provided__named_and_nothing_changed),

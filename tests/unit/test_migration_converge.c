@@ -98,7 +98,7 @@ static uint64_t last_round_ns(struct guest *guest)
 
     assert_int_equal(rdmig_source_guest_stopped(guest->ends.source), 0);
     guest_round(guest);
-    rdmig_source_progress(guest->ends.source, &progress);
+    rdmig_source_progress(guest->ends.source, &progress, sizeof(progress));
     return progress.downtime_ns;
 }
 
@@ -176,7 +176,7 @@ static void test_converge__no_data_written_yet__is_not_guessed_from_zeros(void *
     guest_write(&guest, 4096);
     assert_true(rdmig_source_downtime_estimate_ns(guest.ends.source) == UINT64_MAX);
     assert_false(rdmig_source_converged(guest.ends.source));
-    rdmig_source_progress(guest.ends.source, &progress);
+    rdmig_source_progress(guest.ends.source, &progress, sizeof(progress));
     assert_int_equal(progress.data_bytes_per_s, 0);
     assert_true(progress.throughput_bytes_per_s > 0);
     guest_round(&guest);
@@ -282,7 +282,7 @@ static void test_converge__stopped_when_all_is_over__is_refused_and_counts_nothi
     assert_int_equal(rdmig_source_finish(guest.ends.source), 0);
     ends_run_source(&guest.ends, RDMIG_SOURCE_FINISHING);
     assert_int_equal(rdmig_source_guest_stopped(guest.ends.source), -RDMIG_E_STATE);
-    rdmig_source_progress(guest.ends.source, &progress);
+    rdmig_source_progress(guest.ends.source, &progress, sizeof(progress));
     assert_int_equal(progress.downtime_ns, 0);
     guest_close(&guest);
 }

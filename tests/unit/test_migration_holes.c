@@ -209,7 +209,7 @@ static void test_migration__free_pages__are_not_sent_until_they_are_dirty_again(
     assert_int_equal(rdmig_source_mark_free(ends.source, 0, 10 * PAGE + 1, 10 * PAGE - 1), 0);
     assert_int_equal(rdmig_source_mark_free(ends.source, 0, 30 * PAGE + 1, PAGE), 0);
     assert_int_equal(rdmig_source_mark_free(ends.source, 0, MIB, 2 * MIB), 0);
-    rdmig_source_progress(ends.source, &progress);
+    rdmig_source_progress(ends.source, &progress, sizeof(progress));
     assert_int_equal(progress.bytes_dirty, progress.bytes_total - 2 * MIB - 9 * PAGE);
     assert_int_equal(rdmig_source_mark_range(ends.source, 0, 15 * PAGE, 1), 0);
     run_round(&ends);

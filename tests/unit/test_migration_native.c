@@ -90,7 +90,7 @@ static void test_migration__dynamic_two_rounds__arrives_whole(void **state)
     (void)state;
     ends_init(&ends);
     migrate(&ends, &options, 65536);
-    rdmig_source_progress(ends.source, &progress);
+    rdmig_source_progress(ends.source, &progress, sizeof(progress));
     assert_false(progress.is_pin_all);
     assert_int_equal(progress.bytes_total, (UINT64_C(12) << 20) + 12288);
     assert_int_equal(progress.bytes_dirty, 0);
@@ -101,7 +101,7 @@ static void test_migration__dynamic_two_rounds__arrives_whole(void **state)
     assert_true(progress.registrations >= 2 && progress.registrations <= 4);
     assert_true(progress.downtime_ns > 0 && progress.downtime_ns < progress.total_ns);
     assert_true(progress.setup_ns > 0 && progress.setup_ns < progress.total_ns);
-    rdmig_destination_progress(ends.destination, &progress);
+    rdmig_destination_progress(ends.destination, &progress, sizeof(progress));
     assert_int_equal(progress.bytes_total, (UINT64_C(12) << 20) + 12288);
     assert_int_equal(progress.rounds, 3);
     assert_true(progress.bytes_zero >= UINT64_C(5) << 20);
@@ -118,7 +118,7 @@ static void test_migration__pin_all__registers_each_block_once(void **state)
     (void)state;
     ends_init(&ends);
     migrate(&ends, &options, 1 << 20);
-    rdmig_source_progress(ends.source, &progress);
+    rdmig_source_progress(ends.source, &progress, sizeof(progress));
     assert_true(progress.is_pin_all);
     assert_int_equal(progress.registrations, END_BLOCK_COUNT);
     assert_int_equal(pair_counts()->message_counts[RDMIG_MESSAGE_REGISTER_REQUEST], 0);
@@ -138,9 +138,9 @@ static void test_migration__registered_as_wanted__each_end_for_itself(void **sta
     ends_init(&ends);
     ends_create(&ends, &relaxed, &paged);
     ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
-    rdmig_source_progress(ends.source, &progress);
+    rdmig_source_progress(ends.source, &progress, sizeof(progress));
     assert_true(progress.is_relaxed && !progress.is_on_demand);
-    rdmig_destination_progress(ends.destination, &progress);
+    rdmig_destination_progress(ends.destination, &progress, sizeof(progress));
     assert_true(!progress.is_relaxed && progress.is_on_demand);
     ends_free(&ends);
 }
@@ -161,7 +161,7 @@ static void test_migration__pin_all_refused__goes_dynamic_and_says_so(void **sta
     ends_run_source(&ends, RDMIG_SOURCE_SENDING);
     ends_turn(&ends, 50);
     ends_assert_ram_equal(&ends);
-    rdmig_source_progress(ends.source, &progress);
+    rdmig_source_progress(ends.source, &progress, sizeof(progress));
     assert_false(progress.is_pin_all);
     assert_true(pair_counts()->message_counts[RDMIG_MESSAGE_REGISTER_REQUEST] > 0);
     ends_free(&ends);
@@ -498,7 +498,7 @@ static void test_migration__slow_creation__counts_as_setup(void **state)
                                          END_BLOCK_COUNT, NULL, NULL),
                      0);
     ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
-    rdmig_source_progress(ends.source, &progress);
+    rdmig_source_progress(ends.source, &progress, sizeof(progress));
     assert_true(progress.setup_ns > passed_ns && progress.total_ns >= progress.setup_ns);
     ends_free(&ends);
 }

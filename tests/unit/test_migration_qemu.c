@@ -135,7 +135,7 @@ static void test_migration__qemu_destination__leaves_before_the_source(void **st
 
     (void)state;
     hand_over_to_qemu(&ends);
-    rdmig_source_progress(ends.source, &before);
+    rdmig_source_progress(ends.source, &before, sizeof(before));
     pair_advance_ns(SECOND_NS);
     /* Nothing is to be stopped any more: the downtime is over (faults.md, D4). */
     assert_int_equal(rdmig_source_guest_stopped(ends.source), -RDMIG_E_STATE);
@@ -143,7 +143,7 @@ static void test_migration__qemu_destination__leaves_before_the_source(void **st
     ends.destination = NULL;
     ends_run_source(&ends, RDMIG_SOURCE_FINISHING);
     assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_COMPLETED);
-    rdmig_source_progress(ends.source, &after);
+    rdmig_source_progress(ends.source, &after, sizeof(after));
     assert_int_equal(after.downtime_ns, before.downtime_ns); /* until all had arrived */
     ends_free(&ends);
 }
