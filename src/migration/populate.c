@@ -13,6 +13,12 @@
 #define POPULATE_WRITE 23
 enum { PROBE_COUNT = 256 };
 
+/* Other errors are of a sandbox that does not let us ask: the memory is read like any other then. */
+static bool is_missing(int os_code)
+{
+    return os_code == EFAULT || os_code == ENOMEM || os_code == EHWPOISON;
+}
+
 /* One byte of each page, read by the kernel on our behalf: older ones, and what is no memory. */
 static bool probe(const void *address, uint64_t length_bytes)
 {
@@ -32,6 +38,8 @@ static bool probe(const void *address, uint64_t length_bytes)
         }
         to.iov_len = count;
         got = process_vm_readv(getpid(), &to, 1, from, count, 0);
+        if (got < 0 && !is_missing(errno))
+            return true;
         if (got >= 0 && (unsigned long)got < count)
             errno = EFAULT;
         if (got != (ssize_t)count)
@@ -52,5 +60,7 @@ bool memory_populate(const void *address, uint64_t length_bytes, bool is_written
         result = madvise((void *)start, end - start, is_written ? POPULATE_WRITE : POPULATE_READ);
     while (result != 0 && errno == EINTR);
     /* EINVAL: an older kernel, or a device's memory, which it does not populate. */
-    return result == 0 || (errno == EINVAL && probe(address, length_bytes));
+    if (result != 0 && errno == EINVAL)
+        return probe(address, length_bytes);
+    return result == 0 || !is_missing(errno);
 }
