@@ -58,9 +58,10 @@ static const char *check_commands(const struct source *source)
     return NULL;
 }
 
-static const char *check_source(const struct rdmig_conn *conn)
+static const char *check_pending(const struct rdmig_conn *conn)
 {
     const struct source *source = &conn->u.source;
+    const uint64_t flight_bytes = count_bytes_in_flight(conn);
     uint64_t queued_bytes = 0;
     uint64_t queued_data_bytes = 0;
 
@@ -73,14 +74,25 @@ static const char *check_source(const struct rdmig_conn *conn)
         queued_bytes += left_bytes;
         queued_data_bytes += range->is_zero ? 0 : left_bytes;
     }
+    if (source->bytes_pending != queued_bytes + flight_bytes)
+        return "pending bytes are those queued and those in flight";
+    if (source->data_bytes_pending != queued_data_bytes + flight_bytes)
+        return "pending data is what is queued and no zeros, and what is in flight";
+    if (source->flight_bytes != flight_bytes)
+        return "bytes in flight are those of the writes that are out";
+    return NULL;
+}
+
+static const char *check_source(const struct rdmig_conn *conn)
+{
+    const struct source *source = &conn->u.source;
+    const char *broken;
+
     if (source->range_count > RDMIG_RANGE_QUEUE_COUNT)
         return "no more ranges than the queue holds";
-    if (source->bytes_pending != queued_bytes + count_bytes_in_flight(conn))
-        return "pending bytes are those queued and those in flight";
-    if (source->data_bytes_pending != queued_data_bytes + count_bytes_in_flight(conn))
-        return "pending data is what is queued and no zeros, and what is in flight";
-    if (source->flight_bytes != count_bytes_in_flight(conn))
-        return "bytes in flight are those of the writes that are out";
+    broken = check_pending(conn);
+    if (broken)
+        return broken;
     if (source->stream_bytes > conn->config.stream_message_bytes)
         return "stream bytes fit their message";
     if ((source->stream_slot != NO_SLOT) != (source->stream_bytes > 0))

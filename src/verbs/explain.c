@@ -150,11 +150,29 @@ static void expand(const struct link *link, const struct rdmig_failure *failure,
     text[used] = '\0';
 }
 
+static bool explain_memlock(const struct link *link, const struct rdmig_failure *failure,
+                            struct rdmig_error *error)
+{
+    const struct link_regions *regions = &link->regions;
+    char detail[sizeof(error->detail)];
+
+    if (failure->reason != RDMIG_REASON_REGISTER_FAILED || regions->failed.length_bytes == 0 ||
+        !regions->failed_is_memlock)
+        return false;
+    (void)snprintf(detail, sizeof(detail),
+                   "%llu bytes of guest RAM cannot be pinned: %llu are pinned already and "
+                   "RLIMIT_MEMLOCK is %llu",
+                   (unsigned long long)regions->failed.length_bytes,
+                   (unsigned long long)regions->failed_pinned_bytes,
+                   (unsigned long long)rdmig_memlock_limit_bytes());
+    explain_error(error, RDMIG_REASON_MEMLOCK, failure->os_code, detail);
+    return true;
+}
+
 /* The cases in which the reason alone would mislead. True: the error is complete. */
 static bool explain_special(const struct link *link, const struct rdmig_failure *failure,
                             struct rdmig_error *error)
 {
-    const struct link_regions *regions = &link->regions;
     char detail[sizeof(error->detail)];
 
     if (link->is_device_gone && (failure->reason == RDMIG_REASON_PEER_DISCONNECTED ||
@@ -172,17 +190,8 @@ static bool explain_special(const struct link *link, const struct rdmig_failure 
         explain_error(error, RDMIG_REASON_DEVICE, EIO, detail);
         return true;
     }
-    if (failure->reason == RDMIG_REASON_REGISTER_FAILED && regions->failed.length_bytes != 0 &&
-        regions->failed_is_memlock) {
-        (void)snprintf(detail, sizeof(detail),
-                       "%llu bytes of guest RAM cannot be pinned: %llu are pinned already and "
-                       "RLIMIT_MEMLOCK is %llu",
-                       (unsigned long long)regions->failed.length_bytes,
-                       (unsigned long long)regions->failed_pinned_bytes,
-                       (unsigned long long)rdmig_memlock_limit_bytes());
-        explain_error(error, RDMIG_REASON_MEMLOCK, failure->os_code, detail);
+    if (explain_memlock(link, failure, error))
         return true;
-    }
     if (link->config.conn.role == RDMIG_ROLE_DESTINATION &&
         (failure->reason == RDMIG_REASON_PEER_UNREACHABLE ||
          failure->reason == RDMIG_REASON_CONNECT_TIMEOUT ||
