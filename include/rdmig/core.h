@@ -9,15 +9,17 @@
  * docs/driver-guide.md shows a driver loop; docs/protocol.md holds the clauses named here.
  *
  * Who owns which byte
- *   connection memory, control memory   the caller's; lent to the core from init until deinit.
- *   block table memory                  the caller's; lent from BLOCKS_PROVIDED until deinit. The
- * block list is copied. event.bytes                         the caller's; read during the step
- * only. action.bytes                        the core's or a receive slot's; valid until the next
- * step. DELIVER_STREAM's bytes stay valid until STREAM_CONSUMED has covered the whole message.
- *   receive slot                        the hardware's from POST_RECV until RECEIVED or COMPLETED,
- * then the core's. send slot                           the core's until POST_SEND, the hardware's
- * until its COMPLETED. guest RAM                           the caller's, always. Hardware may read
- * (source) or write (destination) any byte of a registered region until CLOSED.
+ *
+ *   connection memory,   the caller's; lent to the core from init until deinit
+ *   control memory
+ *   block table memory   the caller's; lent from BLOCKS_PROVIDED until deinit. The list is copied
+ *   event.bytes          the caller's; read during the step only
+ *   action.bytes         the core's or a receive slot's; valid until the next step. DELIVER_STREAM's
+ *                        stay valid until STREAM_CONSUMED has covered the whole message
+ *   receive slot         the hardware's from POST_RECV until RECEIVED or COMPLETED, then the core's
+ *   send slot            the core's until POST_SEND, the hardware's until its COMPLETED
+ *   guest RAM            the caller's, always. Hardware may read (source) or write (destination) any
+ *                        byte of a registered region until CLOSED
  *
  * Threads: a connection may be used by one thread at a time; different connections are independent.
  */

@@ -9,20 +9,26 @@
  * spare calls the _wait functions instead.
  *
  * Source, in order:
- *   rdmig_source_create()                       connects in the background
- *   until state IDLE: poll, rdmig_source_process()
- *   rounds: dirty log -> rdmig_source_mark_dirty(); then rdmig_source_converged()? if not:
- * rdmig_source_start_round(), process until IDLE again, and so on. If it has converged: stop the
- * guest; rdmig_source_guest_stopped(); last log and round; rdmig_source_stream_write() the device
- * state; rdmig_source_finish(); process until COMPLETED: the destination owns the guest. FAILED or
- * CANCELLED, at any moment: the source does, and the guest is not to be stopped any more.
+ *
+ *   rdmig_source_create()           connects in the background
+ *   until state IDLE:               poll, rdmig_source_process()
+ *   rounds, the guest runs:         dirty log -> rdmig_source_mark_dirty();
+ *                                   rdmig_source_converged()? stop the guest, below. If not:
+ *                                   rdmig_source_start_round(), process until IDLE again
+ *   the guest has been stopped:     rdmig_source_guest_stopped(); the last log and round;
+ *                                   rdmig_source_stream_write() the device state
+ *   rdmig_source_finish()           process until COMPLETED: the destination owns the guest
+ *   FAILED or CANCELLED             at any moment: the source owns the guest, and lets it run
  *
  * Destination, in order:
- *   rdmig_destination_create()                  listens
- *   poll, rdmig_destination_process(), rdmig_destination_stream_read() what has come
- *   state PREPARED: everything is here; load the device state, then rdmig_destination_confirm() (or
- * _cancel()) state COMPLETED: the guest is this end's: run it. FAILED or CANCELLED: it is not,
- * throw it away.
+ *
+ *   rdmig_destination_create()      listens
+ *   always:                         poll, rdmig_destination_process(),
+ *                                   rdmig_destination_stream_read() what has come
+ *   state PREPARED                  everything is here: load the device state, then
+ *                                   rdmig_destination_confirm(), or _cancel()
+ *   state COMPLETED                 the guest is this end's: run it
+ *   FAILED or CANCELLED             it is not: throw it away
  *
  * Who owns the guest: exactly one end. The source gives it up at the moment its last message has
  * been delivered, which it sends only after the destination has confirmed; the destination owns it
