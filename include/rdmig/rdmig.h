@@ -18,7 +18,8 @@
  *   the guest has been stopped:     rdmig_source_guest_stopped(); the last log and round;
  *                                   rdmig_source_stream_write() the device state
  *   rdmig_source_finish()           process until COMPLETED: the destination owns the guest
- *   FAILED or CANCELLED             at any moment: the source owns the guest, and lets it run
+ *   FAILED or CANCELLED             at any moment: the source owns the guest and lets it run, but for
+ *                                   the reason HANDOVER_UNKNOWN, below
  *
  * Destination, in order:
  *
