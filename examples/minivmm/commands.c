@@ -86,6 +86,7 @@ static void migration_numbers_add(struct vmm *vmm, struct text *text)
     NUMBER("total_ms", numbers.total_ns / NS_PER_MS);
     NUMBER("downtime_ms", numbers.downtime_ns / NS_PER_MS);
     NUMBER("throughput_bytes_per_s", numbers.throughput_bytes_per_s);
+    NUMBER("data_bytes_per_s", numbers.data_bytes_per_s);
 #undef NUMBER
     text_add(text, "}");
 }

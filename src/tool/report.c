@@ -196,6 +196,7 @@ void report_write_json(const struct report *report, FILE *out)
     json_milliseconds(&json, "total_ms", progress->total_ns);
     json_milliseconds(&json, "downtime_ms", progress->downtime_ns);
     json_uint(&json, "throughput_bytes_per_s", progress->throughput_bytes_per_s);
+    json_uint(&json, "data_bytes_per_s", progress->data_bytes_per_s);
     if (report->incoming != NULL) {
         write_relay_json(report, &json);
     }

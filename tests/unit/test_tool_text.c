@@ -424,13 +424,15 @@ static void test_report_json(void **state)
                                          .total_ns = 10500000,
                                          .downtime_ns = 11,
                                          .throughput_bytes_per_s = 12,
+                                         .data_bytes_per_s = 13,
                                          .is_pin_all = true}};
     static const char *const numbers =
         "\"bytes_total\": 1, \"bytes_written\": 2, \"bytes_zero\": 3, \"rounds\": 4, "
         "\"control_messages\": 5, \"control_bytes\": 55, \"round_trips\": 6, \"registrations\": 7, "
         "\"pinned_bytes_max\": 8, \"pinned_limit_bytes\": null, \"relaxed_ordering\": false, "
         "\"on_demand_paging\": true, \"setup_ms\": 9.000000, \"total_ms\": 10.500000, "
-        "\"downtime_ms\": 0.000011, \"throughput_bytes_per_s\": 12}";
+        "\"downtime_ms\": 0.000011, \"throughput_bytes_per_s\": 12, "
+        "\"data_bytes_per_s\": 13}";
     char expected[1024];
     char *text = text_of(write_report, &report);
 
