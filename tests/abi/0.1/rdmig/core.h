@@ -1,0 +1,385 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * rdmig core: QEMU's RDMA migration protocol, version 1, as a state machine without I/O.
+ *
+ * One input, one output. A driver feeds events (what has happened, with the time at which it did)
+ * through rdmig_conn_step() and takes actions (what to do now, in this order) from
+ * rdmig_conn_next_action() until it returns false. The core owns no thread, clock, descriptor or
+ * heap; it never reads guest memory. The same events give the same actions, byte for byte.
+ * docs/driver-guide.md shows a driver loop; docs/protocol.md holds the clauses named here.
+ *
+ * Who owns which byte
+ *
+ *   connection memory,   the caller's; lent to the core from init until deinit
+ *   control memory
+ *   block table memory   the caller's; lent from BLOCKS_PROVIDED until deinit. The list is copied
+ *   event.bytes          the caller's; read during the step only
+ *   action.bytes         the core's or a receive slot's; valid until the next step. DELIVER_STREAM's
+ *                        stay valid until STREAM_CONSUMED has covered the whole message
+ *   receive slot         the hardware's from POST_RECV until RECEIVED or COMPLETED, then the core's
+ *   send slot            the core's until POST_SEND, the hardware's until its COMPLETED
+ *   guest RAM            the caller's, always. Hardware may read (source) or write (destination) any
+ *                        byte of a registered region until CLOSED
+ *
+ * Threads: a connection may be used by one thread at a time; different connections are independent.
+ */
+#ifndef RDMIG_CORE_H
+#define RDMIG_CORE_H
+
+#include <rdmig/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define RDMIG_CHUNK_BYTES            (UINT64_C(1) << 20) /* clause R1 */
+#define RDMIG_MESSAGE_BYTES_MAX      524288u             /* header included; clause W4 */
+#define RDMIG_HEADER_BYTES           16u                 /* clause W3 */
+#define RDMIG_STREAM_BYTES_MAX       (RDMIG_MESSAGE_BYTES_MAX - RDMIG_HEADER_BYTES)
+#define RDMIG_REPEAT_MAX             4096u /* clause W5 */
+#define RDMIG_PRIVATE_DATA_BYTES     8u    /* clause W1 */
+#define RDMIG_PRIVATE_DATA_BYTES_MAX 24u   /* with PIPELINE: clause W11 */
+#define RDMIG_CREDIT_COUNT_MAX       4u    /* commands under way with PIPELINE: clause C16 */
+/* A source may have an answer and a READY coming for each command, and an ERROR. */
+#define RDMIG_RECV_SLOT_COUNT   (2u * RDMIG_CREDIT_COUNT_MAX + 1u)
+#define RDMIG_SEND_QUEUE_MIN    16u
+#define RDMIG_SEND_QUEUE_MAX    4096u
+#define RDMIG_RANGE_QUEUE_COUNT 64u
+#define RDMIG_REGISTER_BATCH_MAX                                                                   \
+    64u /* runs our source puts into one REGISTER_REQUEST at the most */
+#define RDMIG_NO_DEADLINE              UINT64_MAX
+#define RDMIG_CONTROL_MEMORY_ALIGNMENT 64u
+
+/* Capability flags of the private data (clause W2). */
+#define RDMIG_CAPABILITY_PIN_ALL 0x1u
+#define RDMIG_CAPABILITY_PIPELINE                                                                  \
+    0x10000u /* between our own ends: clauses W11, C16 to C18, R12                                 \
+              */
+
+enum rdmig_role { RDMIG_ROLE_SOURCE, RDMIG_ROLE_DESTINATION };
+
+/* Message types as they stand on the wire (clause W6). */
+enum rdmig_message_type {
+    RDMIG_MESSAGE_NONE = 0,
+    RDMIG_MESSAGE_ERROR = 1,
+    RDMIG_MESSAGE_READY = 2,
+    RDMIG_MESSAGE_QEMU_FILE = 3,
+    RDMIG_MESSAGE_RAM_BLOCKS_REQUEST = 4,
+    RDMIG_MESSAGE_RAM_BLOCKS_RESULT = 5,
+    RDMIG_MESSAGE_COMPRESS = 6,
+    RDMIG_MESSAGE_REGISTER_REQUEST = 7,
+    RDMIG_MESSAGE_REGISTER_RESULT = 8,
+    RDMIG_MESSAGE_REGISTER_FINISHED = 9,
+    RDMIG_MESSAGE_UNREGISTER_REQUEST = 10,
+    RDMIG_MESSAGE_UNREGISTER_FINISHED = 11,
+    RDMIG_MESSAGE_TYPE_COUNT = 12
+};
+
+enum rdmig_phase {
+    RDMIG_PHASE_IDLE,       /* made, not started */
+    RDMIG_PHASE_CONNECTING, /* source: CONNECT given. destination: waiting for a request, or
+                               accepted */
+    RDMIG_PHASE_RUNNING,    /* established */
+    RDMIG_PHASE_FINISHING,  /* the application is done; the connection is being taken down in order
+                             */
+    RDMIG_PHASE_FAILING,    /* a first cause is known; ERROR, DISCONNECT, outstanding tags */
+    RDMIG_PHASE_CLOSED,     /* no tag is out; the connection can be deinitialised */
+    RDMIG_PHASE_COUNT
+};
+
+struct rdmig_failure {
+    enum rdmig_reason reason;
+    enum rdmig_phase phase;               /* in which it happened */
+    enum rdmig_message_type message_type; /* the message at fault, or NONE */
+    uint32_t block_index;                 /* the block at fault, or UINT32_MAX */
+    uint64_t expected;
+    uint64_t actual;
+    int32_t
+        os_code; /* from the event that failed: errno or the adapter's completion status; 0: none */
+};
+
+/* All times in nanoseconds; 0 switches a limit off. Zero-filled members get the default in
+ * brackets. */
+struct rdmig_conn_config {
+    size_t struct_bytes; /* sizeof(struct rdmig_conn_config) */
+    enum rdmig_role role;
+    uint32_t capability_flags; /* source: offered. destination: granted when asked for. */
+    uint32_t run_chunk_count;  /* chunks in one registration at the most, up to 32768 [64] */
+    /* Source: chunks in the first registration at the most [4]; the largest so far may be doubled
+     * each time. Nothing can be written before the first is made, and each is made while what was
+     * registered before it is written. */
+    uint32_t first_run_chunk_count;
+    uint32_t register_batch_count; /* runs in one REGISTER_REQUEST at the most [1], up to
+                                      RDMIG_REGISTER_BATCH_MAX; with PIPELINE always that */
+    uint32_t send_queue_depth;     /* work requests that may be outstanding [256] */
+    uint32_t signal_interval;      /* writes between two signalled ones at the most [64] */
+    uint32_t
+        stream_message_bytes; /* stream bytes in one QEMU_FILE message [RDMIG_STREAM_BYTES_MAX] */
+    uint64_t write_bytes_max; /* bytes in one RDMA Write, up to 1 GiB [4 MiB] */
+    /* Bytes of RDMA Writes posted and not completed, unless it is a single one: what a command has
+     * to wait behind [32 MiB]. */
+    uint64_t flight_bytes_max;
+    /* Bytes of guest RAM registered at a time at the most; 0: no limit. Clauses R13, R14. */
+    uint64_t pinned_bytes_max;
+    /* Source: sum of its blocks' lengths, for a destination that has to decide on PIN_ALL; 0: not
+     * known. */
+    uint64_t ram_bytes;
+    uint64_t connect_timeout_ns;
+    /* For READY, an answer, a completion; on top comes the time for what the peer has to pin, fill
+     * or load for it (clause E14). */
+    uint64_t reply_timeout_ns;
+    uint64_t
+        probe_interval_ns; /* silence after which the peer's hardware is asked whether it lives */
+    uint64_t idle_timeout_ns;  /* destination: silence after which the source is given up */
+    uint64_t close_timeout_ns; /* for each step of the closing */
+    /* Source, FINISH_REQUESTED: how long the destination may take to disconnect first, 0: it is not
+     * waited for; nor is one that has agreed on PIPELINE. Clause E13. */
+    uint64_t leave_timeout_ns;
+};
+
+/* A RAM block as the core knows it. Order = the order of the names in the stream (clause B2). */
+struct rdmig_block {
+    uint64_t host_addr;    /* its address in this process; goes on the wire from a destination */
+    uint64_t length_bytes; /* > 0 */
+    uint64_t ram_offset_bytes; /* destination: its place in the destination's ram_addr space (clause
+                                  B3) */
+};
+
+enum rdmig_event_kind {
+    RDMIG_EVENT_TIME_PASSED, /* nothing but the time: harmless at any moment. Only it lets a limit
+                                expire: feed what has arrived first. */
+    /* From the driver. */
+    RDMIG_EVENT_STARTED,           /* a queue pair is there; source connects now */
+    RDMIG_EVENT_CONNECT_REQUESTED, /* destination: bytes, length: the private data as it came */
+    RDMIG_EVENT_ESTABLISHED,       /* source: bytes, length: the private data as it came */
+    RDMIG_EVENT_UNREACHABLE, /* connecting failed: os_code; status REJECTED when the peer refused */
+    RDMIG_EVENT_DISCONNECTED, /* the peer, or the device, is gone. Feed pending completions first.
+                               */
+    RDMIG_EVENT_RECEIVED,     /* tag, length: bytes that arrived in the slot */
+    RDMIG_EVENT_COMPLETED,    /* tag, status, os_code; rkey for a REGISTER that succeeded */
+    /* From the application, both roles. */
+    RDMIG_EVENT_BLOCKS_PROVIDED, /* blocks, block_count, memory, length: table memory */
+    /* Done: take the connection down in order. It cannot fail any more, but that a source may hear
+     * an ERROR while the destination is still to disconnect (clause E13). */
+    RDMIG_EVENT_FINISH_REQUESTED,
+    RDMIG_EVENT_CANCEL_REQUESTED, /* give up; os_code is kept in the failure */
+    /* From the application, source. */
+    RDMIG_EVENT_EXCHANGE_REQUESTED, /* send RAM_BLOCKS_REQUEST, once */
+    RDMIG_EVENT_STREAM_WRITTEN,     /* bytes, length <= rdmig_conn_stream_room_bytes() */
+    RDMIG_EVENT_FLUSH_REQUESTED,    /* flush: how far; answered by NOTIFY_FLUSHED */
+    RDMIG_EVENT_RANGE_PUSHED, /* block_index, offset_bytes, length, register_end_bytes, is_zero */
+    RDMIG_EVENT_ROUND_CLOSED, /* no more ranges: REGISTER_FINISHED when every write is done */
+    RDMIG_EVENT_UNREGISTER_REQUESTED, /* block_index, chunk_index: the region that starts there */
+    /* From the application, destination. */
+    RDMIG_EVENT_STREAM_CONSUMED, /* length: bytes of the delivered message that are done with */
+    RDMIG_EVENT_KIND_COUNT
+};
+
+enum rdmig_status {
+    RDMIG_STATUS_OK,
+    RDMIG_STATUS_ERROR,
+    RDMIG_STATUS_FLUSHED, /* given back undone, since the connection is going or gone */
+    RDMIG_STATUS_REJECTED,
+    RDMIG_STATUS_FOREIGN /* a RECV: the peer used it up with what is no plain SEND; os_code: what
+                            the hardware says it was. Clause W12 */
+};
+
+enum rdmig_flush {
+    RDMIG_FLUSH_DELIVERED, /* until the bytes are in the destination's memory */
+    RDMIG_FLUSH_CONSUMED   /* until the destination has said READY after consuming them */
+};
+
+struct rdmig_event {
+    enum rdmig_event_kind kind;
+    uint64_t now_ns; /* any clock that does not go backwards */
+    uint64_t tag;
+    const void *bytes;
+    uint64_t length; /* in bytes */
+    uint64_t offset_bytes;
+    /* RANGE_PUSHED: registrations made for this range may reach as far as this offset, since the
+     * caller expects to push up to there in this round; 0 or less than the range's end: the range's
+     * own end. */
+    uint64_t register_end_bytes;
+    uint32_t block_index;
+    uint32_t chunk_index;
+    uint32_t rkey;
+    int32_t os_code;
+    enum rdmig_status status;
+    enum rdmig_flush flush;
+    bool is_zero; /* the range is all zero: COMPRESS instead of an RDMA Write (clause C9) */
+    void *memory;
+    const struct rdmig_block *blocks;
+    uint32_t block_count;
+};
+
+/*
+ * Actions. Those marked (tag) are answered by exactly one COMPLETED (or, for POST_RECV, RECEIVED)
+ * with that tag, also when they could not be carried out. One exception keeps the hardware quiet: a
+ * POST_WRITE that is not signalled needs no answer when it succeeds; the OK of any later POST_SEND
+ * or POST_WRITE stands for it (queue pairs complete in order).
+ */
+enum rdmig_action_kind {
+    RDMIG_ACTION_POST_RECV,  /* (tag) memory_offset_bytes, length: into control memory */
+    RDMIG_ACTION_CONNECT,    /* bytes, length: private data */
+    RDMIG_ACTION_ACCEPT,     /* bytes, length: private data */
+    RDMIG_ACTION_REJECT,     /* bytes, length: private data */
+    RDMIG_ACTION_POST_SEND,  /* (tag) memory_offset_bytes, length: from control memory; always
+                                signalled */
+    RDMIG_ACTION_POST_WRITE, /* (tag) block_index, offset_bytes, length, region, remote_addr, rkey,
+                                is_signalled */
+    RDMIG_ACTION_POST_PROBE, /* (tag) an RDMA Write of no bytes: completes if the peer's hardware
+                                lives */
+    RDMIG_ACTION_REGISTER, /* (tag) region, block_index, offset_bytes, length, is_remote_writable */
+    RDMIG_ACTION_DEREGISTER, /* (tag) region */
+    RDMIG_ACTION_DISCONNECT, /* leave, do not wait; all posted work comes back as COMPLETED */
+    RDMIG_ACTION_ABANDON,    /* it did not: destroy the queue pair and answer every tag that is out
+                                with FLUSHED */
+    /* For the application. */
+    RDMIG_ACTION_NOTIFY_ESTABLISHED,      /* capability_flags: what was agreed on */
+    RDMIG_ACTION_NOTIFY_BLOCKS_EXCHANGED, /* source: ranges can be pushed */
+    RDMIG_ACTION_NOTIFY_FLUSHED, /* source; also while failing: then the bytes had arrived before */
+    RDMIG_ACTION_NOTIFY_ROUND_ENDED,  /* source: every write is done and REGISTER_FINISHED is on its
+                                         way */
+    RDMIG_ACTION_NOTIFY_UNREGISTERED, /* source: region */
+    RDMIG_ACTION_REQUEST_BLOCKS,      /* destination: answer with BLOCKS_PROVIDED */
+    RDMIG_ACTION_DELIVER_STREAM, /* destination: bytes, length; answer with STREAM_CONSUMED, in any
+                                    portions. Also while failing (clause E12): without answer then,
+                                    the bytes stay until deinit */
+    RDMIG_ACTION_FILL_RANGE, /* destination: (tag) block_index, offset_bytes, length, fill_value */
+    RDMIG_ACTION_END_ROUND,  /* destination: (tag) REGISTER_FINISHED has come; READY goes out after
+                                the answer */
+    RDMIG_ACTION_NOTIFY_PEER_ENDED, /* destination: the peer left, all it sent is consumed: FINISH
+                                       or CANCEL */
+    RDMIG_ACTION_NOTIFY_CLOSED,     /* last action of all */
+    RDMIG_ACTION_KIND_COUNT
+};
+
+struct rdmig_action {
+    enum rdmig_action_kind kind;
+    uint64_t tag;
+    const void *bytes;
+    uint64_t length;
+    uint64_t memory_offset_bytes;
+    uint64_t offset_bytes;
+    uint64_t remote_addr;
+    uint32_t block_index;
+    uint32_t
+        region; /* names a memory region: the number of its first chunk, counted over all blocks */
+    uint32_t rkey;
+    uint32_t capability_flags;
+    uint8_t fill_value;
+    bool is_signalled;
+    bool is_remote_writable;
+};
+
+/* Counters since init; for progress and reports. */
+struct rdmig_conn_counters {
+    uint64_t bytes_written;    /* source: by RDMA Writes that have completed */
+    uint64_t bytes_zero;       /* by COMPRESS */
+    uint64_t bytes_stream;     /* in QEMU_FILE messages */
+    uint64_t control_messages; /* sent and received */
+    uint64_t control_bytes;    /* in them, headers and stream included */
+    uint64_t round_trips; /* source: commands that were sent with no other under way, or had to wait
+                             for a credit: all of them without PIPELINE */
+    uint64_t registrations;
+    uint64_t writes; /* RDMA Writes posted */
+    uint64_t rounds;
+    /* Source: nanoseconds in which data was queued or in flight, by the times of the events: what
+     * bytes_written took, without the looking for data and without a cap's pauses. */
+    uint64_t data_ns;
+};
+
+struct rdmig_conn;
+
+/*
+ * Bytes of memory a connection needs; 0 when config is out of its limits. The memory must be
+ * aligned for uint64_t. It does not depend on the size of the guest.
+ */
+size_t rdmig_conn_footprint_bytes(const struct rdmig_conn_config *config);
+
+/* Bytes of control memory: message slots the hardware reads and writes. Aligned to
+ * RDMIG_CONTROL_MEMORY_ALIGNMENT. */
+size_t rdmig_conn_control_bytes(void);
+
+/*
+ * Bytes of table memory for these blocks: 7 a chunk and some 48 a block (7 MiB a TiB). 0: the list
+ * is not usable (no block, too many, a length of 0, chunk numbers beyond 32 bits, address or offset
+ * running over 64 bits).
+ */
+size_t rdmig_blocks_footprint_bytes(const struct rdmig_block *blocks, uint32_t block_count);
+
+/*
+ * Makes a connection in memory. -INVALID: config outside its limits, memory too small or
+ * misaligned; *out is NULL then. After success the memory belongs to the connection until deinit.
+ * Phase IDLE.
+ */
+int rdmig_conn_init(struct rdmig_conn **out, const struct rdmig_conn_config *config, void *memory,
+                    size_t memory_bytes, void *control_memory, size_t control_bytes,
+                    uint64_t now_ns);
+
+/*
+ * The only input. 0: taken. -AGAIN: no room (STREAM_WRITTEN, RANGE_PUSHED), or the region is in use
+ * (UNREGISTER): drain, feed completions, try again. -STATE: not in this phase or role. -INVALID: an
+ * argument out of its limits or a tag that is not out. -FAILED: an application event on a failed
+ * connection. What is refused has changed nothing but the time. A peer's or the hardware's
+ * misbehaviour is no refusal: the step is taken and the connection fails (clauses E1, E2).
+ */
+int rdmig_conn_step(struct rdmig_conn *conn, const struct rdmig_event *event);
+
+/* The only output. True: *action is to be carried out now, before any later one. False: nothing to
+ * do until the next step. */
+bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
+
+/* When to step with TIME_PASSED at the latest; RDMIG_NO_DEADLINE: never. Changes with every step
+ * and action. */
+uint64_t rdmig_conn_deadline_ns(const struct rdmig_conn *conn);
+
+enum rdmig_phase rdmig_conn_phase(const struct rdmig_conn *conn);
+
+/* The first cause, from the moment the connection fails; NULL: it has not. Valid until deinit. */
+const struct rdmig_failure *rdmig_conn_failure(const struct rdmig_conn *conn);
+
+/* Agreed capabilities; 0 before ESTABLISHED (source) or CONNECT_REQUESTED (destination). Clause W2.
+ */
+uint32_t rdmig_conn_capability_flags(const struct rdmig_conn *conn);
+/* What the source offered: a source's own configuration; at a destination 0 before
+ * CONNECT_REQUESTED. Clause W2. */
+uint32_t rdmig_conn_offered_flags(const struct rdmig_conn *conn);
+
+/* Source: stream bytes that STREAM_WRITTEN takes now; 0: none at the moment (a later step may make
+ * room). */
+uint64_t rdmig_conn_stream_room_bytes(const struct rdmig_conn *conn);
+
+/* Source: ranges that RANGE_PUSHED takes now. */
+uint32_t rdmig_conn_range_room_count(const struct rdmig_conn *conn);
+
+/* Source: bytes pushed but not yet completed as writes or consumed as COMPRESS. */
+uint64_t rdmig_conn_bytes_pending(const struct rdmig_conn *conn);
+
+void rdmig_conn_counters(const struct rdmig_conn *conn, struct rdmig_conn_counters *out);
+
+/* Checks every invariant the core knows of itself; NULL: all hold, otherwise the name of the one
+ * that does not. */
+const char *rdmig_conn_check(const struct rdmig_conn *conn);
+
+/* Ends the connection's use of its memory. Only in IDLE or CLOSED: -STATE otherwise, since hardware
+ * may own slots. */
+int rdmig_conn_deinit(struct rdmig_conn *conn);
+
+/* Names for people, logs and reports; never NULL, "unknown" outside the enums. */
+const char *rdmig_phase_name(enum rdmig_phase phase);
+const char *rdmig_message_name(uint32_t message_type);
+const char *rdmig_event_name(enum rdmig_event_kind kind);
+const char *rdmig_action_name(enum rdmig_action_kind kind);
+
+/*
+ * One line of text, no pointers, always terminated when capacity_bytes > 0; returns the full line's
+ * length like snprintf. Equal lines mean equal events or actions, payload bytes excepted.
+ */
+size_t rdmig_event_format(const struct rdmig_event *event, char *text, size_t capacity_bytes);
+size_t rdmig_action_format(const struct rdmig_action *action, char *text, size_t capacity_bytes);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
