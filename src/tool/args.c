@@ -90,8 +90,6 @@ static const char *take_listen(struct tool_args *args, const char *value)
 
 static const char *check_ram(const struct tool_args *args, const char *value, size_t name_bytes)
 {
-    uint32_t i;
-
     if (name_bytes == 0 || name_bytes > TOOL_BLOCK_NAME_BYTES_MAX) {
         return "a block's name has 1 to 255 bytes: write --ram NAME=FILE";
     }
@@ -100,12 +98,6 @@ static const char *check_ram(const struct tool_args *args, const char *value, si
     }
     if (args->ram_count == RDMIG_BLOCK_COUNT_MAX) {
         return "a migration has at most 16383 blocks";
-    }
-    for (i = 0; i < args->ram_count; i++) {
-        if (strlen(args->rams[i].name) == name_bytes &&
-            memcmp(args->rams[i].name, value, name_bytes) == 0) {
-            return "that name is given twice";
-        }
     }
     return NULL;
 }
@@ -361,6 +353,36 @@ static bool check_required(const struct tool_args *args, struct tool_error *erro
     return args->ram_count != 0 || refuse(error, args->command, "--ram NAME=FILE is missing");
 }
 
+static int compare_names(const void *a, const void *b)
+{
+    const struct tool_ram *const *left = a;
+    const struct tool_ram *const *right = b;
+
+    return strcmp((*left)->name, (*right)->name);
+}
+
+/* By sorting: there may be thousands. */
+static bool check_names(const struct tool_args *args, struct tool_error *error)
+{
+    const struct tool_ram **sorted = calloc(args->ram_count + (size_t)1, sizeof(*sorted));
+    const struct tool_ram *doubled = NULL;
+    uint32_t i;
+
+    if (sorted == NULL) {
+        return refuse(error, args->command, "out of memory");
+    }
+    for (i = 0; i < args->ram_count; i++) {
+        sorted[i] = &args->rams[i];
+    }
+    qsort(sorted, args->ram_count, sizeof(*sorted), compare_names);
+    for (i = 1; i < args->ram_count && doubled == NULL; i++) {
+        doubled = compare_names(&sorted[i - 1], &sorted[i]) == 0 ? sorted[i] : NULL;
+    }
+    free(sorted);
+    return doubled == NULL ||
+           refuse(error, args->command, "--ram %s=...: that name is given twice", doubled->name);
+}
+
 /* Makes getopt's table of the sub-command's options; val is the row's index plus one. */
 static void list_options(enum tool_command command, struct option list[OPTION_COUNT + 1])
 {
@@ -429,7 +451,7 @@ bool args_parse(struct tool_args *args, enum tool_command command, int argc, cha
     if (optind < argc) {
         return refuse(error, command, "unexpected argument %s", argv[optind]);
     }
-    return check_required(args, error);
+    return check_names(args, error) && check_required(args, error);
 }
 
 void args_free(struct tool_args *args)

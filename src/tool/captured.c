@@ -3,6 +3,7 @@
 
 #include "../qemu/stream.h"
 #include "../text/text.h"
+#include "again.h"
 #include "image.h"
 
 #include <errno.h>
@@ -75,7 +76,7 @@ static int open_entry(int directory_fd, const char *name, mode_t kind, const cha
     bool is_seen = fstatat(directory_fd, name, &about, AT_SYMLINK_NOFOLLOW) == 0;
 
     if (is_seen && (about.st_mode & S_IFMT) == kind) {
-        fd = openat(directory_fd, name, flags | (kind == S_IFDIR ? O_DIRECTORY : 0));
+        fd = again_openat(directory_fd, name, flags | (kind == S_IFDIR ? O_DIRECTORY : 0), 0);
         is_seen = fd >= 0 && fstat(fd, &about) == 0;
     }
     if (is_seen && (about.st_mode & S_IFMT) == kind) {
@@ -341,7 +342,7 @@ static bool open_stream(struct captured *captured, struct tool_error *error)
 bool captured_open(struct captured *captured, const char *path, struct tool_error *error)
 {
     captured->path = path;
-    captured->directory_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    captured->directory_fd = again_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (captured->directory_fd < 0) {
         int os_code = errno;
 

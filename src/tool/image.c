@@ -3,6 +3,7 @@
 
 #include "../qemu/stream.h"
 #include "../text/text.h"
+#include "again.h"
 #include "outfile.h"
 
 #include <dirent.h>
@@ -88,13 +89,13 @@ bool image_create(struct image *image, const char *path, struct tool_error *erro
     if (!set_path(image, path, error) || !make_part(image, error)) {
         return false;
     }
-    image->directory_fd = open(image->part_path, directory_flags);
+    image->directory_fd = again_open(image->part_path, directory_flags);
     if (image->directory_fd < 0 || mkdirat(image->directory_fd, IMAGE_RAM_NAME, 0777) != 0) {
         return fail(error, "make directories in", image->part_path);
     }
-    image->ram_fd = openat(image->directory_fd, IMAGE_RAM_NAME, directory_flags);
-    image->stream_fd = openat(image->directory_fd, IMAGE_STREAM_NAME,
-                              O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+    image->ram_fd = again_openat(image->directory_fd, IMAGE_RAM_NAME, directory_flags, 0);
+    image->stream_fd = again_openat(image->directory_fd, IMAGE_STREAM_NAME,
+                                    O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
     if (image->ram_fd < 0 || image->stream_fd < 0) {
         return fail(error, "make files in", image->part_path);
     }
@@ -182,16 +183,16 @@ bool image_store_block(const struct image *image, const struct ramfile *block, u
     bool is_done;
 
     block_file_name(block->name, index, name);
-    copy.to_fd = openat(image->ram_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC,
-                        FILE_MODE);
+    copy.to_fd = again_openat(image->ram_fd, name,
+                              O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
     if (copy.to_fd < 0) {
         return fail(error, "make the file of block", name);
     }
     /* The last page may be a hole. */
-    is_done = ftruncate(copy.to_fd, (off_t)block->length_bytes) == 0 ||
+    is_done = again_ftruncate(copy.to_fd, block->length_bytes) == 0 ||
               fail(error, "make the file of block", name);
     is_done = is_done && sparse_explain(sparse_run(&copy), "the block's memory", name, error);
-    if (is_done && fsync(copy.to_fd) != 0) {
+    if (is_done && again_fsync(copy.to_fd) != 0) {
         is_done = fail(error, "write to disk the file of block", name);
     }
     close(copy.to_fd);
@@ -201,8 +202,8 @@ bool image_store_block(const struct image *image, const struct ramfile *block, u
 bool image_write_manifest(const struct image *image, const struct manifest *manifest,
                           struct tool_error *error)
 {
-    int fd = openat(image->directory_fd, IMAGE_MANIFEST_NAME,
-                    O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
+    int fd = again_openat(image->directory_fd, IMAGE_MANIFEST_NAME,
+                          O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
     FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
     bool is_done;
 
@@ -214,7 +215,7 @@ bool image_write_manifest(const struct image *image, const struct manifest *mani
         return false;
     }
     manifest_write(manifest, out);
-    is_done = fflush(out) == 0 && !ferror(out) && fsync(fd) == 0;
+    is_done = fflush(out) == 0 && !ferror(out) && again_fsync(fd) == 0;
     is_done = is_done || fail(error, "write", IMAGE_MANIFEST_NAME);
     fclose(out);
     return is_done;
@@ -247,7 +248,7 @@ static bool move_into_place(const struct image *image, struct tool_error *error)
 static bool sync_parent(const struct image *image, struct tool_error *error)
 {
     /* Its inode is the same after the rename, so its ".." is the parent. */
-    int parent_fd = openat(image->directory_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int parent_fd = again_openat(image->directory_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     bool is_done = parent_fd >= 0 && sync_directory(parent_fd);
 
     if (!is_done) {
@@ -261,7 +262,7 @@ static bool sync_parent(const struct image *image, struct tool_error *error)
 
 bool image_commit(struct image *image, struct tool_error *error)
 {
-    if (fsync(image->stream_fd) != 0 || !sync_directory(image->ram_fd) ||
+    if (again_fsync(image->stream_fd) != 0 || !sync_directory(image->ram_fd) ||
         fchmod(image->directory_fd, mode_after_umask(0777)) != 0 ||
         !sync_directory(image->directory_fd)) {
         return fail(error, "write to disk", image->part_path);

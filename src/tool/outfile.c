@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "outfile.h"
 
+#include "again.h"
 #include "sparse.h"
 
 #include <errno.h>
@@ -31,7 +32,7 @@ unsigned int mode_after_umask(unsigned int mode)
 bool sync_directory(int fd)
 {
     /* Some file systems cannot and say EINVAL: there is nothing to be had then. */
-    return fsync(fd) == 0 || errno == EINVAL;
+    return again_fsync(fd) == 0 || errno == EINVAL;
 }
 
 void outfile_init(struct outfile *file)
@@ -91,7 +92,7 @@ bool outfile_write(struct outfile *file, const void *bytes, size_t length_bytes,
 
 bool outfile_seal(struct outfile *file, struct tool_error *error)
 {
-    return fsync(file->fd) == 0 || fail(error, "write to disk", file->part_path);
+    return again_fsync(file->fd) == 0 || fail(error, "write to disk", file->part_path);
 }
 
 /* The directory that holds path; -1 with errno set. */
@@ -102,13 +103,13 @@ static int open_parent(const char *path)
     int fd;
 
     if (slash == NULL) {
-        return open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        return again_open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     }
     parent = strndup(path, slash == path ? 1 : (size_t)(slash - path));
     if (parent == NULL) {
         return -1;
     }
-    fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    fd = again_open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     free(parent);
     return fd;
 }

@@ -2,6 +2,7 @@
 #include "ramfile.h"
 
 #include "../text/text.h"
+#include "again.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -69,7 +70,7 @@ static bool map_memory(struct ramfile *file, struct tool_error *error)
 {
     file->page_bytes = RDMIG_PAGE_BYTES;
     file->memory_fd = memfd_create(MEMFD_NAME, MFD_CLOEXEC);
-    if (file->memory_fd < 0 || ftruncate(file->memory_fd, (off_t)file->length_bytes) != 0 ||
+    if (file->memory_fd < 0 || again_ftruncate(file->memory_fd, file->length_bytes) != 0 ||
         !map_fd(file, file->memory_fd, PROT_READ | PROT_WRITE)) {
         int os_code = errno;
 
@@ -119,14 +120,14 @@ static bool open_file(struct ramfile *file, enum ramfile_use use, int *protectio
 
     if (use != RAMFILE_SEND_READ_ONLY) {
         *protection = PROT_READ | PROT_WRITE;
-        file->file_fd = open(file->path, flags | O_RDWR);
+        file->file_fd = again_open(file->path, flags | O_RDWR);
         if (file->file_fd >= 0 || use == RAMFILE_RECV ||
             (errno != EACCES && errno != EPERM && errno != EROFS && errno != ETXTBSY)) {
             return file->file_fd >= 0;
         }
     }
     *protection = use == RAMFILE_SEND_READ_ONLY ? PROT_READ : PROT_NONE;
-    file->file_fd = open(file->path, flags | O_RDONLY);
+    file->file_fd = again_open(file->path, flags | O_RDONLY);
     return file->file_fd >= 0;
 }
 
@@ -148,28 +149,58 @@ static bool check_file(struct ramfile *file, struct stat *about, struct tool_err
     }
     file->length_bytes = (uint64_t)about->st_size;
     file->page_bytes = RDMIG_PAGE_BYTES;
+    file->device = about->st_dev;
+    file->inode = about->st_ino;
     return true;
 }
 
-/* Two blocks over one file would overwrite each other. */
-static bool check_not_shared(const struct ramfile_set *set, uint32_t index,
-                             const struct stat *about, struct tool_error *error)
+static bool is_same_file(const struct ramfile *a, const struct ramfile *b)
 {
+    return a->device == b->device && a->inode == b->inode;
+}
+
+/* Those of one file in the order of the blocks. */
+static int compare_files(const void *a, const void *b)
+{
+    const struct ramfile *left = *(const struct ramfile *const *)a;
+    const struct ramfile *right = *(const struct ramfile *const *)b;
+
+    if (left->device != right->device) {
+        return left->device < right->device ? -1 : 1;
+    }
+    if (left->inode != right->inode) {
+        return left->inode < right->inode ? -1 : 1;
+    }
+    return left < right ? -1 : left > right;
+}
+
+/* Two blocks over one file would overwrite each other. By sorting: there may be thousands. */
+static bool check_not_shared(const struct ramfile_set *set, struct tool_error *error)
+{
+    const struct ramfile **sorted = calloc(set->count + (size_t)1, sizeof(*sorted));
+    bool is_shared = false;
     uint32_t i;
 
-    for (i = 0; i < index; i++) {
-        struct stat other;
-
-        if (fstat(set->files[i].file_fd, &other) == 0 && other.st_dev == about->st_dev &&
-            other.st_ino == about->st_ino) {
+    if (sorted == NULL) {
+        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), "free memory",
+                       "no memory for the list of %u blocks", set->count);
+        return false;
+    }
+    for (i = 0; i < set->count; i++) {
+        sorted[i] = &set->files[i];
+    }
+    qsort(sorted, set->count, sizeof(*sorted), compare_files);
+    for (i = 1; i < set->count && !is_shared; i++) {
+        is_shared = is_same_file(sorted[i - 1], sorted[i]);
+        if (is_shared) {
             tool_error_set(error, TOOL_REASON_FILE, "name one file for each block",
                            "blocks %s and %s name the same file %s",
-                           text_name(set->files[i].name).text,
-                           text_name(set->files[index].name).text, set->files[index].path);
-            return false;
+                           text_name(sorted[i - 1]->name).text, text_name(sorted[i]->name).text,
+                           sorted[i]->path);
         }
     }
-    return true;
+    free(sorted);
+    return !is_shared;
 }
 
 /* The file itself, if it can be pinned as it is mapped; otherwise, or if it is sealed, a copy. */
@@ -205,7 +236,6 @@ static bool open_block(struct ramfile_set *set, uint32_t index, enum ramfile_use
         return fail_file(error, "open the file", file);
     }
     return check_file(file, &about, error) &&
-           (use != RAMFILE_RECV || check_not_shared(set, index, &about, error)) &&
            map_block(file, protection, use != RAMFILE_RECV, error);
 }
 
@@ -232,7 +262,7 @@ bool ramfile_set_open(struct ramfile_set *set, const struct tool_ram *rams, uint
         }
         list_block(set, i);
     }
-    return true;
+    return use != RAMFILE_RECV || check_not_shared(set, error);
 }
 
 bool ramfile_set_adopt(struct ramfile_set *set, const struct tool_ram *rams, const int *fds,
@@ -336,7 +366,7 @@ static bool store_file(const struct ramfile *file, struct copy_context *over_all
         return false;
     }
     /* The kernel tells of a failed write-back here, and only here. */
-    if (fsync(file->file_fd) != 0) {
+    if (again_fsync(file->file_fd) != 0) {
         return fail_file(error, "write to disk", file);
     }
     over_all->before_bytes += file->length_bytes;

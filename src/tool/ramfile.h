@@ -10,6 +10,8 @@
 #include "args.h"
 #include "sparse.h"
 
+#include <sys/types.h>
+
 enum ramfile_use {
     RAMFILE_SEND, /* read, but mapped for writing too if that is allowed: see readonly.h */
     RAMFILE_SEND_READ_ONLY, /* opened and mapped for reading alone */
@@ -25,6 +27,8 @@ struct ramfile {
     void *host_addr;  /* NULL: not mapped */
     uint64_t length_bytes;
     uint64_t page_bytes; /* of the mapping: huge pages can only be replaced whole */
+    dev_t device;        /* of file_fd */
+    ino_t inode;
 };
 
 struct ramfile_set {

@@ -3,6 +3,7 @@
  * rdmig send: the memory in one round, then the byte stream, then the hand-over. One round is all
  * there can be: a file has no dirty log, so its contents must not change meanwhile.
  */
+#include "again.h"
 #include "commands.h"
 #include "readonly.h"
 #include "session.h"
@@ -53,7 +54,7 @@ static bool open_stream(struct send *send)
         send->stream_fd = STDIN_FILENO;
         return true;
     }
-    send->stream_fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    send->stream_fd = again_open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (send->stream_fd < 0) {
         tool_error_set(session_error(&send->session), TOOL_REASON_FILE, tool_error_remedy_of(errno),
                        "cannot open the byte stream %s: %s", path, strerror(errno));

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "sparse.h"
 
+#include "again.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -156,12 +158,9 @@ static enum sparse_result zero_by_writing(int fd, uint64_t start_bytes, uint64_t
 
 static enum sparse_result punch(int fd, uint64_t start_bytes, uint64_t length_bytes)
 {
-    int result;
+    int result =
+        again_fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start_bytes, length_bytes);
 
-    do {
-        result = fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)start_bytes,
-                           (off_t)length_bytes);
-    } while (result != 0 && errno == EINTR);
     if (result != 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
         return zero_by_writing(fd, start_bytes, length_bytes);
     }
@@ -281,10 +280,8 @@ enum sparse_result sparse_reserve(int from_fd, int to_fd, uint64_t length_bytes)
             return SPARSE_READ_FAILED;
         }
         if (!extent.is_hole) {
-            do {
-                result = fallocate(to_fd, FALLOC_FL_KEEP_SIZE, (off_t)extent.start_bytes,
-                                   (off_t)(extent.end_bytes - extent.start_bytes));
-            } while (result != 0 && errno == EINTR);
+            result = again_fallocate(to_fd, FALLOC_FL_KEEP_SIZE, extent.start_bytes,
+                                     extent.end_bytes - extent.start_bytes);
         }
         if (result != 0) {
             return errno == EOPNOTSUPP || errno == ENOSYS ? SPARSE_DONE : SPARSE_WRITE_FAILED;
