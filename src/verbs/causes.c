@@ -153,6 +153,8 @@ static const struct {
     {RDMIG_REASON_DEVICE, ENOENT,
      "load the RDMA modules: modprobe rdma_ucm, and the driver of the device"},
     {RDMIG_REASON_DEVICE, EACCES, "give this user access to /dev/infiniband"},
+    {RDMIG_REASON_DEVICE, EPROTO,
+     "look at the kernel log; another version of the device's driver or firmware may help"},
     {RDMIG_REASON_REGISTER_FAILED, ENOMEM, REMEDY_MEMLOCK},
     {RDMIG_REASON_REGISTER_FAILED, EOPNOTSUPP,
      "give guest RAM that can be pinned: anonymous memory, a memfd, tmpfs or hugetlbfs; not a "

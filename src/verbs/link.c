@@ -235,13 +235,29 @@ static bool pass_on(struct link *link, const struct rdmig_action *action)
     return true;
 }
 
+/* Somebody is wrong about what is out: the core, or this adapter, or the device. */
+static void fail_if_miscounted(struct link *link)
+{
+    char detail[sizeof(link->own.detail)];
+
+    if (link->state == LINK_CLOSED)
+        return;
+    if (link->is_refused)
+        link_fail(link, RDMIG_REASON_INTERNAL, 0, "the protocol core refused a completion");
+    if (!link->is_miscounted)
+        return;
+    (void)snprintf(detail, sizeof(detail),
+                   "RDMA device %s completed a work request that was never posted",
+                   link->device_name);
+    link_fail(link, RDMIG_REASON_DEVICE, EPROTO, detail);
+}
+
 bool link_next_action(struct link *link, struct rdmig_action *action)
 {
     link->now_ns = link_now_ns();
     for (;;) {
         post_answer_due(link);
-        if (link->is_refused && link->state != LINK_CLOSED)
-            link_fail(link, RDMIG_REASON_INTERNAL, 0, "the protocol core refused a completion");
+        fail_if_miscounted(link);
         if (link->state == LINK_CLOSED)
             return give_notice(link, action);
         if (timer_has_worked_enough(link) || !rdmig_conn_next_action(link->conn, action)) {

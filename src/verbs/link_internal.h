@@ -161,6 +161,7 @@ struct link {
     bool is_notice_due; /* the link ended without the core: NOTIFY_CLOSED is ours to give */
     bool is_device_gone;
     bool is_refused; /* the core refused a completion: one of the two is wrong about what is out */
+    bool is_miscounted;        /* the device has completed work that is not out */
     bool is_queue_unreadable;  /* polling or arming a completion queue failed: nothing comes out of
                                   it any more */
     struct link_config config; /* host and service point into the two arrays */

@@ -66,6 +66,17 @@ void post_receive(struct link *link, const struct rdmig_action *action)
 }
 
 /*
+ * A completion that belongs to nothing that is out. A second one for the same work may come when a
+ * queue pair goes, and the first one counted. A success in mid-connection is another matter: the
+ * device or its driver has lost count, and a message may be lost with it.
+ */
+static void note_stray(struct link *link, const struct ibv_wc *completion)
+{
+    if (completion->status == IBV_WC_SUCCESS && link->state == LINK_ESTABLISHED)
+        link->is_miscounted = true;
+}
+
+/*
  * Clause W12. The peer chooses the operation: an RDMA Write with immediate data uses a RECV up,
  * too, and leaves in its memory what was there before; its length is that of the Write. (The flag
  * for a GRH says nothing here: devices set it for RoCE.)
@@ -76,6 +87,13 @@ static bool is_plain_send(const struct ibv_wc *completion)
            (completion->wc_flags & (IBV_WC_WITH_IMM | IBV_WC_WITH_INV)) == 0;
 }
 
+/* No peer can make a RECV complete as something else, or with more bytes than it has room for. */
+static bool is_possible_receive(const struct ibv_wc *completion)
+{
+    return completion->opcode == IBV_WC_RECV_RDMA_WITH_IMM ||
+           (completion->opcode == IBV_WC_RECV && completion->byte_len <= RDMIG_MESSAGE_BYTES_MAX);
+}
+
 void post_take_receive(struct link *link, const struct ibv_wc *completion)
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_RECEIVED, .tag = completion->wr_id};
@@ -84,15 +102,16 @@ void post_take_receive(struct link *link, const struct ibv_wc *completion)
     for (uint32_t i = 0; i < RDMIG_RECV_SLOT_COUNT; i++)
         if (link->queue.receives[i].is_out && link->queue.receives[i].tag == completion->wr_id)
             slot = &link->queue.receives[i];
-    if (slot == NULL)
-        return; /* a second completion for the same work: the first one counted */
+    if (slot == NULL) {
+        note_stray(link, completion);
+        return;
+    }
     slot->is_out = false;
-    if (completion->status == IBV_WC_SUCCESS && !is_plain_send(completion)) {
-        link_answer(link, completion->wr_id, RDMIG_STATUS_FOREIGN, (int32_t)completion->opcode);
-    } else if (completion->status == IBV_WC_SUCCESS &&
-               completion->byte_len > RDMIG_MESSAGE_BYTES_MAX) {
+    if (completion->status == IBV_WC_SUCCESS && !is_possible_receive(completion)) {
         note_fault(link, LINK_FAULT_NONSENSE, (int32_t)completion->opcode, 0);
-        link_answer(link, completion->wr_id, RDMIG_STATUS_ERROR, EOVERFLOW);
+        link_answer(link, completion->wr_id, RDMIG_STATUS_ERROR, (int32_t)completion->opcode);
+    } else if (completion->status == IBV_WC_SUCCESS && !is_plain_send(completion)) {
+        link_answer(link, completion->wr_id, RDMIG_STATUS_FOREIGN, (int32_t)completion->opcode);
     } else if (completion->status == IBV_WC_SUCCESS) {
         event.length = completion->byte_len;
         link_feed(link, &event);
@@ -341,8 +360,10 @@ void post_take_send(struct link *link, const struct ibv_wc *completion)
         if (entry->state == LINK_SEND_POSTED && entry->request.wr_id == completion->wr_id)
             break;
     }
-    if (index == queue->unposted)
-        return; /* a second completion for the same work: the first one counted */
+    if (index == queue->unposted) {
+        note_stray(link, completion);
+        return;
+    }
     queue->is_stalled = false;
     entry->state = LINK_SEND_ANSWERED;
     if (completion->status == IBV_WC_SUCCESS && !is_of_kind(entry, completion)) {

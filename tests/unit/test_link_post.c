@@ -240,7 +240,6 @@ static void test_link__receive_of_no_plain_send__core_never_sees_its_memory(void
         {IBV_WC_RECV_RDMA_WITH_IMM, IBV_WC_WITH_IMM, 4u << 20},
         {IBV_WC_RECV, IBV_WC_WITH_IMM, 16},
         {IBV_WC_RECV, IBV_WC_WITH_INV, 16},
-        {IBV_WC_SEND, 0, 16},
     };
 
     for (unsigned i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -280,6 +279,59 @@ static void test_link__more_bytes_than_the_buffer__is_the_devices_fault(void **s
     assert_int_equal(answer_to(1)->kind, RDMIG_EVENT_COMPLETED);
     assert_int_equal(answer_to(1)->status, RDMIG_STATUS_ERROR);
     assert_false(link_is_closed(the_link)); /* the core decides, as of any RECV that has failed */
+}
+
+/* Nor can a peer have a RECV completed as a send. */
+static void test_link__receive_that_completes_as_a_send__is_the_devices_fault(void **state)
+{
+    (void)state;
+    make_source();
+    give(action_recv(1, 0));
+    turn();
+    mock_complete_receive_as(1, IBV_WC_SEND, 0, 16);
+    turn();
+    assert_int_equal(answer_to(1)->kind, RDMIG_EVENT_COMPLETED);
+    assert_int_equal(answer_to(1)->status, RDMIG_STATUS_ERROR);
+}
+
+/* Neither the core nor the peer is told to have done that: the device is. */
+static void test_link__success_of_what_was_never_posted__is_the_devices_fault(void **state)
+{
+    for (unsigned is_receive = 0; is_receive < 2; is_receive++) {
+        set_up(state);
+        make_source();
+        give(action_recv(1, 0));
+        give(action_send(2, 0, 16));
+        turn();
+        if (is_receive)
+            mock_complete_receive(99, IBV_WC_SUCCESS, 16);
+        else
+            mock_complete_send_as(99, IBV_WC_SEND);
+        turn();
+        assert_true(link_is_closed(the_link));
+        assert_int_equal(explain().reason, RDMIG_REASON_DEVICE);
+        assert_string_equal(explain().detail,
+                            "RDMA device mock0 completed a work request that was never posted");
+        drop_link();
+    }
+}
+
+/* But a queue pair that goes may give its work back twice. */
+static void test_link__work_given_back_twice__the_first_counts(void **state)
+{
+    (void)state;
+    make_source();
+    give(action_recv(1, 0));
+    give(action_send(2, 0, 16));
+    turn();
+    for (unsigned i = 0; i < 2; i++) {
+        mock_complete_receive(1, IBV_WC_WR_FLUSH_ERR, 0);
+        mock_complete_send(2, IBV_WC_WR_FLUSH_ERR);
+        turn();
+    }
+    assert_false(link_is_closed(the_link));
+    assert_int_equal(answer_to(1)->status, RDMIG_STATUS_FLUSHED);
+    assert_int_equal(answer_to(2)->status, RDMIG_STATUS_FLUSHED);
 }
 
 /* What the device says it did is not what it was told to do. */
@@ -543,6 +595,9 @@ int main(void)
         TEST(test_link__receive_of_no_plain_send__core_never_sees_its_memory),
         TEST(test_link__receive_with_a_grh__is_a_message),
         TEST(test_link__more_bytes_than_the_buffer__is_the_devices_fault),
+        TEST(test_link__receive_that_completes_as_a_send__is_the_devices_fault),
+        TEST(test_link__success_of_what_was_never_posted__is_the_devices_fault),
+        TEST(test_link__work_given_back_twice__the_first_counts),
         TEST(test_link__completion_of_another_operation__counts_as_failed),
         TEST(test_link__both_queues_in_either_order__nothing_is_lost),
         TEST(test_link__many_completions_behind_one_notice__all_are_taken),
