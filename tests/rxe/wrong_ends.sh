@@ -6,7 +6,7 @@
 # 1, one line on standard error and the reason in the JSON report; the source keeps what it has, and
 # nothing is left on the device. wrong_ends_qemu.sh has those with a QEMU on the other side.
 # A source that writes on after the hand-over does not get through.
-# Clause: W1 W2 B2 R9 E2 E3 E4 E5 E6 E7 E10 E11
+# Clause: W1 W2 W12 B2 R9 E2 E3 E4 E5 E6 E7 E10 E11
 # shellcheck disable=SC2317 # functions are called through check and wait_for
 # shellcheck source=tests/rxe/wrong_ends_lib.sh
 . "$(dirname "$0")/wrong_ends_lib.sh"
@@ -110,6 +110,20 @@ foreign_operations() {
         fails "$name" recv 10 failed MESSAGE_FOREIGN "the peer sent $name"
     done
     no_leaks rdmig peer
+}
+
+# The same in mid-round, of more bytes than the RECV has room for: no fault of rdmig's own.
+foreign_write_of_a_chunk() {
+    make_targets
+    start_recv --ram "a=$target.a" --time-limit 60
+    start send env LD_PRELOAD="$helpers/imm_writer.so" IMM_WRITER="$RDMIG_TMP/imm" "$rdmig" send \
+        --to "$RDMIG_ADDR:$port" --ram "a=$a" --json
+    fails "a chunk written with immediate data, destination" recv 15 failed MESSAGE_FOREIGN \
+        "the peer sent an RDMA Write with immediate data"
+    fails "a chunk written with immediate data, source" send 15 failed PEER_ERROR \
+        "the peer reported an error"
+    show "which was longer than a message" grep -E '^[0-9]{7,}$' "$RDMIG_TMP/imm"
+    no_leaks rdmig
 }
 
 # Whatever it wrote before the guest was the destination's, from then on its writes are refused; an
@@ -243,6 +257,7 @@ nobody_listens
 blocks_differ
 wrong_versions
 foreign_operations
+foreign_write_of_a_chunk
 late_writer
 late_writer --pin-all
 killed
