@@ -38,7 +38,6 @@ struct mapping {
 struct mappings {
     struct mapping *items; /* in order of address */
     uint32_t count;
-    uint32_t last; /* where the last one was found */
     bool is_listed;
 };
 

@@ -130,18 +130,22 @@ static void list_all(struct mappings *mappings)
 
 struct mapping *mappings_find(struct mappings *mappings, uintptr_t address)
 {
+    uint32_t low = 0;
+    uint32_t high;
+
     if (!mappings->is_listed)
         list_all(mappings);
-    for (uint32_t i = 0; i < mappings->count; i++) {
-        const uint32_t index = (mappings->last + i) % mappings->count;
-        struct mapping *mapping = &mappings->items[index];
+    high = mappings->count;
+    while (low < high) {
+        const uint32_t middle = low + (high - low) / 2;
 
-        if (address >= mapping->start && address < mapping->end) {
-            mappings->last = index;
-            return mapping;
-        }
+        if (mappings->items[middle].end <= address)
+            low = middle + 1;
+        else
+            high = middle;
     }
-    return NULL;
+    return low < mappings->count && mappings->items[low].start <= address ? &mappings->items[low]
+                                                                          : NULL;
 }
 
 void mappings_free(struct mappings *mappings)
