@@ -37,12 +37,18 @@ const char *rdmig_reason_name(enum rdmig_reason reason)
 
 bool rdmig_reason_is_retryable(enum rdmig_reason reason)
 {
-    switch (reason) {
-#define REASON_CASE(name, value, is_retryable)                                                     \
-    case RDMIG_REASON_##name:                                                                      \
-        return is_retryable;
-        RDMIG_REASON_MAP(REASON_CASE)
-#undef REASON_CASE
+    static const struct {
+        enum rdmig_reason reason;
+        bool is_retryable;
+    } rows[] = {
+#define REASON_ROW(name, value, is_retryable) {RDMIG_REASON_##name, is_retryable},
+        RDMIG_REASON_MAP(REASON_ROW)
+#undef REASON_ROW
+    };
+
+    for (size_t i = 0; i < COUNT_OF(rows); i++) {
+        if (rows[i].reason == reason)
+            return rows[i].is_retryable;
     }
     return false;
 }
