@@ -130,10 +130,13 @@ struct rdmig_conn_config {
     uint64_t reply_timeout_ns;
     uint64_t
         probe_interval_ns; /* silence after which the peer's hardware is asked whether it lives */
-    uint64_t idle_timeout_ns;  /* destination: silence after which the source is given up */
+    /* Destination: silence after which the source is given up; from the exchange of the blocks on
+     * it, too, has the time for all RAM on top. */
+    uint64_t idle_timeout_ns;
     uint64_t close_timeout_ns; /* for each step of the closing */
     /* Source, FINISH_REQUESTED: how long the destination may take to disconnect first, 0: it is not
-     * waited for; nor is one that has agreed on PIPELINE. Clause E13. */
+     * waited for; nor is one that has agreed on PIPELINE. The time for all RAM comes on top. Clause
+     * E13. */
     uint64_t leave_timeout_ns;
 };
 

@@ -176,12 +176,16 @@ struct rdmig_options {
     uint32_t connect_timeout_ms; /* source: all addresses together; destination: accept until
                                     established [20000] */
     /* Any answer or completion, the destination's confirm() included [60000]; 4 s come on top for
-     * each GiB that the peer has to pin or fill before it answers, pin-all's whole guest among them
-     * (clause E14). A host that has died is found sooner, by the probe. */
+     * each GiB that the peer has to pin or fill before it answers, pin-all's whole guest among them,
+     * and of all RAM at a round's end (clause E14). A host that has died is found sooner, by the
+     * probe; a process that hangs while its host lives is not: cancel when that takes too long. */
     uint32_t reply_timeout_ms;
     uint32_t probe_interval_ms; /* silence after which the peer's hardware is asked whether it lives
                                    [5000] */
-    uint32_t idle_timeout_ms;   /* destination: silence after which the source is given up [none] */
+    /* Destination: silence after which the source is given up [none]; 4 s come on top for each GiB
+     * of all RAM (clause E14), since a source that pins or writes says nothing: where it writes
+     * slower than that (a cap, a slow link), add the time that all RAM takes. */
+    uint32_t idle_timeout_ms;
     /*
      * Bytes that may be pinned at a time, control memory (some 6 MiB) included, UINT64_MAX: no
      * limit [rdmig_pinned_limit_bytes()]. RLIMIT_MEMLOCK counts in any case, unless UINT64_MAX is
@@ -391,10 +395,10 @@ int rdmig_source_guest_stopped(struct rdmig_source *source);
 /*
  * State IDLE, nothing dirty: hand the guest over. COMPLETED, or FAILED, follows. QEMU stream: not
  * before the QEMU there has left, which it does when it has loaded the guest or has given up
- * (clause E13), or the reply limit has passed; FAILED with HANDOVER_UNKNOWN when it says ERROR. One
- * that exits because it cannot load a device looks like one that is done: write the state,
- * _stream_flush(), then the end mark, and it fails the migration before the hand-over. A handle
- * destroyed before that disconnects under the QEMU's hands, which may crash of it.
+ * (clause E13), or the reply limit and 4 s a GiB have passed; FAILED with HANDOVER_UNKNOWN when it
+ * says ERROR. One that exits because it cannot load a device looks like one that is done: write the
+ * state, _stream_flush(), then the end mark, and it fails the migration before the hand-over. A
+ * handle destroyed before that disconnects under the QEMU's hands, which may crash of it.
  */
 int rdmig_source_finish(struct rdmig_source *source);
 

@@ -58,6 +58,7 @@ int blocks_provide(struct rdmig_conn *conn, const struct rdmig_event *event)
         block->first_chunk = (uint32_t)first_chunk;
         block->chunk_count = (uint32_t)((given->length_bytes - 1) / RDMIG_CHUNK_BYTES + 1);
         first_chunk += block->chunk_count;
+        conn->ram_bytes += given->length_bytes;
     }
     conn->chunks = (uint8_t *)(conn->blocks + event->block_count);
     conn->block_count = event->block_count;

@@ -11,7 +11,8 @@ void closing_begin(struct rdmig_conn *conn, enum closing stage)
     /* Without a queue pair there is nobody to tell and nothing to disconnect. */
     conn->closing = conn->is_started ? stage : CLOSING_DRAINING;
     conn_arm(conn, TIMER_CLOSE,
-             is_leaving_awaited ? conn->config.leave_timeout_ns : conn->config.close_timeout_ns);
+             is_leaving_awaited ? conn_work_limit_ns(conn->config.leave_timeout_ns, conn->ram_bytes)
+                                : conn->config.close_timeout_ns);
 }
 
 /* How the first cause lets the connection be closed (clauses E3, E7). */

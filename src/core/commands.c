@@ -66,7 +66,9 @@ static void send_round_end(struct rdmig_conn *conn, uint32_t slot, struct rdmig_
     conn->u.source.round = ROUND_NONE;
     conn->counters.rounds++;
     conn_notify(conn, RDMIG_ACTION_NOTIFY_ROUND_ENDED);
-    commands_send(conn, slot, &header, 0, action);
+    /* What it does with the round is the destination's own affair: a relay compares all memory, or
+     * has it pinned at its other side. */
+    commands_send(conn, slot, &header, conn->ram_bytes, action);
 }
 
 /* Commands that may go beside each other: registrations before zeros, which can wait, since
@@ -96,11 +98,7 @@ static bool next_beside(struct rdmig_conn *conn, uint32_t slot, struct rdmig_act
 /* What the destination pins before it answers; it may be the whole guest. */
 static uint64_t pin_all_bytes(const struct rdmig_conn *conn)
 {
-    uint64_t bytes = 0;
-
-    for (uint32_t i = 0; i < conn->block_count; i++)
-        bytes += blocks_at(conn, i)->length_bytes;
-    return (conn->capability_flags & RDMIG_CAPABILITY_PIN_ALL) != 0 ? bytes : 0;
+    return (conn->capability_flags & RDMIG_CAPABILITY_PIN_ALL) != 0 ? conn->ram_bytes : 0;
 }
 
 static bool next_alone(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)

@@ -78,11 +78,8 @@ bool credits_may_send(const struct rdmig_conn *conn, uint32_t type)
 /* The time that the destination has for the oldest command (clause E14). */
 void commands_await(struct rdmig_conn *conn)
 {
-    const uint64_t timeout_ns = conn->config.reply_timeout_ns;
-    const uint64_t work_ns = commands_oldest(conn)->work_bytes / REPLY_BYTES_PER_US * 1000;
-    const bool is_endless = timeout_ns == 0 || work_ns > UINT64_MAX - timeout_ns;
-
-    conn_arm(conn, TIMER_REPLY, is_endless ? 0 : timeout_ns + work_ns);
+    conn_arm(conn, TIMER_REPLY,
+             conn_work_limit_ns(conn->config.reply_timeout_ns, commands_oldest(conn)->work_bytes));
 }
 
 /* Sends a command with a credit that is there. */

@@ -259,8 +259,11 @@ static bool offer(struct rdmig_conn *conn, struct rdmig_action *action)
         destination->grant_count--;
     if (destination->offer_count == 0)
         destination->state = DESTINATION_AWAITING;
+    /* The source may have all memory to pin or to look through, and to write, without a word. */
     if (destination->queued_count == 0)
-        conn_arm(conn, TIMER_IDLE, conn->config.idle_timeout_ns);
+        conn_arm(conn, TIMER_IDLE,
+                 conn_work_limit_ns(conn->config.idle_timeout_ns,
+                                    destination->are_blocks_listed ? conn->ram_bytes : 0));
     flight_send(conn, slot, &header, action);
     return true;
 }

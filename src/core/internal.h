@@ -341,6 +341,7 @@ struct rdmig_conn {
     struct block *blocks;
     uint8_t *chunks; /* CHUNK_STATE_BYTES each */
     uint32_t block_count;
+    uint64_t ram_bytes; /* sum of the blocks' lengths; 0 before they are known */
     struct rdmig_conn_counters counters;
     union {
         struct source source;
@@ -358,6 +359,7 @@ void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
 void conn_fail_message(struct rdmig_conn *conn, enum rdmig_reason reason, uint32_t type,
                        uint64_t expected, uint64_t actual);
 void conn_arm(struct rdmig_conn *conn, enum timer timer, uint64_t timeout_ns);
+uint64_t conn_work_limit_ns(uint64_t timeout_ns, uint64_t work_bytes);
 void conn_disarm(struct rdmig_conn *conn, enum timer timer);
 void conn_heard(struct rdmig_conn *conn);
 void conn_suspect(struct rdmig_conn *conn);

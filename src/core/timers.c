@@ -7,6 +7,15 @@
 
 /* ---- timers */
 
+/* A limit and, on top, the time for so many bytes of guest RAM, or stream (clause E14). One that is
+ * switched off stays so; one beyond any clock is none. */
+uint64_t conn_work_limit_ns(uint64_t timeout_ns, uint64_t work_bytes)
+{
+    const uint64_t work_ns = work_bytes / REPLY_BYTES_PER_US * 1000;
+
+    return timeout_ns == 0 || work_ns > UINT64_MAX - timeout_ns ? 0 : timeout_ns + work_ns;
+}
+
 void conn_arm(struct rdmig_conn *conn, enum timer timer, uint64_t timeout_ns)
 {
     /* Of a peer that is gone nothing is awaited any more but the end. */

@@ -59,7 +59,7 @@ static void test_core_closing__source_finished__does_not_wait_for_a_qemu_for_eve
 
     (void)state;
     FEED(bench, FINISH_REQUESTED);
-    bench_pass(bench, SECOND);
+    bench_pass(bench, SECOND + BLOCKS_WORK_NS);
     EXPECT(bench, "> FINISH_REQUESTED\n"
                   "> TIME_PASSED\n"
                   "< DISCONNECT\n");

@@ -9,6 +9,7 @@
  * another order. */
 #define BLOCK0_BYTES       (3 * MIB + 4096)
 #define BLOCK1_BYTES       (2 * MIB)
+#define BLOCKS_WORK_NS     ((BLOCK0_BYTES + BLOCK1_BYTES) / 256 * 1000) /* clause E14 */
 #define SOURCE_HOST0       UINT64_C(0x10000000)
 #define SOURCE_HOST1       UINT64_C(0x20000000)
 #define DESTINATION_HOST0  UINT64_C(0x700000000)
