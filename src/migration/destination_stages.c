@@ -30,17 +30,25 @@ static void fail_tag(struct rdmig_destination *destination, uint64_t tag, int os
     (void)link_step(destination->link, &event);
 }
 
-/* The round that waits for _resume() has nobody to wait for any more: its tag goes back, so that
- * the link can close. */
+/* Nobody waits for it any more, and the link cannot close before its tag is back. */
+static void give_up_tag(struct rdmig_destination *destination, uint64_t *tag)
+{
+    struct rdmig_event event = {
+        .kind = RDMIG_EVENT_COMPLETED, .tag = *tag, .status = RDMIG_STATUS_FLUSHED};
+
+    *tag = 0;
+    if (event.tag != 0)
+        (void)link_step(destination->link, &event);
+}
+
+/* The round that waits for _resume() is given up, and so is what is still to be filled: that may be
+ * as long as the guest. */
 static void leave(struct rdmig_destination *destination)
 {
-    const uint64_t tag = destination->round_tag;
-
     destination->stage = TAKING_LEAVING;
     destination->numbers.ended_ns = link_now_ns();
-    destination->round_tag = 0;
-    if (tag != 0)
-        complete_tag(destination, tag);
+    give_up_tag(destination, &destination->round_tag);
+    give_up_tag(destination, &destination->fill.tag);
 }
 
 void destination_fail(struct rdmig_destination *destination)

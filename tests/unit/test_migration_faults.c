@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <cmocka.h>
 
@@ -187,6 +188,59 @@ static void test_migration__destination_cancels_at_any_turn__source_keeps_guest(
         assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_CANCELLED);
         assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FAILED);
         ends_free(&ends);
+    }
+}
+
+/* Makes the last block a large one: full at the destination, never touched at the source. */
+static void enlarge(struct two_ends *ends, uint64_t length_bytes)
+{
+    struct rdmig_ram_block *here = &ends->source_blocks[END_BLOCK_COUNT - 1];
+    struct rdmig_ram_block *there = &ends->destination_blocks[0];
+
+    here->host_addr = mmap(NULL, length_bytes, PROT_READ | PROT_WRITE,
+                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    there->host_addr =
+        mmap(NULL, length_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(here->host_addr != MAP_FAILED && there->host_addr != MAP_FAILED);
+    memset(there->host_addr, 0xee, length_bytes);
+    here->length_bytes = length_bytes;
+    there->length_bytes = length_bytes;
+}
+
+/*
+ * A range of zeros may be as long as the guest, and is filled a piece a call: who gives up does not
+ * first finish it, and who is told to go need not wait for that. Clause: E3, E10
+ */
+static void test_migration__given_up_while_filling__fills_no_more(void **state)
+{
+    enum { LARGE_BYTES = 192 << 20 };
+
+    (void)state;
+    for (uint32_t who = 0; who < 2; who++) {
+        struct two_ends ends;
+        const uint8_t *filled;
+
+        ends_init(&ends);
+        enlarge(&ends, LARGE_BYTES);
+        filled = ends.destination_blocks[0].host_addr;
+        ends_create(&ends, NULL, NULL);
+        ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+        assert_int_equal(rdmig_source_start_round(ends.source), 0);
+        for (uint32_t i = 0; i < 2000 && filled[0] != 0; i++)
+            ends_turn(&ends, 1);
+        assert_int_equal(filled[0], 0);
+        if (who == 0)
+            assert_int_equal(rdmig_destination_cancel(ends.destination), 0);
+        else
+            assert_int_equal(rdmig_source_cancel(ends.source), 0);
+        settle(&ends);
+        assert_int_equal(rdmig_destination_state(ends.destination),
+                         who == 0 ? RDMIG_DESTINATION_CANCELLED : RDMIG_DESTINATION_FAILED);
+        if (who == 0)
+            assert_int_equal(filled[LARGE_BYTES - 1], 0xee);
+        ends_free(&ends);
+        (void)munmap(ends.source_blocks[END_BLOCK_COUNT - 1].host_addr, LARGE_BYTES);
+        (void)munmap(ends.destination_blocks[0].host_addr, LARGE_BYTES);
     }
 }
 
@@ -387,6 +441,7 @@ int main(void)
         cmocka_unit_test(test_migration__silent_death__is_noticed_on_both_sides),
         cmocka_unit_test(test_migration__source_cancels_at_any_turn__destination_is_told),
         cmocka_unit_test(test_migration__destination_cancels_at_any_turn__source_keeps_guest),
+        cmocka_unit_test(test_migration__given_up_while_filling__fills_no_more),
         cmocka_unit_test(test_migration__not_confirmed__source_keeps_guest),
         cmocka_unit_test(test_migration__blocks_differ__both_ends_fail_with_cause),
         cmocka_unit_test(test_migration__block_missing__either_side_says_which),
