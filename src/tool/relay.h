@@ -13,7 +13,8 @@
 enum relay_step {
     RELAY_PASSING,    /* stream bytes, up to the next hook or the end */
     RELAY_EXCHANGING, /* first hook: the destination is asked for its blocks */
-    RELAY_COMPARING,  /* last round: the source stands still until all memory is compared */
+    RELAY_COMPARING,  /* last round: the source stands still until all memory is compared, */
+    RELAY_LAST_ROUND, /* and the destination has what was found */
     RELAY_ENDING,     /* the source is done: the destination gets the stream's end */
     RELAY_HANDED_OVER /* all is written, and on its way */
 };

@@ -266,10 +266,21 @@ static bool end_comparing(struct relay *relay)
     if (relay->shadow.is_comparing) {
         return false;
     }
+    relay->step = RELAY_LAST_ROUND;
+    return check(relay, "rdmig_source_start_round", rdmig_source_start_round(relay->outgoing));
+}
+
+/*
+ * All memory is at the destination. Before that the source does not go on: its limit of time has
+ * room for a round of any length where the round ends, but not where its stream is waited for
+ * (clause E14).
+ */
+static bool end_last_round(struct relay *relay)
+{
     relay->step = RELAY_PASSING;
     relay->is_memory_whole = true;
     relay->stream.is_end_held = true;
-    return run_round(relay);
+    return check(relay, "rdmig_destination_resume", rdmig_destination_resume(relay->incoming));
 }
 
 /* ---- the end */
@@ -336,6 +347,8 @@ static bool take_step(struct relay *relay)
         return end_setup(relay);
     case RELAY_COMPARING:
         return end_comparing(relay);
+    case RELAY_LAST_ROUND:
+        return end_last_round(relay);
     case RELAY_ENDING:
         return end_stream(relay);
     case RELAY_HANDED_OVER:
