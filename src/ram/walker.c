@@ -33,6 +33,8 @@
 /* A cap that no link reaches is none: the bucket counts with signs, and with room to spare. */
 #define BANDWIDTH_MAX (UINT64_C(1) << 56)
 #define BURST_NS      (SECOND_NS / 50)
+/* A century: so that no cap, however low, makes a time that is none. */
+#define PAUSE_NS_MAX (UINT64_C(100) * 365 * 86400 * SECOND_NS)
 
 /* ---- the table of calls */
 
@@ -155,30 +157,27 @@ bool ram_walker_add(struct ram_walker *walker, uint32_t block_index, uint64_t of
 void ram_walker_charge(struct ram_walker *walker, uint64_t length_bytes)
 {
     if (walker->bandwidth_bytes_per_s != 0)
-        walker->allowance_bytes -= (int64_t)length_bytes;
+        walker->allowance_bytes -= (double)length_bytes;
 }
 
 /* True: some may be sent. False: not before *resume_ns. */
 static bool has_allowance(struct ram_walker *walker, uint64_t *resume_ns)
 {
+    const double rate = (double)walker->bandwidth_bytes_per_s / (double)SECOND_NS;
     const uint64_t at_ns = now_ns(walker);
-    uint64_t passed_ns = at_ns - walker->filled_ns;
-    double rate;
+    double pause_ns;
 
     if (walker->bandwidth_bytes_per_s == 0)
         return true;
-    if (passed_ns > SECOND_NS)
-        passed_ns = SECOND_NS;
-    rate = (double)walker->bandwidth_bytes_per_s / (double)SECOND_NS;
-    walker->allowance_bytes += (int64_t)(rate * (double)passed_ns);
+    walker->allowance_bytes += rate * (double)(at_ns - walker->filled_ns);
     walker->filled_ns = at_ns;
-    if (walker->allowance_bytes > (int64_t)(rate * (double)BURST_NS))
-        walker->allowance_bytes = (int64_t)(rate * (double)BURST_NS);
+    if (walker->allowance_bytes > rate * (double)BURST_NS)
+        walker->allowance_bytes = rate * (double)BURST_NS;
     if (walker->allowance_bytes > 0)
         return true;
     /* Long enough for a page at least, so that a low cap does not turn into a busy loop. */
-    *resume_ns =
-        at_ns + (uint64_t)((double)((int64_t)RAM_WALK_PAGE_BYTES - walker->allowance_bytes) / rate);
+    pause_ns = ((double)RAM_WALK_PAGE_BYTES - walker->allowance_bytes) / rate;
+    *resume_ns = at_ns + (pause_ns < (double)PAUSE_NS_MAX ? (uint64_t)pause_ns : PAUSE_NS_MAX);
     return false;
 }
 

@@ -84,7 +84,7 @@ struct ram_walker {
     uint64_t zero_end_bytes;
     /* Bandwidth cap: a bucket of bytes, filled with time; zeros take none out. */
     uint64_t bandwidth_bytes_per_s; /* 0: no cap */
-    int64_t allowance_bytes;
+    double allowance_bytes;         /* parts of bytes, too: it is filled often */
     uint64_t filled_ns;
 };
 

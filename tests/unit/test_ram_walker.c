@@ -494,6 +494,50 @@ static void test_ram_walker__cap_after_a_long_rest__allows_one_burst(void **unus
     guest_destroy(guest);
 }
 
+/* Caps that are none in effect: no sum of bytes and no time may leave its type by them. */
+static void test_ram_walker__cap_beyond_any_link__holds_nothing_up(void **unused)
+{
+    static const uint64_t caps[] = {UINT64_C(1) << 62, (UINT64_C(1) << 63) - 1, UINT64_C(1) << 63,
+                                    UINT64_MAX - 1, UINT64_MAX};
+
+    (void)unused;
+    for (uint32_t i = 0; i < sizeof(caps) / sizeof(caps[0]); i++) {
+        struct guest *guest = guest_create_one(20000, caps[i]);
+
+        lay(guest, 0, 0, 20000, 'D');
+        guest->now_ns += SECOND_NS;
+        ram_walker_charge(&guest->walker, UINT64_C(1) << 40); /* a long stream */
+        walk_round(guest);
+        lay(guest, 0, 0, 20000, 'D');
+        guest->now_ns += 10 * SECOND_NS;
+        walk_round(guest);
+        assert_int_equal(guest->paused_count, 0);
+        assert_all_clean(guest);
+        guest_destroy(guest);
+    }
+}
+
+/* A byte a second: a page takes more than an hour, and as long as that, however often it is looked
+ * at. */
+static void test_ram_walker__least_cap__is_kept_and_used(void **unused)
+{
+    struct guest *guest = guest_create_one(3, 1);
+    const uint64_t start_ns = guest->now_ns;
+    uint64_t resume_ns = 0;
+
+    (void)unused;
+    lay(guest, 0, 0, 3, 'D');
+    guest->now_ns += SECOND_NS;
+    ram_walker_start_round(&guest->walker);
+    for (uint32_t i = 0; i < CALLS_MAX && guest->pushed_count < 3; i++) {
+        (void)ram_walker_walk(&guest->walker, true, &resume_ns);
+        guest->now_ns += SECOND_NS / 4;
+    }
+    assert_int_equal(guest->pushed_count, 3);
+    assert_in_range(guest->now_ns - start_ns, 2 * 4095 * SECOND_NS, 2 * 4098 * SECOND_NS);
+    guest_destroy(guest);
+}
+
 /* What has not been sent costs nothing: neither zeros nor a range that was refused. */
 static void test_ram_walker__zeros_and_refused_ranges__do_not_count_against_the_cap(void **unused)
 {
@@ -600,6 +644,8 @@ int main(void)
         cmocka_unit_test(test_ram_walker__news__ends_a_call),
         cmocka_unit_test(test_ram_walker__cap__is_kept_and_used),
         cmocka_unit_test(test_ram_walker__cap_after_a_long_rest__allows_one_burst),
+        cmocka_unit_test(test_ram_walker__cap_beyond_any_link__holds_nothing_up),
+        cmocka_unit_test(test_ram_walker__least_cap__is_kept_and_used),
         cmocka_unit_test(test_ram_walker__zeros_and_refused_ranges__do_not_count_against_the_cap),
         cmocka_unit_test(test_ram_walker__cap_below_a_page_a_burst__lets_a_page_through_at_a_time),
         cmocka_unit_test(test_ram_walker__ranges_one_after_the_other__join_until_the_end),
