@@ -23,7 +23,7 @@ void waker_close(struct waker *waker);
  */
 void waker_set(struct waker *waker, uint64_t deadline_ns);
 /* Waits until readable or timeout_ms (UINT32_MAX: none) are over: 0, -AGAIN (time over), -SYSTEM
- * (interrupted). */
+ * (interrupted). 0 may come early: look, and wait for what is left. */
 int waker_wait(const struct waker *waker, uint32_t timeout_ms);
 /* The same for a wait that no signal may shorten, begun at start_ns: true when readable, false when
  * the time is over. */

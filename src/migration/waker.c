@@ -64,12 +64,13 @@ void waker_set(struct waker *waker, uint64_t deadline_ns)
 int waker_wait(const struct waker *waker, uint32_t timeout_ms)
 {
     struct pollfd poll_fd = {.fd = waker->epoll_fd, .events = POLLIN};
-    const int limit_ms = timeout_ms > INT32_MAX ? -1 : (int)timeout_ms;
+    const bool is_cut = timeout_ms > INT32_MAX; /* more than poll() takes: in parts */
+    const int limit_ms = timeout_ms == UINT32_MAX ? -1 : is_cut ? INT32_MAX : (int)timeout_ms;
     const int count = poll(&poll_fd, 1, limit_ms);
 
     if (count < 0)
         return -RDMIG_E_SYSTEM;
-    return count == 0 ? -RDMIG_E_AGAIN : RDMIG_OK;
+    return count == 0 && !is_cut ? -RDMIG_E_AGAIN : RDMIG_OK;
 }
 
 bool waker_wait_until_over(const struct waker *waker, uint64_t start_ns, uint32_t timeout_ms)
