@@ -14,6 +14,9 @@
 #define BITS_PER_WORD       64
 #define STATE_CAPACITY_STEP 16384
 #define STATE_CAPACITY_MAX  (1 << 20)
+/* Each that has not made the rest small enough takes longer than the downtime may: a minute at
+ * least. */
+#define ROUND_COUNT_MAX 200
 
 static const char *const step_names[MIGRATION_STEP_COUNT] = {
     [MIGRATION_STEP_NONE] = "none",       [MIGRATION_STEP_CONNECT] = "connect",
@@ -188,13 +191,26 @@ static int round_start(struct migration *migration, enum migration_step step,
     return 0;
 }
 
-/* A round has ended with the guest running: another one, or the last. */
+/* The rest is more than may be sent while the guest stands still. A VMM that has to leave its host
+ * would stop the guest in the end, and let the downtime be as long as it is. */
+static int next_round_start(struct migration *migration, struct problem *problem)
+{
+    if (migration->round_count++ >= ROUND_COUNT_MAX)
+        return problem_set(problem, "let the guest write less, or use a faster network",
+                           "the guest writes faster than its memory can be sent: after %d rounds "
+                           "there is as much left as before",
+                           ROUND_COUNT_MAX);
+    return round_start(migration, MIGRATION_STEP_ROUNDS, problem);
+}
+
+/* A round has ended with the guest running. In this order: what it has written meanwhile, whether
+ * that is little enough, and then another round, or the last. */
 static int rounds_go_on(struct migration *migration, struct problem *problem)
 {
     if (dirty_collect(migration, problem) != 0)
         return -1;
     if (!rdmig_source_converged(migration->source))
-        return round_start(migration, MIGRATION_STEP_ROUNDS, problem);
+        return next_round_start(migration, problem);
     if (vcpu_stop(migration->machine, problem) != 0)
         return -1;
     (void)rdmig_source_guest_stopped(migration->source);

@@ -37,6 +37,7 @@ struct migration {
     struct rdmig_source *source; /* at most one of the two */
     struct rdmig_destination *destination;
     enum migration_step step;
+    uint32_t round_count;       /* with the guest running */
     struct problem own_problem; /* why this end gave up, if it was this end */
     uint64_t *bitmap;
     uint8_t *state;
