@@ -30,6 +30,7 @@ struct party_numbers {
     uint64_t first_round_end_ns;
     uint64_t first_round_bytes; /* written and zeroed in it */
     uint64_t stopped_ns;        /* the guest */
+    uint64_t estimate_ns;       /* source of ours: how long its last round would take */
     uint64_t resumed_ns;        /* destination: it runs here */
     uint64_t completed_ns;
 };

@@ -9,8 +9,8 @@
 #include <stdlib.h>
 
 #define SECOND_NS UINT64_C(1000000000)
-/* A round that moved less says nothing about the rate. */
-#define MEASURED_BYTES_MIN (UINT64_C(1) << 20)
+/* Less data says nothing about the rate. */
+#define SAMPLE_BYTES_MIN (UINT64_C(1) << 20)
 
 enum {
     DEFAULT_RUN_CHUNK_COUNT = 64,
@@ -219,14 +219,23 @@ bool rounds_let_go(struct source *source)
 
 /* ---- rounds */
 
+/* As the library has it: rdmig_source_downtime_estimate_ns(). */
+static uint64_t estimate_ns(const struct source *source)
+{
+    if (dirty_bytes(source) == 0)
+        return 0;
+    return source->bytes_per_s == 0 ? UINT64_MAX
+                                    : costs_time_ns(dirty_bytes(source), source->bytes_per_s);
+}
+
 static bool is_little(const struct source *source)
 {
     const struct options *options = source->ours.party.world->options;
 
-    if (source->round_count > 0 && source->round_count >= options->round_count_max)
-        return true;
-    return source->bytes_per_s != 0 &&
-           costs_time_ns(dirty_bytes(source), source->bytes_per_s) <= options->downtime_limit_ns;
+    if (source->round_count == 0)
+        return false;
+    return source->round_count >= options->round_count_max ||
+           estimate_ns(source) <= options->downtime_limit_ns;
 }
 
 static uint64_t moved_bytes(const struct source *source)
@@ -247,11 +256,11 @@ void rounds_begin(struct source *source)
         source->is_guest_stopped = true;
         numbers->stopped_ns = ours_now_ns(&source->ours);
         take_log(source);
+        numbers->estimate_ns = estimate_ns(source);
     }
-    source->round_start_ns = ours_now_ns(&source->ours);
     source->round_start_bytes = moved_bytes(source);
     if (source->round_count == 0)
-        numbers->first_round_start_ns = source->round_start_ns;
+        numbers->first_round_start_ns = ours_now_ns(&source->ours);
     source->again_count = 0;
     source->on_top_count = 0;
     source->let_go_count = 0; /* some may go in the middle of it, too */
@@ -357,13 +366,25 @@ bool rounds_walk(struct source *source)
     return source->has_pushed && walk == RAM_WALK_BLOCKED;
 }
 
+/* As src/migration/source_rate.c: a sample goes on over rounds until it is large enough; until then
+ * a small one is better than none. */
 static void measure(struct source *source)
 {
-    const uint64_t passed_ns = ours_now_ns(&source->ours) - source->round_start_ns;
-    const uint64_t moved = moved_bytes(source) - source->round_start_bytes;
+    struct rdmig_conn_counters counters;
+    uint64_t passed_ns;
+    uint64_t bytes;
 
-    if (passed_ns > 0 && (moved >= MEASURED_BYTES_MIN || source->bytes_per_s == 0))
-        source->bytes_per_s = (uint64_t)((unsigned __int128)moved * SECOND_NS / passed_ns);
+    rdmig_conn_counters(source->ours.conn, &counters);
+    bytes = counters.bytes_written - source->sampled_bytes;
+    passed_ns = counters.data_ns - source->sampled_ns;
+    if (bytes == 0 || (bytes < SAMPLE_BYTES_MIN && source->sampled_bytes > 0))
+        return;
+    source->bytes_per_s =
+        (uint64_t)((unsigned __int128)bytes * SECOND_NS / (passed_ns > 0 ? passed_ns : 1));
+    if (bytes < SAMPLE_BYTES_MIN)
+        return;
+    source->sampled_bytes = counters.bytes_written;
+    source->sampled_ns = counters.data_ns;
 }
 
 void rounds_ended(struct source *source)

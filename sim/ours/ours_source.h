@@ -55,11 +55,12 @@ struct source {
     uint64_t *log_words;   /* room for the largest block's */
     uint32_t on_top_count; /* ranges pushed into it that nobody needs */
     struct ram_range last_zeros;
-    uint64_t round_start_ns;
     uint64_t round_start_bytes; /* moved before the round */
-    uint64_t bytes_per_s;       /* 0: not measured yet */
-    bool has_pushed;            /* since the walker was called */
-    uint32_t round_count;       /* whole rounds, without the setup's */
+    uint64_t bytes_per_s;       /* of data; 0: not measured yet */
+    uint64_t sampled_bytes;     /* written, and the time for them, when it was measured last */
+    uint64_t sampled_ns;
+    bool has_pushed;      /* since the walker was called */
+    uint32_t round_count; /* whole rounds, without the setup's */
 };
 
 /* ---- ours_rounds.c */
