@@ -222,6 +222,11 @@ void port_at(struct port *port, uint64_t at_ns, world_handler *handler, void *su
     world_at(port->fabric->world, at_ns, dispatch, call, 0);
 }
 
+bool port_has_waiting(const struct port *port)
+{
+    return port->first_waiting != NULL;
+}
+
 uint64_t port_time_ns(const struct port *port)
 {
     const uint64_t now_ns = port->fabric->world->now_ns;

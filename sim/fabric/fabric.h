@@ -77,6 +77,8 @@ void port_set_wait(struct port *port, uint64_t wait_ns, uint64_t cpu_ns);
  * when the process has died. */
 void port_at(struct port *port, uint64_t at_ns, world_handler *handler, void *subject,
              uint64_t argument);
+/* Something has come that the process has been too busy to look at. */
+bool port_has_waiting(const struct port *port);
 
 /* ---- connection */
 

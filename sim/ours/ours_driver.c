@@ -13,7 +13,7 @@ enum { ACTIONS_MAX = 1000000, SLOW_ONE_IN = 16 };
 /* Where the source's guest memory lies: nobody but the source itself ever sees it. */
 #define SOURCE_ADDR UINT64_C(0x550000000000)
 
-/* Nobody calm takes so long to leave. */
+/* Nobody calm takes so long to leave; unless an option says otherwise. */
 #define LEAVE_TIMEOUT_NS UINT64_C(100000000)
 
 /* ---- making it */
@@ -41,9 +41,13 @@ static uint32_t capability_flags(const struct options *options, enum rdmig_role 
 /* A destination that is not one of ours leaves first (clause E13). */
 static uint64_t leave_timeout_ns(const struct ours *ours)
 {
-    const enum party_kind kind = ours->party.world->options->kind[RDMIG_ROLE_DESTINATION];
+    const struct options *options = ours->party.world->options;
+    const uint64_t timeout_ns = options->engine[RDMIG_ROLE_SOURCE].leave_timeout_ns;
 
-    return ours->party.role == RDMIG_ROLE_SOURCE && kind != PARTY_OURS ? LEAVE_TIMEOUT_NS : 0;
+    if (ours->party.role != RDMIG_ROLE_SOURCE ||
+        options->kind[RDMIG_ROLE_DESTINATION] == PARTY_OURS)
+        return 0;
+    return timeout_ns != 0 ? timeout_ns : LEAVE_TIMEOUT_NS;
 }
 
 static void configure(struct ours *ours)
@@ -306,6 +310,10 @@ static void timer_passed(struct world *world, void *subject, uint64_t at_ns)
     (void)world;
     if (ours->timer_ns != at_ns || ours->is_closed)
         return;
+    if (port_has_waiting(ours->party.port)) { /* it came while we were busy */
+        port_at(ours->party.port, ours_now_ns(ours), timer_passed, ours, at_ns);
+        return;
+    }
     ours->timer_ns = RDMIG_NO_DEADLINE;
     if (rdmig_conn_deadline_ns(ours->conn) > ours_now_ns(ours)) {
         arm_timer(ours);

@@ -110,6 +110,16 @@ static bool is_filling(const struct ours_operation *operation)
 
 /* ---- ending */
 
+/* What a VMM does with all memory before it says that the round is over: a relay compares it. */
+static void spend_round(struct ours *ours)
+{
+    uint64_t page_count = 0;
+
+    for (uint32_t i = 0; i < ours->block_count; i++)
+        page_count += ours->blocks[i].length_bytes / SIM_PAGE_BYTES;
+    port_spend(ours->party.port, page_count * ours->party.world->costs.round_page_ns);
+}
+
 static void end_operation(struct ours *ours, struct ours_operation *operation)
 {
     const struct rdmig_action *action = &operation->action;
@@ -121,6 +131,8 @@ static void end_operation(struct ours *ours, struct ours_operation *operation)
         do_deregister(ours, action, &event);
     else if (action->kind == RDMIG_ACTION_FILL_RANGE)
         oracle_fill_ended(ours->party.world->oracle);
+    else
+        spend_round(ours);
     if (operation->is_doomed) {
         event.status = RDMIG_STATUS_ERROR;
         event.os_code = action->kind == RDMIG_ACTION_FILL_RANGE ? OS_CODE_IO : OS_CODE_CANCELLED;

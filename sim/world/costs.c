@@ -102,6 +102,38 @@ static const struct costs sets[COSTS_KIND_COUNT] = {
             .stock_wait_ns = 1 * US,
             .stock_chunk_bytes = MIB,
         },
+    /* The same worlds on hosts that are about as slow with memory as may be (clause E14: 4 s a GiB,
+       16 us a page): each thing that they are asked for takes them three quarters of that, 12 us a
+       page. A limit that does not grow with it is too short even for a small guest. */
+    [COSTS_SLOW_HOST] =
+        {
+            .name = "slow-host",
+            .link_bits_per_s = 100 * GIGA,
+            .payload_permille = 1000,
+            .latency_ns = 1 * US,
+            .message_overhead_ns = 100,
+            .post_ns = 100,
+            .poll_ns = 100,
+            .wakeup_ns = 0,
+            .wakeup_cpu_ns = 0,
+            .register_call_ns = 2 * US,
+            .register_page_ps = 8000000, /* with the fault 12 us a page */
+            .deregister_call_ns = 1 * US,
+            .deregister_page_ps = 12000000,
+            .page_bytes = 4 * KIB,
+            .fault_page_ns = 4000,
+            .scan_data_page_ps = 10000,
+            .scan_zero_bytes_per_s = 10 * GIGA,
+            .fill_bytes_per_s = 488 * MIB, /* with the fault 12 us a page */
+            .copy_bytes_per_s = 10 * GIGA,
+            .bitmap_word_ps = 1000,
+            .round_page_ns = 12000, /* a relay compares all memory */
+            .retry_timeout_ns = 50 * MS,
+            .connect_ns = 20 * US,
+            .stock_page_ns = 100,
+            .stock_wait_ns = 1 * US,
+            .stock_chunk_bytes = MIB,
+        },
     /* A server of today, 100 Gb/s RoCE, guest memory in 2 MiB pages. */
     [COSTS_MODERN] =
         {

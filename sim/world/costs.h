@@ -29,8 +29,9 @@ struct costs {
     uint64_t fill_bytes_per_s;      /* CPU: COMPRESS at the destination */
     uint64_t copy_bytes_per_s;      /* CPU: stream bytes */
     uint64_t bitmap_word_ps;        /* CPU: 64 pages of a dirty bitmap */
-    uint64_t retry_timeout_ns;      /* until a work request to nobody fails */
-    uint64_t connect_ns;            /* addresses, routes, connection manager: in all */
+    uint64_t round_page_ns;    /* CPU: our destination's VMM at a round's end, each 4 KiB page */
+    uint64_t retry_timeout_ns; /* until a work request to nobody fails */
+    uint64_t connect_ns;       /* addresses, routes, connection manager: in all */
     /* The stock model's own. */
     uint64_t stock_page_ns;     /* CPU: one 4 KiB page through its save loop */
     uint64_t stock_wait_ns;     /* each time it blocks: its main loop, coroutine, poll */
@@ -39,6 +40,7 @@ struct costs {
 
 enum costs_kind {
     COSTS_FLAT,
+    COSTS_SLOW_HOST,
     COSTS_MODERN,
     COSTS_MODERN_4K,
     COSTS_BENCH_2013,

@@ -49,8 +49,9 @@ struct option_row {
         {prefix ".reply_timeout", OPTION_TIME, AT(engine[role].reply_timeout_ns), 0, 0},           \
         {prefix ".probe_interval", OPTION_TIME, AT(engine[role].probe_interval_ns), 0, 0},         \
         {prefix ".idle_timeout", OPTION_TIME, AT(engine[role].idle_timeout_ns), 0, 0},             \
+        {prefix ".close_timeout", OPTION_TIME, AT(engine[role].close_timeout_ns), 0, 0},           \
     {                                                                                              \
-        prefix ".close_timeout", OPTION_TIME, AT(engine[role].close_timeout_ns), 0, 0              \
+        prefix ".leave_timeout", OPTION_TIME, AT(engine[role].leave_timeout_ns), 0, 0              \
     }
 
 static const struct option_row rows[] = {

@@ -91,6 +91,7 @@ struct engine_options { /* of an end of ours; 0: the default of the core */
     uint64_t probe_interval_ns;
     uint64_t idle_timeout_ns;
     uint64_t close_timeout_ns;
+    uint64_t leave_timeout_ns; /* source: of a destination that is not ours (clause E13) */
 };
 
 struct options {

@@ -156,6 +156,16 @@ static void draw_limits(struct engine_options *engine, uint64_t patience_ns, boo
         engine->probe_interval_ns = 10 * MS;
 }
 
+/*
+ * Where hosts are slow it is a limit itself that has to grow with what is asked for (clause E14).
+ * Not that on silence: it counts on a faster link than one page at a time makes of it.
+ */
+static void withdraw_patience(struct engine_options *engine, uint64_t patience_ns)
+{
+    if (engine->reply_timeout_ns > patience_ns && engine->reply_timeout_ns != UINT64_MAX)
+        engine->reply_timeout_ns -= patience_ns;
+}
+
 /* Most ends of ours, and the hostile ones they meet, know of PIPELINE; in some worlds one only, or
  * none. */
 static void draw_pipeline(struct options *options, struct choice *choice)
@@ -279,7 +289,7 @@ void options_draw(struct options *options, struct choice *choice)
     options->round_count_max = 1 + choice_below(choice, 6);
     options->downtime_limit_ns = PICK(choice, 50 * US, 0, 5 * US, 500 * US);
     options->costs = PICK32(choice, COSTS_FLAT, COSTS_FLAT, COSTS_FLAT, COSTS_MODERN, COSTS_FLAT,
-                            COSTS_FLAT, COSTS_BENCH_2013, COSTS_BENCH_2026);
+                            COSTS_SLOW_HOST, COSTS_BENCH_2013, COSTS_BENCH_2026);
     options->link_bits_per_s = PICK(choice, 0, 0, 0, UINT64_C(10000000000), UINT64_C(400000000000));
     options->jitter_steps = 1 + choice_below(choice, 6);
     options->private_data_bytes = PICK32(choice, 8, 56, 196);
@@ -292,6 +302,8 @@ void options_draw(struct options *options, struct choice *choice)
                                options->kind[1] == PARTY_HOSTILE;
 
         draw_limits(&options->engine[i], guest_bytes * PATIENCE_NS, is_needed, choice);
+        if (options->costs == COSTS_SLOW_HOST && i == RDMIG_ROLE_SOURCE)
+            withdraw_patience(&options->engine[i], guest_bytes * PATIENCE_NS);
     }
     draw_probing(options, choice);
     draw_impatience(options, choice);
