@@ -82,10 +82,9 @@
  *
  * Pages that the host has never allocated are zero: they are neither read nor
  * written, and stay unallocated at both ends but for the rest of their chunk (above), in private
- * anonymous memory, in shared memory of a tmpfs (memfd), and in hugetlbfs, as long as no other
- * process has pages of the file that this one has not. That needs /proc, and for shared memory read
- * access to the file by a descriptor that the process holds, or the right to open
- * /proc/self/map_files; without, all memory is read. Memory whose missing pages a userfaultfd
+ * anonymous memory, in shared memory of a tmpfs (memfd), and in hugetlbfs. That needs /proc, and
+ * for shared memory read access to the file by a descriptor that the process holds, or the right to
+ * open /proc/self/map_files; without, all memory is read. Memory whose missing pages a userfaultfd
  * handler supplies is read; register it before create.
  *
  * Threads: a handle may be used by one thread at a time; different handles are independent.

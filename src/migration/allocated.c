@@ -3,6 +3,8 @@
  */
 #include "holes_internal.h"
 
+#include "ram/zero.h"
+
 #include <errno.h>
 #include <rdmig/rdmig.h>
 #include <sys/ioctl.h>
@@ -51,41 +53,75 @@ uint64_t allocated_by_residence(uintptr_t start, struct ram_bitmap *allocated)
 
 /* ---- huge pages: for them mincore() looks at the page tables, and knows of no swap */
 
-enum { TABLE_PAGE_COUNT = 65536 };
+enum { TABLE_PAGE_COUNT = 16384, READ_PAGE_COUNT = 16 };
 
-uint64_t allocated_by_page_tables(uintptr_t start, struct ram_bitmap *allocated)
+/* The page that the next huge page begins with. Both count from start, which need not begin one. */
+static uint64_t next_huge_page(uint64_t start_bytes, uint64_t page, uint64_t huge_page_bytes)
+{
+    const uint64_t in_huge_page_bytes = (start_bytes + page * RDMIG_PAGE_BYTES) % huge_page_bytes;
+
+    return page + (huge_page_bytes - in_huge_page_bytes) / RDMIG_PAGE_BYTES;
+}
+
+static bool are_all_present(const unsigned char *pages, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        if ((pages[i] & 1) == 0)
+            return false;
+    }
+    return true;
+}
+
+/* Where there are no page tables kernels before 6.7 answer for wrong pages of the file, singly: so
+ * a huge page is there only as a whole. */
+uint64_t allocated_by_page_tables(uintptr_t start, uint64_t huge_page_bytes,
+                                  struct ram_bitmap *allocated)
 {
     const uint64_t count =
         allocated->page_count < TABLE_PAGE_COUNT ? allocated->page_count : TABLE_PAGE_COUNT;
     unsigned char pages[TABLE_PAGE_COUNT];
+    uint64_t page = 0;
 
     /* NOLINTNEXTLINE(performance-no-int-to-ptr): an address out of /proc */
     if (mincore((void *)start, count * RDMIG_PAGE_BYTES, pages) != 0)
         return 0;
-    for (uint64_t i = 0; i < count; i++) {
-        if ((pages[i] & 1) != 0)
-            ram_bitmap_set_range(allocated, i, 1);
+    while (page < count) {
+        uint64_t end = next_huge_page(start, page, huge_page_bytes);
+
+        if (end > count)
+            end = count;
+        if (are_all_present(pages + page, end - page))
+            ram_bitmap_set_range(allocated, page, end - page);
+        page = end;
     }
     return count;
 }
 
-uint64_t allocated_bytes(uintptr_t start, uintptr_t end)
+uint64_t allocated_by_reading(int fd, uint64_t offset_bytes, uint64_t huge_page_bytes,
+                              struct ram_bitmap *allocated, uint64_t *read_bytes)
 {
-    unsigned char pages[TABLE_PAGE_COUNT];
-    uint64_t found_count = 0;
+    uint8_t bytes[READ_PAGE_COUNT * RDMIG_PAGE_BYTES];
+    uint64_t page = ram_bitmap_next_clear(allocated, 0);
 
-    while (start < end) {
-        const uint64_t left_count = (end - start) / RDMIG_PAGE_BYTES;
-        const uint64_t count = left_count < TABLE_PAGE_COUNT ? left_count : TABLE_PAGE_COUNT;
+    while (page < allocated->page_count) {
+        uint64_t count = ram_bitmap_next_set(allocated, page) - page;
+        ssize_t got;
 
-        /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
-        if (count == 0 || mincore((void *)start, count * RDMIG_PAGE_BYTES, pages) != 0)
-            return UINT64_MAX;
-        for (uint64_t i = 0; i < count; i++)
-            found_count += pages[i] & 1;
-        start += count * RDMIG_PAGE_BYTES;
+        if (count > READ_PAGE_COUNT)
+            count = READ_PAGE_COUNT;
+        got = pread(fd, bytes, count * RDMIG_PAGE_BYTES,
+                    (off_t)(offset_bytes + page * RDMIG_PAGE_BYTES));
+        if (got != (ssize_t)(count * RDMIG_PAGE_BYTES))
+            return page; /* the file's end, or a page that is broken: whoever reads is to find out */
+        *read_bytes += (uint64_t)got;
+        if (!ram_is_zero(bytes, (size_t)got)) {
+            const uint64_t end = next_huge_page(offset_bytes, page, huge_page_bytes);
+
+            ram_bitmap_set_range(allocated, page, end - page);
+        }
+        page = ram_bitmap_next_clear(allocated, page + count);
     }
-    return found_count * RDMIG_PAGE_BYTES;
+    return page;
 }
 
 /* ---- private memory, all at once: PAGEMAP_SCAN, Linux 6.7. The headers of older systems have not

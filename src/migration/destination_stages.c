@@ -99,6 +99,7 @@ static uint64_t fill_step(struct rdmig_destination *destination, uint64_t length
     struct fill *fill = &destination->fill;
     uint64_t length_bytes =
         fill->left_bytes < length_bytes_max ? fill->left_bytes : length_bytes_max;
+    const uint64_t read_before_bytes = holes_read_bytes(destination->holes);
     bool is_hole = false;
 
     if (fill->value == 0 && (uintptr_t)fill->bytes % RDMIG_PAGE_BYTES == 0 &&
@@ -116,7 +117,8 @@ static uint64_t fill_step(struct rdmig_destination *destination, uint64_t length
         fill_pages(fill->bytes, length_bytes, fill->value);
     fill->bytes += length_bytes;
     fill->left_bytes -= length_bytes;
-    return is_hole ? length_bytes / HOLE_COST_PART + 1 : length_bytes;
+    return (is_hole ? length_bytes / HOLE_COST_PART + 1 : length_bytes) +
+           (holes_read_bytes(destination->holes) - read_before_bytes);
 }
 
 /* Memory that is to be filled is not there, and cannot be made. */

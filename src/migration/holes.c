@@ -9,14 +9,14 @@
 #include <unistd.h>
 
 /* Pages looked at in one go: at least so many, so that single pages do not cost a system call each;
- * at most so many, so that the look takes well under a millisecond. */
-enum { LOOK_COUNT_MIN = 64, LOOK_COUNT_MAX = 16384, WORD_BITS = 64 };
+ * at most so many, so that the look takes well under a millisecond, also where it reads a file. */
+enum { LOOK_COUNT_MIN = 64, LOOK_COUNT_MAX = 16384, READ_COUNT_MAX = 4096, WORD_BITS = 64 };
 
 struct holes {
     int pagemap_fd; /* -1: nothing private is a hole */
     bool has_scan;
     bool is_off;
-    uint64_t generation; /* of what is known: one more after each holes_forget() */
+    uint64_t read_bytes; /* of files, to find holes */
     struct mappings mappings;
     /* What was made sure of by holes_make_readable(). */
     uintptr_t readable_start;
@@ -35,7 +35,6 @@ struct holes *holes_create(void)
         return NULL;
     holes->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     holes->has_scan = true;
-    holes->generation = 1;
     holes->is_off = sysconf(_SC_PAGESIZE) != (long)RDMIG_PAGE_BYTES;
     return holes;
 }
@@ -58,7 +57,6 @@ static void forget_window(struct holes *holes)
 void holes_forget(struct holes *holes)
 {
     forget_window(holes);
-    holes->generation++;
     holes->readable_end = 0;
 }
 
@@ -92,17 +90,22 @@ static uint64_t ask_private(struct holes *holes, uintptr_t address)
 }
 
 /*
- * Huge pages. Of a file they may be there and mapped by another process only: so what has no page
- * here is a hole only while all pages of the file have one.
+ * Huge pages. Of a file they may be there and mapped by another process only, and the kernel may
+ * take page tables that two share away at any time: so what has no page here is read from the file,
+ * by a call that makes none.
  */
-static uint64_t ask_huge(struct holes *holes, struct mapping *mapping, uintptr_t address)
+static uint64_t ask_huge(struct holes *holes, const struct mapping *mapping, uintptr_t address)
 {
-    const uint64_t known_count = allocated_by_page_tables(address, &holes->allocated);
+    struct ram_bitmap *allocated = &holes->allocated;
 
-    if (ram_bitmap_next_clear(&holes->allocated, 0) < known_count &&
-        !mapping_has_all_pages(mapping, holes->generation))
-        ram_bitmap_set_range(&holes->allocated, 0, known_count);
-    return known_count;
+    if (mapping->kind == MAPPING_HUGE_PRIVATE)
+        return allocated_by_page_tables(address, RDMIG_PAGE_BYTES, allocated);
+    if (allocated->page_count > READ_COUNT_MAX)
+        allocated->page_count = READ_COUNT_MAX;
+    if (allocated_by_page_tables(address, mapping->huge_page_bytes, allocated) == 0)
+        return 0;
+    return allocated_by_reading(mapping->fd, mapping->offset_bytes + (address - mapping->start),
+                                mapping->huge_page_bytes, allocated, &holes->read_bytes);
 }
 
 static uint64_t ask(struct holes *holes, struct mapping *mapping, uintptr_t address)
@@ -179,6 +182,11 @@ uint64_t holes_look(struct holes *holes, const void *address, uint64_t page_coun
     if (mapping->kind != MAPPING_UNKNOWN && fill_window(holes, mapping, wanted, page_count))
         return run_in_window(holes, 0, page_count, is_hole);
     return page_count;
+}
+
+uint64_t holes_read_bytes(const struct holes *holes)
+{
+    return holes->read_bytes;
 }
 
 /* ---- reading without a signal */

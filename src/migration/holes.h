@@ -8,14 +8,13 @@
  * has it), shared memory in a tmpfs (memfd, /dev/shm, shared anonymous) by SEEK_DATA on a
  * descriptor of its own of the same file: there, page tables and the page cache's residency say
  * nothing about a page that is swapped out; huge pages by mincore(), which looks at the page tables
- * for them: a hugetlbfs does not know its holes, but how many pages it has, and when as many are
- * mapped here the others are nowhere. All other memory counts as allocated and is read, as
- * if this did not exist: private mappings of files (what is not mapped there is in the file; but
- * of an empty one in a hugetlbfs), devices, memory whose missing pages come from a
- * userfaultfd handler, shared memory whose file cannot be opened again, and everything where
- * /proc is not to be had or the processor's page is not 4096 bytes. The zero page, pages merged by
- * KSM and huge pages are present, so they are read; pages under migration or poisoned count as
- * swapped out, so they are too.
+ * for them, and what a hugetlbfs has besides by reading the file, which makes no page: zeros count
+ * as a hole there. All other memory counts as allocated and is read, as if this did not exist:
+ * private mappings of other files (what is not mapped there is in the file), devices, memory whose
+ * missing pages come from a userfaultfd handler, shared memory whose file cannot be opened again,
+ * and everything where /proc is not to be had or the processor's page is not 4096 bytes. The zero
+ * page, pages merged by KSM and huge pages are present, so they are read; pages under migration or
+ * poisoned count as swapped out, so they are too.
  *
  * When a hole may be believed. A page is sent, or not, for the last time after its last write was
  * reported as dirty. Reports come only between two calls of the handle; so what was found out in
@@ -48,6 +47,9 @@ void holes_forget(struct holes *holes);
  * there is may be given. Asking for more than 16 Ki pages at once gains nothing.
  */
 uint64_t holes_look(struct holes *holes, const void *address, uint64_t page_count, bool *is_hole);
+
+/* How many bytes of files all the looks so far have read: holes among huge pages are not free. */
+uint64_t holes_read_bytes(const struct holes *holes);
 
 /*
  * Before memory that is no hole is read, or written: true, it can be, without a signal. False, with

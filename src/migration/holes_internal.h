@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The parts of holes.c: kinds of memory (mappings.c), and asking the kernel (allocated.c). */
+/* The parts of holes.c: kinds of memory (mappings.c), and asking the kernel (allocated.c,
+ * populate.c). */
 #ifndef RDMIG_MIGRATION_HOLES_INTERNAL_H
 #define RDMIG_MIGRATION_HOLES_INTERNAL_H
 
@@ -13,11 +14,9 @@ enum mapping_kind {
     MAPPING_UNKNOWN, /* read it */
     MAPPING_PRIVATE, /* anonymous: what has no page is zero */
     MAPPING_SHARED,  /* a file in a tmpfs: what is a hole in the file is zero */
-    MAPPING_HUGE, /* a file in a hugetlbfs: what has no page here is zero while all of its have one
-                   */
+    MAPPING_HUGE,    /* a file in a hugetlbfs: what has no page here is what the file reads as */
     MAPPING_HUGE_PRIVATE, /* anonymous huge pages: what has no page is zero */
-    /* A private mapping of a file. In a hugetlbfs, while the file is empty: what has no page is
-       zero. */
+    /* A private mapping of a file. In a hugetlbfs: what has no page is what the file reads as. */
     MAPPING_PRIVATE_FILE
 };
 
@@ -29,10 +28,9 @@ struct mapping {
     /* shared */
     dev_t device;
     ino_t inode;
-    uint64_t offset_bytes;       /* of start in the file */
-    int fd;                      /* -1: not opened yet */
-    uint64_t counted_generation; /* huge: the call in which are_all_here was found out */
-    bool are_all_here;
+    uint64_t offset_bytes;    /* of start in the file */
+    int fd;                   /* -1: not opened yet */
+    uint64_t huge_page_bytes; /* of a file in a hugetlbfs, once it is open */
 };
 
 struct mappings {
@@ -45,9 +43,6 @@ struct mappings {
 struct mapping *mappings_find(struct mappings *mappings, uintptr_t address);
 /* Shared: opens the file, once. False: it cannot be had, the mapping's kind is unknown now. */
 bool mapping_open(struct mapping *mapping);
-/* Huge: is every page that the file has mapped here, so that what is missing here exists nowhere?
- * Found out once in each generation, since others may map the file. */
-bool mapping_has_all_pages(struct mapping *mapping, uint64_t generation);
 /* Makes sure that missing pages are zero, once. False: perhaps not, its kind is unknown now. */
 bool mapping_make_certain(struct mapping *mapping);
 void mappings_free(struct mappings *mappings);
@@ -68,10 +63,16 @@ uint64_t allocated_by_residence(uintptr_t start, struct ram_bitmap *allocated);
 /* Private memory, two ways. */
 uint64_t allocated_by_scan(int pagemap_fd, uintptr_t start, struct ram_bitmap *allocated);
 uint64_t allocated_by_pagemap(int pagemap_fd, uintptr_t start, struct ram_bitmap *allocated);
-/* Huge pages, whose page tables tell all that is mapped here. */
-uint64_t allocated_by_page_tables(uintptr_t start, struct ram_bitmap *allocated);
-/* Bytes of [start, end) that have a page; UINT64_MAX: that cannot be told. */
-uint64_t allocated_bytes(uintptr_t start, uintptr_t end);
+/* Huge pages, whose page tables tell all that is mapped here. huge_page_bytes: at least 4096. */
+uint64_t allocated_by_page_tables(uintptr_t start, uint64_t huge_page_bytes,
+                                  struct ram_bitmap *allocated);
+/*
+ * Of huge pages of a file, those that are clear still: sets what does not read as zeros in the file
+ * at offset_bytes, which is mapped at the bitmap's first page. Reading a file of a hugetlbfs makes
+ * no page. Adds to *read_bytes what it has read.
+ */
+uint64_t allocated_by_reading(int fd, uint64_t offset_bytes, uint64_t huge_page_bytes,
+                              struct ram_bitmap *allocated, uint64_t *read_bytes);
 /* Shared memory. offset_bytes: of start in the file, which is mapped there. */
 uint64_t allocated_by_file(int fd, uint64_t offset_bytes, uintptr_t start,
                            struct ram_bitmap *allocated);

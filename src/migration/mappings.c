@@ -15,8 +15,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#define PATH_BYTES       128
-#define STAT_BLOCK_BYTES 512
+#define PATH_BYTES 128
 
 /* ---- lines of /proc/self/maps, and those that head a part of smaps */
 
@@ -166,8 +165,8 @@ static bool is_file_of(const struct mapping *mapping, const struct stat *about)
            about->st_ino == mapping->inode;
 }
 
-/* Only of a tmpfs is it known that holes are holes for the mapping too; of a hugetlbfs, how many
- * pages there are. */
+/* Only of a tmpfs is it known that holes are holes for the mapping too; of a hugetlbfs, that reading
+ * the file makes no page. */
 static bool is_told_by(const struct mapping *mapping, __fsword_t system)
 {
     return system == (__fsword_t)HUGETLBFS_MAGIC ||
@@ -187,6 +186,7 @@ static bool open_again(struct mapping *mapping, const char *path)
         is_told_by(mapping, system.f_type)) {
         if (system.f_type == (__fsword_t)HUGETLBFS_MAGIC && mapping->kind == MAPPING_SHARED)
             mapping->kind = MAPPING_HUGE;
+        mapping->huge_page_bytes = (uint64_t)system.f_bsize;
         mapping->fd = fd;
         return true;
     }
@@ -276,33 +276,13 @@ bool mapping_open(struct mapping *mapping)
     return mapping->fd >= 0;
 }
 
-bool mapping_has_all_pages(struct mapping *mapping, uint64_t generation)
-{
-    struct stat about;
-    uint64_t here_bytes;
-
-    if (mapping->counted_generation == generation)
-        return mapping->are_all_here;
-    mapping->counted_generation = generation;
-    mapping->are_all_here = false;
-    if (mapping->kind == MAPPING_HUGE_PRIVATE) {
-        mapping->are_all_here = true;
-    } else if (fstat(mapping->fd, &about) == 0) {
-        /* A private mapping's own pages are not the file's. */
-        here_bytes = mapping->kind == MAPPING_PRIVATE_FILE
-                         ? 0
-                         : allocated_bytes(mapping->start, mapping->end);
-        mapping->are_all_here = here_bytes == (uint64_t)about.st_blocks * STAT_BLOCK_BYTES;
-    }
-    return mapping->are_all_here;
-}
-
 /* ---- missing pages */
 
-/* "um": a userfaultfd handler supplies them. Only smaps tells. */
+/* "um": a userfaultfd handler supplies them; "ui": it has its say before what the file holds is
+ * mapped. Only smaps tells. */
 static bool is_supplied(const char *flags)
 {
-    return strstr(flags, " um") != NULL;
+    return strstr(flags, " um") != NULL || strstr(flags, " ui") != NULL;
 }
 
 bool mapping_make_certain(struct mapping *mapping)

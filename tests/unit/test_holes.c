@@ -358,6 +358,59 @@ static void test_holes__memory_behind_the_end_of_its_file__is_no_hole(void **sta
     close(fd);
 }
 
+/* ---- huge pages: none is needed in the pool, as none may be taken from it */
+
+#define HUGE_BYTES      ((size_t)16 << 20) /* one look */
+#define HUGE_PAGE_COUNT (HUGE_BYTES / PAGE)
+
+static int make_huge_file(void)
+{
+    const int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+
+    if (fd < 0)
+        fail_msg("this kernel has no hugetlbfs: %s", strerror(errno));
+    assert_int_equal(ftruncate(fd, (off_t)HUGE_BYTES), 0);
+    return fd;
+}
+
+static void test_holes__huge_pages_never_touched__are_a_hole_and_none_is_taken(void **state)
+{
+    struct holes *holes = holes_create();
+    const int fd = make_huge_file();
+    uint8_t *shared = map(HUGE_BYTES, MAP_SHARED | MAP_NORESERVE, fd);
+    uint8_t *private_of_file = map(HUGE_BYTES, MAP_PRIVATE | MAP_NORESERVE, fd);
+    uint8_t *anonymous =
+        map(HUGE_BYTES, MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_NORESERVE, -1);
+
+    (void)state;
+    assert_true(is_one_hole(holes, shared, HUGE_PAGE_COUNT));
+    assert_true(is_one_hole(holes, shared + 700 * PAGE, 5));
+    assert_true(is_one_hole(holes, private_of_file, HUGE_PAGE_COUNT));
+    assert_true(is_one_hole(holes, anonymous, HUGE_PAGE_COUNT));
+    assert_int_equal(blocks_of(fd), 0);
+    (void)munmap(shared, HUGE_BYTES);
+    (void)munmap(private_of_file, HUGE_BYTES);
+    (void)munmap(anonymous, HUGE_BYTES);
+    holes_destroy(holes);
+    close(fd);
+}
+
+static void test_holes__huge_pages_behind_the_end_of_their_file__are_no_hole(void **state)
+{
+    struct holes *holes = holes_create();
+    const int fd = make_huge_file();
+    uint8_t *memory = map(HUGE_BYTES, MAP_SHARED | MAP_NORESERVE, fd);
+
+    (void)state;
+    assert_int_equal(ftruncate(fd, (off_t)(HUGE_BYTES / 2)), 0);
+    assert_true(is_one_hole(holes, memory, HUGE_PAGE_COUNT / 2));
+    assert_no_hole(holes, memory + HUGE_BYTES / 2, HUGE_PAGE_COUNT / 2);
+    assert_false(holes_make_readable(holes, memory + HUGE_BYTES / 2, PAGE));
+    (void)munmap(memory, HUGE_BYTES);
+    holes_destroy(holes);
+    close(fd);
+}
+
 /* ---- other memory */
 
 /* What is not mapped there yet is in the file. */
@@ -416,6 +469,8 @@ int main(void)
         cmocka_unit_test(test_holes__mapping_of_a_part_of_a_file__is_that_part),
         cmocka_unit_test(test_holes__shared_memory_without_descriptor__is_right_or_unknown),
         cmocka_unit_test(test_holes__memory_behind_the_end_of_its_file__is_no_hole),
+        cmocka_unit_test(test_holes__huge_pages_never_touched__are_a_hole_and_none_is_taken),
+        cmocka_unit_test(test_holes__huge_pages_behind_the_end_of_their_file__are_no_hole),
         cmocka_unit_test(test_holes__private_mapping_of_a_file__is_no_hole),
         cmocka_unit_test(test_holes__mappings_of_all_kinds_side_by_side__are_told_apart),
     };

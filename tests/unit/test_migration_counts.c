@@ -86,6 +86,40 @@ int __wrap_open(const char *path, int flags)
     return __real_open(path, flags);
 }
 
+static uint64_t looked_at_bytes; /* by mincore() */
+
+int __real_mincore(void *address, size_t bytes, unsigned char *pages);
+int __wrap_mincore(void *address, size_t bytes, unsigned char *pages);
+int __wrap_mincore(void *address, size_t bytes, unsigned char *pages)
+{
+    looked_at_bytes += bytes;
+    return __real_mincore(address, bytes, pages);
+}
+
+static int pread_code; /* errno of the next calls; 0: they are carried out */
+static uint64_t
+    data_start_bytes; /* what they find in a file before its end is no zeros from here.. */
+static uint64_t data_end_bytes; /* ..to here; 0: they find what there is */
+
+ssize_t __real_pread(int fd, void *out, size_t bytes, off_t offset);
+ssize_t __wrap_pread(int fd, void *out, size_t bytes, off_t offset);
+ssize_t __wrap_pread(int fd, void *out, size_t bytes, off_t offset)
+{
+    const ssize_t got = __real_pread(fd, out, bytes, offset);
+
+    for (ssize_t i = 0; data_end_bytes > 0 && i < got; i++) {
+        const uint64_t at_bytes = (uint64_t)offset + (uint64_t)i;
+
+        if (at_bytes >= data_start_bytes && at_bytes < data_end_bytes)
+            ((uint8_t *)out)[i] = 1;
+    }
+    if (data_end_bytes > 0 && pread_code != 0) {
+        errno = pread_code;
+        return -1;
+    }
+    return got;
+}
+
 static int madvise_code; /* errno of the next calls; 0: they are carried out */
 static int readv_code;
 
@@ -267,6 +301,117 @@ static void test_migration_counts__memory_that_may_not_be_asked_for__is_read(voi
     (void)munmap(memory, 1 << 20);
 }
 
+/* ---- holes among huge pages */
+
+/* How many pages from address on are holes, one look after the other; the next that is none ends it. */
+static uint64_t hole_count(struct holes *holes, const uint8_t *address, uint64_t page_count)
+{
+    uint64_t count = 0;
+    bool is_hole = true;
+
+    while (count < page_count) {
+        const uint64_t run_count =
+            holes_look(holes, address + count * RDMIG_PAGE_BYTES, page_count - count, &is_hole);
+
+        if (!is_hole)
+            break;
+        count += run_count;
+    }
+    return count;
+}
+
+/*
+ * The page tables know of no page, and the file has not one more than they; but who reads the file
+ * finds data: such is the moment after the kernel has taken page tables away that two processes
+ * shared. tests/rxe/memory_kinds.sh has it do so; here no huge page is needed.
+ */
+static void test_migration_counts__huge_page_without_page_tables__is_data(void **state)
+{
+    enum { PAGE_COUNT = 32768, FIRST_DATA = 700, HUGE_COUNT = 512, OFFSET_COUNT = 1024 };
+    const size_t bytes = (size_t)PAGE_COUNT * RDMIG_PAGE_BYTES;
+    const size_t offset_bytes = (size_t)OFFSET_COUNT * RDMIG_PAGE_BYTES;
+    const int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+
+    (void)state;
+    if (fd < 0)
+        fail_msg("this kernel has no hugetlbfs: %s", strerror(errno));
+    assert_int_equal(ftruncate(fd, (off_t)(offset_bytes + bytes)), 0);
+    for (int i = 0; i < 2; i++) {
+        const int flags = (i == 0 ? MAP_SHARED : MAP_PRIVATE) | MAP_NORESERVE;
+        uint8_t *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset_bytes);
+        struct holes *holes = holes_create();
+        uint64_t count;
+        bool is_hole;
+
+        assert_true(memory != MAP_FAILED);
+        assert_int_equal(hole_count(holes, memory, PAGE_COUNT), PAGE_COUNT);
+        holes_forget(holes);
+        data_start_bytes = offset_bytes + FIRST_DATA * RDMIG_PAGE_BYTES + 4095;
+        data_end_bytes = data_start_bytes + 1;
+        count = hole_count(holes, memory, PAGE_COUNT);
+        if (count > FIRST_DATA)
+            fail_msg("%llu pages are called holes, and page %d holds data",
+                     (unsigned long long)count, (int)FIRST_DATA);
+        assert_in_range(count, HUGE_COUNT, FIRST_DATA);
+        /* One window, and its end: the rest of the huge page is there, the next one is not. */
+        count = holes_look(holes, memory + FIRST_DATA * RDMIG_PAGE_BYTES, PAGE_COUNT, &is_hole);
+        assert_false(is_hole);
+        assert_int_equal(count, 2 * HUGE_COUNT - FIRST_DATA);
+        /* A page that the hardware has lost: whoever reads is to find out. */
+        pread_code = EIO;
+        holes_forget(holes);
+        assert_int_equal(hole_count(holes, memory, PAGE_COUNT), 0);
+        pread_code = 0;
+        data_end_bytes = 0;
+        holes_destroy(holes);
+        (void)munmap(memory, bytes);
+    }
+    close(fd);
+}
+
+/*
+ * Reading a file of huge pages costs time, and so does asking for its page tables: a guest of some
+ * size is looked at once a round, not once a call. Untouched, so it needs no huge page.
+ */
+static void test_migration_counts__huge_pages__are_looked_at_once(void **state)
+{
+    const size_t bytes = (size_t)4 << 30;
+    struct rdmig_ram_block block = {"pc.ram", NULL, bytes};
+    struct two_ends ends = {.is_destination_run = true};
+    uint8_t *memory[2];
+
+    (void)state;
+    pair_reset();
+    for (int i = 0; i < 2; i++) {
+        const int fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+
+        if (fd < 0)
+            fail_msg("this kernel has no hugetlbfs: %s", strerror(errno));
+        assert_int_equal(ftruncate(fd, (off_t)bytes), 0);
+        memory[i] = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+        assert_true(memory[i] != MAP_FAILED);
+        /* fd stays open: the file is found by it */
+    }
+    block.host_addr = memory[0];
+    assert_int_equal(
+        rdmig_destination_create(&ends.destination, "here", "1", &block, 1, NULL, NULL), 0);
+    (void)rdmig_destination_process(ends.destination);
+    block.host_addr = memory[1];
+    assert_int_equal(rdmig_source_create(&ends.source, "there", "1", &block, 1, NULL, NULL), 0);
+    ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+    looked_at_bytes = 0;
+    assert_int_equal(rdmig_source_start_round(ends.source), 0);
+    ends_run_source(&ends, RDMIG_SOURCE_SENDING);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_IDLE);
+    if (looked_at_bytes > 3 * (uint64_t)bytes)
+        fail_msg("%llu MiB were looked at for two blocks of %llu MiB",
+                 (unsigned long long)looked_at_bytes >> 20, (unsigned long long)bytes >> 20);
+    rdmig_source_destroy(ends.source);
+    rdmig_destination_destroy(ends.destination);
+    (void)munmap(memory[0], bytes);
+    (void)munmap(memory[1], bytes);
+}
+
 /* ---- timers */
 
 static void test_migration_counts__timers__are_set_when_the_deadline_changes(void **state)
@@ -369,6 +514,8 @@ int main(void)
         cmocka_unit_test(test_migration_counts__a_block_too_many__is_named),
         cmocka_unit_test(test_migration_counts__descriptors_of_the_vmm__are_left_alone),
         cmocka_unit_test(test_migration_counts__memory_that_may_not_be_asked_for__is_read),
+        cmocka_unit_test(test_migration_counts__huge_page_without_page_tables__is_data),
+        cmocka_unit_test(test_migration_counts__huge_pages__are_looked_at_once),
         cmocka_unit_test(test_migration_counts__timers__are_set_when_the_deadline_changes),
         cmocka_unit_test(test_migration_counts__destroyed_while_signals_come__stays_all_the_same),
         cmocka_unit_test(

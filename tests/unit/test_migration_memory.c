@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define PAGE  4096u
@@ -126,6 +127,49 @@ static uint8_t *map_short_file(void)
     return memory;
 }
 
+static uint8_t *map_huge(int *fd)
+{
+    uint8_t *memory;
+
+    *fd = memfd_create("huge", MFD_CLOEXEC | MFD_HUGETLB);
+    if (*fd < 0)
+        fail_msg("this kernel has no hugetlbfs: %s", strerror(errno));
+    assert_int_equal(ftruncate(*fd, 2 << 20), 0);
+    memory = mmap(NULL, 2 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, *fd, 0);
+    assert_true(memory != MAP_FAILED);
+    return memory;
+}
+
+static uint64_t blocks_of(int fd)
+{
+    struct stat about;
+
+    assert_int_equal(fstat(fd, &about), 0);
+    return (uint64_t)about.st_blocks;
+}
+
+/* Nothing of it was touched, so nothing is: also with an empty pool, where a touch is SIGBUS. */
+static void test_memory__huge_pages_never_touched__cross_without_one(void **state)
+{
+    int source_fd;
+    int destination_fd;
+    uint8_t *source_ram = map_huge(&source_fd);
+    uint8_t *destination_ram = map_huge(&destination_fd);
+    struct two_ends ends;
+
+    (void)state;
+    run_with(source_ram, destination_ram, &ends);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_IDLE);
+    assert_int_equal(blocks_of(source_fd), 0);
+    assert_int_equal(blocks_of(destination_fd), 0);
+    rdmig_source_destroy(ends.source);
+    rdmig_destination_destroy(ends.destination);
+    (void)munmap(source_ram, 2 << 20);
+    (void)munmap(destination_ram, 2 << 20);
+    close(source_fd);
+    close(destination_fd);
+}
+
 static void test_memory__source_beyond_the_end_of_its_file__fails_without_a_signal(void **state)
 {
     uint8_t *source_ram = map_short_file();
@@ -187,6 +231,7 @@ int main(void)
         cmocka_unit_test(test_memory__a_part_that_cannot_be_read__is_refused_by_name),
         cmocka_unit_test(test_memory__a_gap__is_refused_by_name),
         cmocka_unit_test(test_memory__read_only__serves_a_source_and_no_destination),
+        cmocka_unit_test(test_memory__huge_pages_never_touched__cross_without_one),
         cmocka_unit_test(test_memory__source_beyond_the_end_of_its_file__fails_without_a_signal),
         cmocka_unit_test(
             test_memory__destination_beyond_the_end_of_its_file__fails_without_a_signal),
