@@ -112,7 +112,7 @@ static uint64_t ask(struct holes *holes, struct mapping *mapping, uintptr_t addr
 {
     const bool has_file = mapping->kind != MAPPING_PRIVATE && mapping->kind != MAPPING_HUGE_PRIVATE;
 
-    if (has_file && !mapping_open(mapping))
+    if (has_file && !mapping_open(&holes->mappings, mapping))
         return 0;
     if (mapping->kind == MAPPING_PRIVATE)
         return ask_private(holes, address);
@@ -145,7 +145,7 @@ static bool fill_window(struct holes *holes, struct mapping *mapping, uintptr_t 
     }
     if (ram_bitmap_next_clear(&holes->allocated, 0) == known_count)
         return true; /* no hole: nobody need be certain */
-    if (mapping_make_certain(mapping))
+    if (mapping_make_certain(&holes->mappings, mapping))
         return true;
     forget_window(holes);
     return false;

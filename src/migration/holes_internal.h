@@ -1,12 +1,40 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The parts of holes.c: kinds of memory (mappings.c), and asking the kernel (allocated.c,
- * populate.c). */
+/* The parts of holes.c: kinds of memory (mappings.c, descriptors.c), and asking the kernel
+ * (allocated.c, populate.c). */
 #ifndef RDMIG_MIGRATION_HOLES_INTERNAL_H
 #define RDMIG_MIGRATION_HOLES_INTERNAL_H
 
 #include "ram/bitmap.h"
 
 #include <sys/types.h>
+
+/* ---- descriptors.c */
+
+enum { DESCRIPTOR_PATH_BYTES = 32 };
+
+struct descriptor {
+    int number;
+    char *name; /* of its file, when it was listed */
+    /* What was found out by opening it. */
+    bool is_known;
+    dev_t device;
+    ino_t inode;
+};
+
+struct descriptors {
+    struct descriptor *items; /* in order of name */
+    uint32_t count;
+    bool is_listed;
+};
+
+/* The first whose file has this name, and those of the same name after it; NULL: none. */
+struct descriptor *descriptors_find(struct descriptors *descriptors, const char *name);
+struct descriptor *descriptors_next(const struct descriptors *descriptors,
+                                    struct descriptor *descriptor);
+/* Does it lead to that name yet? The VMM may have closed it, and opened something else. */
+bool descriptor_is_still(const struct descriptor *descriptor);
+void descriptor_path(int number, char path[DESCRIPTOR_PATH_BYTES]);
+void descriptors_free(struct descriptors *descriptors);
 
 /* ---- mappings.c */
 
@@ -24,8 +52,11 @@ struct mapping {
     uintptr_t start;
     uintptr_t end;
     enum mapping_kind kind;
-    bool is_certain; /* its missing pages come from nobody else (a userfaultfd handler) */
-    /* shared */
+    bool is_certain;    /* its missing pages come from nobody else (a userfaultfd handler) */
+    uintptr_t seen_end; /* so far as smaps has said so */
+    /* of a file */
+    char *name;          /* NULL: none, or not known */
+    uintptr_t piece_end; /* where the first of the pieces ends that it was joined of */
     dev_t device;
     ino_t inode;
     uint64_t offset_bytes;    /* of start in the file */
@@ -37,14 +68,16 @@ struct mappings {
     struct mapping *items; /* in order of address */
     uint32_t count;
     bool is_listed;
+    bool is_smaps_read;
+    struct descriptors descriptors;
 };
 
 /* What lies at the address; NULL: nothing is known to. Valid until mappings_free(). */
 struct mapping *mappings_find(struct mappings *mappings, uintptr_t address);
 /* Shared: opens the file, once. False: it cannot be had, the mapping's kind is unknown now. */
-bool mapping_open(struct mapping *mapping);
+bool mapping_open(struct mappings *mappings, struct mapping *mapping);
 /* Makes sure that missing pages are zero, once. False: perhaps not, its kind is unknown now. */
-bool mapping_make_certain(struct mapping *mapping);
+bool mapping_make_certain(struct mappings *mappings, struct mapping *mapping);
 void mappings_free(struct mappings *mappings);
 
 /* ---- populate.c */

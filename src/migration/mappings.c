@@ -3,9 +3,7 @@
  * missing pages. */
 #include "holes_internal.h"
 
-#include <dirent.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +56,8 @@ static bool parse_line(const char *line, struct mapping *out)
     *out = (struct mapping){
         .start = (uintptr_t)start,
         .end = (uintptr_t)end,
+        .piece_end = (uintptr_t)end,
+        .seen_end = (uintptr_t)start,
         .kind = MAPPING_UNKNOWN,
         .device = makedev((unsigned)major_number, (unsigned)minor_number),
         .inode = (ino_t)inode,
@@ -75,6 +75,17 @@ static bool parse_line(const char *line, struct mapping *out)
     return true;
 }
 
+/* What stands in the last column of a line; it changes the line. The caller's; NULL: none. */
+static char *take_name(char *line)
+{
+    char *name = strchr(line, '/');
+
+    if (!name)
+        return NULL;
+    name[strcspn(name, "\n")] = '\0';
+    return strdup(name);
+}
+
 /* ---- the list */
 
 /* Pieces of one mapping that mprotect or madvise has made are one again here. */
@@ -87,19 +98,23 @@ static bool is_continued(const struct mapping *first, const struct mapping *next
             first->offset_bytes + (first->end - first->start) == next->offset_bytes);
 }
 
+/* Takes the name. */
 static bool append(struct mappings *mappings, uint32_t *capacity, const struct mapping *next)
 {
     struct mapping *items = mappings->items;
 
     if (mappings->count > 0 && is_continued(&items[mappings->count - 1], next)) {
         items[mappings->count - 1].end = next->end;
+        free(next->name);
         return true;
     }
     if (mappings->count == *capacity) {
         *capacity = *capacity ? *capacity * 2 : 64;
         items = realloc(items, *capacity * sizeof(*items));
-        if (!items)
+        if (!items) {
+            free(next->name);
             return false;
+        }
         mappings->items = items;
     }
     items[mappings->count++] = *next;
@@ -118,8 +133,11 @@ static void list_all(struct mappings *mappings)
     while (maps && has_room && getline(&line, &line_bytes, maps) > 0) {
         struct mapping mapping;
 
-        if (parse_line(line, &mapping))
-            has_room = append(mappings, &capacity, &mapping);
+        if (!parse_line(line, &mapping))
+            continue;
+        if (mapping.kind == MAPPING_SHARED || mapping.kind == MAPPING_PRIVATE_FILE)
+            mapping.name = take_name(line);
+        has_room = append(mappings, &capacity, &mapping);
     }
     free(line);
     if (maps)
@@ -127,14 +145,12 @@ static void list_all(struct mappings *mappings)
     mappings->is_listed = true;
 }
 
-struct mapping *mappings_find(struct mappings *mappings, uintptr_t address)
+/* The first that ends behind the address; the count: none. */
+static uint32_t find_index(const struct mappings *mappings, uintptr_t address)
 {
     uint32_t low = 0;
-    uint32_t high;
+    uint32_t high = mappings->count;
 
-    if (!mappings->is_listed)
-        list_all(mappings);
-    high = mappings->count;
     while (low < high) {
         const uint32_t middle = low + (high - low) / 2;
 
@@ -143,8 +159,19 @@ struct mapping *mappings_find(struct mappings *mappings, uintptr_t address)
         else
             high = middle;
     }
-    return low < mappings->count && mappings->items[low].start <= address ? &mappings->items[low]
-                                                                          : NULL;
+    return low;
+}
+
+struct mapping *mappings_find(struct mappings *mappings, uintptr_t address)
+{
+    uint32_t index;
+
+    if (!mappings->is_listed)
+        list_all(mappings);
+    index = find_index(mappings, address);
+    return index < mappings->count && mappings->items[index].start <= address
+               ? &mappings->items[index]
+               : NULL;
 }
 
 void mappings_free(struct mappings *mappings)
@@ -152,8 +179,10 @@ void mappings_free(struct mappings *mappings)
     for (uint32_t i = 0; i < mappings->count; i++) {
         if (mappings->items[i].fd >= 0)
             close(mappings->items[i].fd);
+        free(mappings->items[i].name);
     }
     free(mappings->items);
+    descriptors_free(&mappings->descriptors);
     *mappings = (struct mappings){0};
 }
 
@@ -173,16 +202,17 @@ static bool is_told_by(const struct mapping *mapping, __fsword_t system)
            (system == (__fsword_t)TMPFS_MAGIC && mapping->kind == MAPPING_SHARED);
 }
 
-/* A description of our own: seeking must not move a file position that is the VMM's. */
-static bool open_again(struct mapping *mapping, const char *path)
+/* A description of our own: seeking must not move a file position that is the VMM's. What the path
+ * leads to is in *about, if it can be opened. */
+static bool open_again(struct mapping *mapping, const char *path, struct stat *about)
 {
     const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    struct stat about;
     struct statfs system;
 
+    *about = (struct stat){0};
     if (fd < 0)
         return false;
-    if (fstat(fd, &about) == 0 && is_file_of(mapping, &about) && fstatfs(fd, &system) == 0 &&
+    if (fstat(fd, about) == 0 && is_file_of(mapping, about) && fstatfs(fd, &system) == 0 &&
         is_told_by(mapping, system.f_type)) {
         if (system.f_type == (__fsword_t)HUGETLBFS_MAGIC && mapping->kind == MAPPING_SHARED)
             mapping->kind = MAPPING_HUGE;
@@ -196,119 +226,104 @@ static bool open_again(struct mapping *mapping, const char *path)
 
 /*
  * By one of the process's own descriptors: one that is the link to the same name. Only those are
- * touched. The others are the VMM's, and to ask about one may take long, or for ever: a file on a
- * server that does not answer.
+ * touched, and only once if they turn out to be of another file of that name. The others are the
+ * VMM's, and to ask about one may take long, or for ever: a file on a server that does not answer.
  */
-static bool open_by_descriptor(struct mapping *mapping, const char *name)
+static bool open_by_descriptor(struct mappings *mappings, struct mapping *mapping)
 {
-    DIR *directory = opendir("/proc/self/fd");
-    const struct dirent *entry;
+    struct descriptor *at = descriptors_find(&mappings->descriptors, mapping->name);
     bool is_open = false;
 
-    while (directory && !is_open && (entry = readdir(directory)) != NULL) {
-        char path[PATH_BYTES];
-        char target[PATH_MAX];
-        ssize_t length;
+    for (; at && !is_open; at = descriptors_next(&mappings->descriptors, at)) {
+        char path[DESCRIPTOR_PATH_BYTES];
+        struct stat about;
 
-        (void)snprintf(path, sizeof(path), "/proc/self/fd/%.32s", entry->d_name);
-        length = readlink(path, target, sizeof(target) - 1);
-        if (length <= 0)
+        if ((at->is_known && (at->device != mapping->device || at->inode != mapping->inode)) ||
+            !descriptor_is_still(at))
             continue;
-        target[length] = '\0';
-        is_open = strcmp(target, name) == 0 && open_again(mapping, path);
+        descriptor_path(at->number, path);
+        is_open = open_again(mapping, path, &about);
+        at->is_known = true;
+        at->device = about.st_dev;
+        at->inode = about.st_ino;
     }
-    if (directory)
-        (void)closedir(directory);
     return is_open;
 }
 
 /* By the mapping itself, which the kernel allows the privileged: for memory whose descriptor has
  * been closed, or that never had one (shared anonymous). */
-static bool open_by_mapping(struct mapping *mapping, const struct mapping *piece)
+static bool open_by_mapping(struct mapping *mapping)
 {
     char path[PATH_BYTES];
+    struct stat about;
 
     (void)snprintf(path, sizeof(path), "/proc/self/map_files/%llx-%llx",
-                   (unsigned long long)piece->start, (unsigned long long)piece->end);
-    return open_again(mapping, path);
+                   (unsigned long long)mapping->start, (unsigned long long)mapping->piece_end);
+    return open_again(mapping, path, &about);
 }
 
-/* What stands in the last column of a line of maps; it changes the line. */
-static const char *name_in(char *line)
-{
-    char *name = strchr(line, '/');
-
-    if (!name)
-        return "";
-    name[strcspn(name, "\n")] = '\0';
-    return name;
-}
-
-/* The first line of those that the mapping was joined of would do, but its end is not known any
- * more: so the list is read again. */
-static void open_file(struct mapping *mapping)
-{
-    FILE *maps = fopen("/proc/self/maps", "re");
-    char *line = NULL;
-    size_t line_bytes = 0;
-
-    while (maps && getline(&line, &line_bytes, maps) > 0) {
-        struct mapping piece;
-
-        if (!parse_line(line, &piece) || piece.start < mapping->start || piece.end > mapping->end)
-            continue;
-        if (!open_by_descriptor(mapping, name_in(line)))
-            (void)open_by_mapping(mapping, &piece);
-        break;
-    }
-    free(line);
-    if (maps)
-        (void)fclose(maps);
-}
-
-bool mapping_open(struct mapping *mapping)
+bool mapping_open(struct mappings *mappings, struct mapping *mapping)
 {
     if (mapping->fd >= 0)
         return true;
-    open_file(mapping);
-    if (mapping->fd < 0)
-        mapping->kind = MAPPING_UNKNOWN;
-    return mapping->fd >= 0;
+    if ((mapping->name && open_by_descriptor(mappings, mapping)) || open_by_mapping(mapping))
+        return true;
+    mapping->kind = MAPPING_UNKNOWN;
+    return false;
 }
 
 /* ---- missing pages */
 
 /* "um": a userfaultfd handler supplies them; "ui": it has its say before what the file holds is
- * mapped. Only smaps tells. */
-static bool is_supplied(const char *flags)
+ * mapped. "ht": huge pages, where a name alone has said so (a file may have it, too). Only smaps
+ * tells. */
+static bool is_as_listed(const struct mapping *mapping, const char *flags)
 {
-    return strstr(flags, " um") != NULL || strstr(flags, " ui") != NULL;
+    return !strstr(flags, " um") && !strstr(flags, " ui") &&
+           (mapping->kind != MAPPING_HUGE_PRIVATE || strstr(flags, " ht") != NULL);
 }
 
-bool mapping_make_certain(struct mapping *mapping)
+/* The pieces come in order of address, so a mapping is seen from its start on. */
+static void take_piece(struct mappings *mappings, const struct mapping *piece, const char *flags)
 {
-    FILE *smaps;
+    for (uint32_t i = find_index(mappings, piece->start);
+         i < mappings->count && mappings->items[i].start < piece->end; i++) {
+        struct mapping *mapping = &mappings->items[i];
+
+        if (piece->start <= mapping->seen_end && piece->end > mapping->seen_end &&
+            is_as_listed(mapping, flags))
+            mapping->seen_end = piece->end;
+    }
+}
+
+/* For all mappings, once: it costs the kernel as much for one. */
+static void read_smaps(struct mappings *mappings)
+{
+    FILE *smaps = fopen("/proc/self/smaps", "re");
     char *line = NULL;
     size_t line_bytes = 0;
-    uintptr_t seen_end = mapping->start;
     struct mapping piece = {0};
 
-    if (mapping->is_certain)
-        return true;
-    smaps = fopen("/proc/self/smaps", "re");
-    while (smaps && seen_end < mapping->end && getline(&line, &line_bytes, smaps) > 0) {
+    while (smaps && getline(&line, &line_bytes, smaps) > 0) {
         struct mapping head;
 
         if (parse_line(line, &head))
             piece = head;
-        else if (strncmp(line, "VmFlags:", 8) == 0 && piece.start <= seen_end &&
-                 piece.end > seen_end && !is_supplied(line))
-            seen_end = piece.end;
+        else if (strncmp(line, "VmFlags:", 8) == 0)
+            take_piece(mappings, &piece, line);
     }
     free(line);
     if (smaps)
         (void)fclose(smaps);
-    mapping->is_certain = seen_end >= mapping->end;
+    for (uint32_t i = 0; i < mappings->count; i++)
+        mappings->items[i].is_certain = mappings->items[i].seen_end >= mappings->items[i].end;
+    mappings->is_smaps_read = true;
+}
+
+bool mapping_make_certain(struct mappings *mappings, struct mapping *mapping)
+{
+    if (!mappings->is_smaps_read)
+        read_smaps(mappings);
     if (!mapping->is_certain)
         mapping->kind = MAPPING_UNKNOWN;
     return mapping->is_certain;

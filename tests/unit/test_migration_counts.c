@@ -86,6 +86,25 @@ int __wrap_open(const char *path, int flags)
     return __real_open(path, flags);
 }
 
+static uint32_t link_count;
+static uint32_t file_count; /* of /proc, read from their beginning */
+
+ssize_t __real_readlink(const char *path, char *out, size_t bytes);
+ssize_t __wrap_readlink(const char *path, char *out, size_t bytes);
+ssize_t __wrap_readlink(const char *path, char *out, size_t bytes)
+{
+    link_count++;
+    return __real_readlink(path, out, bytes);
+}
+
+FILE *__real_fopen(const char *path, const char *mode);
+FILE *__wrap_fopen(const char *path, const char *mode);
+FILE *__wrap_fopen(const char *path, const char *mode)
+{
+    file_count += strncmp(path, "/proc/", 6) == 0;
+    return __real_fopen(path, mode);
+}
+
 static uint64_t looked_at_bytes; /* by mincore() */
 
 int __real_mincore(void *address, size_t bytes, unsigned char *pages);
@@ -266,6 +285,75 @@ static void test_migration_counts__descriptors_of_the_vmm__are_left_alone(void *
     for (int i = 0; i < 50; i++)
         close(others[i]);
     close(fd);
+    holes_destroy(holes);
+}
+
+/* Many blocks of shared memory: the lists of mappings and of descriptors are gone through once, not
+ * for each block; half of the files have one name. */
+static void test_migration_counts__many_files__are_found_in_one_list(void **state)
+{
+    enum { COUNT = 200 };
+    struct holes *holes = holes_create();
+    uint8_t *memory[COUNT];
+    int fds[COUNT];
+
+    (void)state;
+    for (int i = 0; i < COUNT; i++) {
+        char name[NAME_BYTES];
+
+        (void)snprintf(name, sizeof(name), "ram%d", i % 2 == 0 ? 0 : i);
+        fds[i] = memfd_create(name, MFD_CLOEXEC);
+        assert_int_equal(ftruncate(fds[i], 8192), 0);
+        memory[i] = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fds[i], 0);
+        assert_true(memory[i] != MAP_FAILED);
+        memory[i][4096] = 1;
+    }
+    stat_count = 0;
+    link_count = 0;
+    file_count = 0;
+    descriptor_open_count = 0;
+    for (int i = 0; i < COUNT; i++) {
+        bool is_hole = false;
+
+        assert_int_equal(holes_look(holes, memory[i], 2, &is_hole), 1);
+        assert_true(is_hole);
+    }
+    if (stat_count + link_count + file_count > 5 * COUNT)
+        fail_msg("%u links, %u descriptors and %u files were asked for %d blocks",
+                 (unsigned)link_count, (unsigned)stat_count, (unsigned)file_count, (int)COUNT);
+    assert_in_range(descriptor_open_count, COUNT, 2 * COUNT);
+    for (int i = 0; i < COUNT; i++) {
+        (void)munmap(memory[i], 8192);
+        close(fds[i]);
+    }
+    holes_destroy(holes);
+}
+
+/* A number that leads elsewhere by now is left alone. */
+static void test_migration_counts__descriptor_that_was_used_again__is_left_alone(void **state)
+{
+    struct holes *holes = holes_create();
+    uint8_t *memory[2];
+    int fds[2];
+    bool is_hole = true;
+
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        fds[i] = memfd_create(i == 0 ? "first" : "second", MFD_CLOEXEC);
+        assert_int_equal(ftruncate(fds[i], 8192), 0);
+        memory[i] = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fds[i], 0);
+        assert_true(memory[i] != MAP_FAILED);
+    }
+    (void)holes_look(holes, memory[0], 2, &is_hole);
+    assert_true(is_hole);
+    assert_int_equal(dup2(STDIN_FILENO, fds[1]), fds[1]);
+    descriptor_open_count = 0;
+    (void)holes_look(holes, memory[1], 2, &is_hole);
+    assert_int_equal(descriptor_open_count, 0);
+    for (int i = 0; i < 2; i++) {
+        (void)munmap(memory[i], 8192);
+        close(fds[i]);
+    }
     holes_destroy(holes);
 }
 
@@ -513,6 +601,8 @@ int main(void)
         cmocka_unit_test(test_migration_counts__many_blocks__are_matched_by_sorting),
         cmocka_unit_test(test_migration_counts__a_block_too_many__is_named),
         cmocka_unit_test(test_migration_counts__descriptors_of_the_vmm__are_left_alone),
+        cmocka_unit_test(test_migration_counts__many_files__are_found_in_one_list),
+        cmocka_unit_test(test_migration_counts__descriptor_that_was_used_again__is_left_alone),
         cmocka_unit_test(test_migration_counts__memory_that_may_not_be_asked_for__is_read),
         cmocka_unit_test(test_migration_counts__huge_page_without_page_tables__is_data),
         cmocka_unit_test(test_migration_counts__huge_pages__are_looked_at_once),
