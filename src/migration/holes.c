@@ -191,14 +191,30 @@ uint64_t holes_read_bytes(const struct holes *holes)
 
 /* ---- reading without a signal */
 
-/* Anonymous memory and what a tmpfs has are always there; the rest may be short of huge pages, end
- * before its mapping does, or be no memory at all. */
+/* Nobody who has not just looked knows of a file whether it has the page, or could make it. */
+static bool is_seen_allocated(const struct holes *holes, uintptr_t address, uintptr_t end)
+{
+    uint64_t page;
+    uint64_t page_count;
+    bool is_hole;
+
+    if (!is_in_window(holes, address))
+        return false;
+    page = (address - holes->start) / RDMIG_PAGE_BYTES;
+    page_count = (end - holes->start - 1) / RDMIG_PAGE_BYTES + 1 - page;
+    return run_in_window(holes, page, page_count, &is_hole) == page_count && !is_hole;
+}
+
+/* Anonymous memory and what a tmpfs has are always there; the rest may be short of huge pages or of
+ * room in a tmpfs, end before its mapping does, or be no memory at all. */
 static bool is_always_there(struct holes *holes, uintptr_t address, uintptr_t end)
 {
     const struct mapping *mapping = holes->is_off ? NULL : mappings_find(&holes->mappings, address);
 
-    return mapping && end <= mapping->end &&
-           (mapping->kind == MAPPING_PRIVATE || mapping->kind == MAPPING_SHARED);
+    if (!mapping || end > mapping->end)
+        return false;
+    return mapping->kind == MAPPING_PRIVATE ||
+           (mapping->kind == MAPPING_SHARED && is_seen_allocated(holes, address, end));
 }
 
 bool holes_make_readable(struct holes *holes, const void *address, uint64_t length_bytes)

@@ -411,6 +411,31 @@ static void test_holes__huge_pages_behind_the_end_of_their_file__are_no_hole(voi
     close(fd);
 }
 
+/* ---- writing without a signal */
+
+/* A peer chooses what is filled, and with what: whoever has not just looked at a file's page does
+ * not know that it is there. */
+static void test_holes__file_that_was_not_looked_at__is_made_before_it_is_written(void **state)
+{
+    struct holes *holes = holes_create();
+    const int fd = make_file();
+    uint8_t *memory = map(BYTES, MAP_SHARED, fd);
+    bool is_hole;
+
+    (void)state;
+    assert_int_equal(ftruncate(fd, 1000 * PAGE), 0);
+    assert_true(holes_make_writable(holes, memory, 2 * PAGE));
+    assert_false(holes_make_writable(holes, memory + 1000 * PAGE, PAGE));
+    assert_int_equal(errno, EFAULT);
+    assert_false(holes_make_writable(holes, memory + 1000 * PAGE - 8, 16));
+    assert_int_equal(holes_look(holes, memory, 2, &is_hole), 2);
+    assert_false(is_hole);
+    assert_true(holes_make_writable(holes, memory + 8, PAGE));
+    (void)munmap(memory, BYTES);
+    holes_destroy(holes);
+    close(fd);
+}
+
 /* ---- other memory */
 
 /* What is not mapped there yet is in the file. */
@@ -471,6 +496,7 @@ int main(void)
         cmocka_unit_test(test_holes__memory_behind_the_end_of_its_file__is_no_hole),
         cmocka_unit_test(test_holes__huge_pages_never_touched__are_a_hole_and_none_is_taken),
         cmocka_unit_test(test_holes__huge_pages_behind_the_end_of_their_file__are_no_hole),
+        cmocka_unit_test(test_holes__file_that_was_not_looked_at__is_made_before_it_is_written),
         cmocka_unit_test(test_holes__private_mapping_of_a_file__is_no_hole),
         cmocka_unit_test(test_holes__mappings_of_all_kinds_side_by_side__are_told_apart),
     };
