@@ -141,6 +141,15 @@ struct kind {
     uint64_t page_bytes;     /* the kernel's, of the mapping; 0: not known */
     bool is_write_protected; /* by a userfaultfd handler */
     bool is_supplied;        /* its missing pages come from one */
+    bool is_of_device;       /* no memory of the kernel's: it cannot be pinned */
+};
+
+/* What was to be done, and how it failed. */
+struct failed {
+    const struct memory_block *block;
+    uint64_t offset_bytes;
+    const char *what;
+    int os_code;
 };
 
 static void take_smaps_line(const char *line, struct kind *kind)
@@ -151,6 +160,8 @@ static void take_smaps_line(const char *line, struct kind *kind)
         return;
     kind->is_write_protected = kind->is_write_protected || strstr(line, " uw") != NULL;
     kind->is_supplied = kind->is_supplied || strstr(line, " um") != NULL;
+    kind->is_of_device =
+        kind->is_of_device || strstr(line, " pf") != NULL || strstr(line, " io") != NULL;
 }
 
 /* Of all mappings in [start, end). Slow, the kernel walks all page tables: after a failure only. */
@@ -212,35 +223,86 @@ static bool is_out_of_mappings(int os_code, uint64_t *limit_count)
            mapping_count() + *limit_count / 16 >= *limit_count;
 }
 
-static bool explain_huge(const struct memory_block *block, const struct kind *kind,
-                         uint64_t offset_bytes, const char *what, int os_code,
-                         struct rdmig_error *error)
+static uint64_t pool_count(uint64_t page_bytes, const char *which)
 {
     char path[96];
-    uint64_t free_count;
 
-    if (kind->page_bytes <= (uint64_t)sysconf(_SC_PAGESIZE))
+    (void)snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%llukB/%s_hugepages",
+                   (unsigned long long)page_bytes / 1024, which);
+    return number_in(path);
+}
+
+static void explain_pool(const struct failed *failed, uint64_t page_bytes,
+                         struct rdmig_error *error)
+{
+    error_set(
+        error, RDMIG_REASON_MEMORY, failed->os_code,
+        "raise vm.nr_hugepages (or vm.nr_overcommit_hugepages; a hugetlb cgroup's limit) by what "
+        "is missing, or map the RAM with a reservation (without MAP_NORESERVE), which fails at "
+        "once",
+        "RAM block %s could not be %s at byte %llu: it needs huge pages of %llu KiB, and "
+        "the pool (HugePages_Free) has %lld left, %lld of them reserved for others",
+        text_name(failed->block->name).text, failed->what, (unsigned long long)failed->offset_bytes,
+        (unsigned long long)page_bytes / 1024, (long long)pool_count(page_bytes, "free"),
+        (long long)pool_count(page_bytes, "resv"));
+}
+
+/* Huge pages; other failures than these have nothing to do with them. */
+static bool explain_huge(const struct failed *failed, uint64_t page_bytes,
+                         struct rdmig_error *error)
+{
+    if (page_bytes <= (uint64_t)sysconf(_SC_PAGESIZE))
         return false;
-    (void)snprintf(path, sizeof(path), "/sys/kernel/mm/hugepages/hugepages-%llukB/free_hugepages",
-                   (unsigned long long)kind->page_bytes / 1024);
-    free_count = number_in(path);
-    if (os_code == EINVAL) {
-        error_set(error, RDMIG_REASON_REGISTER_FAILED, os_code,
-                  "do not call ibv_fork_init(), nor set RDMAV_FORK_SAFE, in a VMM with huge pages",
-                  "RAM block %s, huge pages of %llu KiB, could not be %s at byte %llu: its "
-                  "regions end inside huge pages, which ibv_fork_init() does not allow",
-                  text_name(block->name).text, (unsigned long long)kind->page_bytes / 1024, what,
-                  (unsigned long long)offset_bytes);
+    if (failed->os_code == ENOMEM || failed->os_code == EFAULT) {
+        explain_pool(failed, page_bytes, error);
         return true;
     }
-    error_set(
-        error, RDMIG_REASON_MEMORY, os_code,
-        "raise vm.nr_hugepages (or vm.nr_overcommit_hugepages) by what is missing, or map the "
-        "RAM with a reservation (without MAP_NORESERVE), which fails at once",
-        "RAM block %s could not be %s at byte %llu: it needs huge pages of %llu KiB, and "
-        "the pool (HugePages_Free) has %lld left",
-        text_name(block->name).text, what, (unsigned long long)offset_bytes,
-        (unsigned long long)kind->page_bytes / 1024, (long long)free_count);
+    if (failed->os_code != EINVAL)
+        return false;
+    error_set(error, RDMIG_REASON_REGISTER_FAILED, EINVAL,
+              "do not call ibv_fork_init(), nor set RDMAV_FORK_SAFE, in a VMM with huge pages",
+              "RAM block %s, huge pages of %llu KiB, could not be %s at byte %llu: its "
+              "regions end inside huge pages, which ibv_fork_init() does not allow",
+              text_name(failed->block->name).text, (unsigned long long)page_bytes / 1024,
+              failed->what, (unsigned long long)failed->offset_bytes);
+    return true;
+}
+
+/* What smaps says of it. */
+static bool explain_kind(const struct failed *failed, const struct kind *kind,
+                         struct rdmig_error *error)
+{
+    const struct text_name name = text_name(failed->block->name);
+
+    if (kind->is_write_protected || kind->is_supplied) {
+        error_set(error, RDMIG_REASON_REGISTER_FAILED, failed->os_code,
+                  "take the userfaultfd registration off RAM blocks before the migration begins",
+                  "RAM block %s could not be %s at byte %llu: a userfaultfd handler %s there",
+                  name.text, failed->what, (unsigned long long)failed->offset_bytes,
+                  kind->is_write_protected ? "write-protects pages" : "supplies pages");
+        return true;
+    }
+    if (kind->is_of_device) {
+        error_set(error, RDMIG_REASON_CALLER, failed->os_code,
+                  "leave a device's memory (a BAR, /dev/mem) out of the RAM blocks",
+                  "RAM block %s could not be %s at byte %llu: a device's memory is mapped there",
+                  name.text, failed->what, (unsigned long long)failed->offset_bytes);
+        return true;
+    }
+    return explain_huge(failed, kind->page_bytes, error);
+}
+
+static bool explain_mappings(const struct failed *failed, struct rdmig_error *error)
+{
+    uint64_t limit_count;
+
+    if (!is_out_of_mappings(failed->os_code, &limit_count))
+        return false;
+    error_set(error, RDMIG_REASON_REGISTER_FAILED, failed->os_code,
+              "raise vm.max_map_count, or do without ibv_fork_init() and RDMAV_FORK_SAFE",
+              "RAM block %s could not be %s: the process has nearly vm.max_map_count (%llu) "
+              "mappings, and each region may split one",
+              text_name(failed->block->name).text, failed->what, (unsigned long long)limit_count);
     return true;
 }
 
@@ -249,34 +311,25 @@ void memory_kinds_explain(const struct memory *memory, uint32_t block_index, uin
                           struct rdmig_error *error)
 {
     const struct memory_block *block = &memory->blocks[block_index];
+    const struct failed failed = {block, offset_bytes, what, os_code};
     const uintptr_t start = (uintptr_t)block->host_addr + offset_bytes;
     const struct kind kind = look_at(start, start + length_bytes);
     const struct rdmig_error before = *error;
-    uint64_t limit_count;
 
     *error = (struct rdmig_error){0};
-    if (kind.is_write_protected || kind.is_supplied)
-        error_set(error, RDMIG_REASON_REGISTER_FAILED, os_code,
-                  "take the userfaultfd registration off RAM blocks before the migration begins",
-                  "RAM block %s could not be %s at byte %llu: a userfaultfd handler %s there",
-                  text_name(block->name).text, what, (unsigned long long)offset_bytes,
-                  kind.is_write_protected ? "write-protects pages" : "supplies pages");
-    else if (explain_huge(block, &kind, offset_bytes, what, os_code, error))
+    if (explain_kind(&failed, &kind, error) || explain_mappings(&failed, error))
         return;
-    else if (is_out_of_mappings(os_code, &limit_count))
-        error_set(error, RDMIG_REASON_REGISTER_FAILED, os_code,
-                  "raise vm.max_map_count, or do without ibv_fork_init() and RDMAV_FORK_SAFE",
-                  "RAM block %s could not be %s: the process has nearly vm.max_map_count (%llu) "
-                  "mappings, and each region may split one",
-                  text_name(block->name).text, what, (unsigned long long)limit_count);
-    else if (before.reason != RDMIG_REASON_NONE)
-        *error = before;
+    if (before.reason != RDMIG_REASON_NONE)
+        error_set(error, before.reason, before.os_code, before.remedy,
+                  "%s (RAM block %s, byte %llu)", before.detail, text_name(block->name).text,
+                  (unsigned long long)offset_bytes);
     else
-        error_set(error, RDMIG_REASON_CALLER, os_code,
-                  "give RAM that is there: mapped, readable (at a destination writable), and not "
-                  "beyond the end of its file",
-                  "RAM block %s could not be %s at byte %llu: %s", text_name(block->name).text,
-                  what, (unsigned long long)offset_bytes, strerror(os_code));
+        error_set(
+            error, RDMIG_REASON_CALLER, os_code,
+            "give RAM that is there: mapped, readable (at a destination writable), not beyond "
+            "the end of its file, and not in a tmpfs that is full (df)",
+            "RAM block %s could not be %s at byte %llu: %s", text_name(block->name).text, what,
+            (unsigned long long)offset_bytes, strerror(os_code));
 }
 
 void explain_failure(const struct link *link, const struct memory *memory,

@@ -161,8 +161,8 @@ static const struct {
      "mapping of an ordinary file"},
     {RDMIG_REASON_REGISTER_FAILED, EFAULT,
      "give guest RAM that is mapped, writable and can be pinned: anonymous memory, a memfd, tmpfs "
-     "or hugetlbfs; not a "
-     "mapping of an ordinary file"},
+     "or hugetlbfs; not a mapping of an ordinary file, nor beyond a file's end, nor in a tmpfs "
+     "that is full (df)"},
 };
 
 /* A reason without a text of its own is a state that cannot be. */

@@ -208,7 +208,8 @@ test_memory__destination_beyond_the_end_of_its_file__fails_without_a_signal(void
     (void)munmap(destination_ram, BYTES);
 }
 
-/* A registration that fails of memory that is as it should be is told of as the device said it. */
+/* A registration that fails of memory that is as it should be is told of as the device said it, and
+ * where. */
 static void test_memory__plain_memory__a_failed_registration_keeps_its_cause(void **state)
 {
     struct two_ends ends;
@@ -222,6 +223,8 @@ static void test_memory__plain_memory__a_failed_registration_keeps_its_cause(voi
     ends_run_source(&ends, RDMIG_SOURCE_SENDING);
     ends_turn(&ends, 100);
     assert_int_equal(rdmig_source_error(ends.source)->reason, RDMIG_REASON_REGISTER_FAILED);
+    assert_string_equal(rdmig_source_error(ends.source)->detail,
+                        "REGISTER_FAILED (RAM block ram.main, byte 0)");
     ends_free(&ends);
 }
 

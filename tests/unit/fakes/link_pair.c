@@ -408,10 +408,11 @@ static void make_region(struct link *link, const struct rdmig_action *action)
     struct region *region = &link->regions[link->region_count];
 
     if (link->register_fault != 0) {
-        link->failed = (struct link_failed_region){.block_index = action->block_index,
-                                                   .offset_bytes = action->offset_bytes,
-                                                   .length_bytes = action->length,
-                                                   .os_code = link->register_fault};
+        if (link->failed.length_bytes == 0) /* the first, as the real one */
+            link->failed = (struct link_failed_region){.block_index = action->block_index,
+                                                       .offset_bytes = action->offset_bytes,
+                                                       .length_bytes = action->length,
+                                                       .os_code = link->register_fault};
         answer(link, action->tag, RDMIG_STATUS_ERROR, link->register_fault, 0);
         return;
     }
