@@ -55,9 +55,9 @@ static bool set_create(struct ramfile_set *set, uint32_t count, struct tool_erro
     return true;
 }
 
-static bool map_fd(struct ramfile *file, int fd, int protection)
+static bool map_fd(struct ramfile *file, int fd, int protection, int flags)
 {
-    void *address = mmap(NULL, (size_t)file->length_bytes, protection, MAP_SHARED, fd, 0);
+    void *address = mmap(NULL, (size_t)file->length_bytes, protection, MAP_SHARED | flags, fd, 0);
 
     if (address == MAP_FAILED) {
         return false;
@@ -71,7 +71,7 @@ static bool map_memory(struct ramfile *file, struct tool_error *error)
     file->page_bytes = RDMIG_PAGE_BYTES;
     file->memory_fd = memfd_create(MEMFD_NAME, MFD_CLOEXEC);
     if (file->memory_fd < 0 || again_ftruncate(file->memory_fd, file->length_bytes) != 0 ||
-        !map_fd(file, file->memory_fd, PROT_READ | PROT_WRITE)) {
+        !map_fd(file, file->memory_fd, PROT_READ | PROT_WRITE, 0)) {
         int os_code = errno;
 
         tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), tool_error_remedy_of(os_code),
@@ -203,13 +203,17 @@ static bool check_not_shared(const struct ramfile_set *set, struct tool_error *e
     return !is_shared;
 }
 
-/* The file itself, if it can be pinned as it is mapped; otherwise, or if it is sealed, a copy. */
+/*
+ * The file itself, if it can be pinned as it is mapped; otherwise, or if it is sealed, a copy. Who
+ * sends needs no huge page that is not there, and so reserves none; who receives finds out at once
+ * whether they suffice.
+ */
 static bool map_block(struct ramfile *file, int protection, bool may_copy, struct tool_error *error)
 {
     const uint64_t page_bytes = pinnable_page_bytes(file->file_fd);
 
     if (protection != PROT_NONE && page_bytes != 0) {
-        if (map_fd(file, file->file_fd, protection)) {
+        if (map_fd(file, file->file_fd, protection, may_copy ? MAP_NORESERVE : 0)) {
             file->page_bytes = page_bytes;
             return true;
         }
