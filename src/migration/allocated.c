@@ -184,6 +184,14 @@ uint64_t allocated_by_scan(int pagemap_fd, uintptr_t start, struct ram_bitmap *a
 
 enum { PAGEMAP_ENTRY_COUNT = 4096 };
 
+/* False: it could not be asked. */
+static bool read_entries(int pagemap_fd, uint64_t page, uint64_t count, uint64_t *entries)
+{
+    const size_t bytes = count * sizeof(entries[0]);
+
+    return pread(pagemap_fd, entries, bytes, (off_t)(page * sizeof(entries[0]))) == (ssize_t)bytes;
+}
+
 uint64_t allocated_by_pagemap(int pagemap_fd, uintptr_t start, struct ram_bitmap *allocated)
 {
     uint64_t entries[PAGEMAP_ENTRY_COUNT];
@@ -194,10 +202,8 @@ uint64_t allocated_by_pagemap(int pagemap_fd, uintptr_t start, struct ram_bitmap
     while (page < allocated->page_count && allocated->set_count == 0) {
         const uint64_t left_count = allocated->page_count - page;
         const uint64_t count = left_count < PAGEMAP_ENTRY_COUNT ? left_count : PAGEMAP_ENTRY_COUNT;
-        const ssize_t got = pread(pagemap_fd, entries, count * sizeof(entries[0]),
-                                  (off_t)((first_page + page) * sizeof(entries[0])));
 
-        if (got != (ssize_t)(count * sizeof(entries[0])))
+        if (!read_entries(pagemap_fd, first_page + page, count, entries))
             break;
         for (uint64_t i = 0; i < count; i++) {
             if ((entries[i] & (PAGEMAP_PRESENT | PAGEMAP_SWAPPED)) != 0)
@@ -206,6 +212,57 @@ uint64_t allocated_by_pagemap(int pagemap_fd, uintptr_t start, struct ram_bitmap
         page += count;
     }
     return page;
+}
+
+/* ---- what can be read without a fault */
+
+/* One region, of what is not: none is what is wanted. False, too: it could not be asked. */
+static bool scan_finds_none_missing(int pagemap_fd, uintptr_t start, uintptr_t end, bool *has_scan)
+{
+    struct scan_region region = {0};
+    struct scan_request request = {
+        .size = sizeof(request),
+        .start = start,
+        .end = end,
+        .vec = (uint64_t)(uintptr_t)&region,
+        .vec_len = 1,
+        .max_pages = 1,
+        .category_inverted = SCAN_PRESENT,
+        .category_mask = SCAN_PRESENT,
+        .return_mask = SCAN_PRESENT,
+    };
+    const int count = ioctl(pagemap_fd, SCAN_REQUEST, &request);
+
+    *has_scan = count >= 0;
+    return count == 0;
+}
+
+bool present_are_all(int pagemap_fd, bool *has_scan, uintptr_t start, uintptr_t end)
+{
+    uint64_t page = start / RDMIG_PAGE_BYTES;
+    const uint64_t end_page = (end - 1) / RDMIG_PAGE_BYTES + 1;
+    uint64_t entries[PAGEMAP_ENTRY_COUNT];
+
+    if (*has_scan) {
+        const bool is_found = scan_finds_none_missing(pagemap_fd, page * RDMIG_PAGE_BYTES,
+                                                      end_page * RDMIG_PAGE_BYTES, has_scan);
+
+        if (*has_scan)
+            return is_found;
+    }
+    while (page < end_page) {
+        const uint64_t left_count = end_page - page;
+        const uint64_t count = left_count < PAGEMAP_ENTRY_COUNT ? left_count : PAGEMAP_ENTRY_COUNT;
+
+        if (!read_entries(pagemap_fd, page, count, entries))
+            return false;
+        for (uint64_t i = 0; i < count; i++) {
+            if ((entries[i] & PAGEMAP_PRESENT) == 0)
+                return false;
+        }
+        page += count;
+    }
+    return true;
 }
 
 /* ---- shared memory */

@@ -15,6 +15,7 @@ enum { LOOK_COUNT_MIN = 64, LOOK_COUNT_MAX = 16384, READ_COUNT_MAX = 4096, WORD_
 struct holes {
     int pagemap_fd; /* -1: nothing private is a hole */
     bool has_scan;
+    bool has_presence_scan;
     bool is_off;
     uint64_t read_bytes; /* of files, to find holes */
     struct mappings mappings;
@@ -35,6 +36,7 @@ struct holes *holes_create(void)
         return NULL;
     holes->pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     holes->has_scan = true;
+    holes->has_presence_scan = true;
     holes->is_off = sysconf(_SC_PAGESIZE) != (long)RDMIG_PAGE_BYTES;
     return holes;
 }
@@ -191,30 +193,16 @@ uint64_t holes_read_bytes(const struct holes *holes)
 
 /* ---- reading without a signal */
 
-/* Nobody who has not just looked knows of a file whether it has the page, or could make it. */
-static bool is_seen_allocated(const struct holes *holes, uintptr_t address, uintptr_t end)
-{
-    uint64_t page;
-    uint64_t page_count;
-    bool is_hole;
-
-    if (!is_in_window(holes, address))
-        return false;
-    page = (address - holes->start) / RDMIG_PAGE_BYTES;
-    page_count = (end - holes->start - 1) / RDMIG_PAGE_BYTES + 1 - page;
-    return run_in_window(holes, page, page_count, &is_hole) == page_count && !is_hole;
-}
-
-/* Anonymous memory and what a tmpfs has are always there; the rest may be short of huge pages or of
- * room in a tmpfs, end before its mapping does, or be no memory at all. */
-static bool is_always_there(struct holes *holes, uintptr_t address, uintptr_t end)
+/* Anonymous memory and what a tmpfs has are there where they are mapped; where they are not, the
+ * hardware may have lost them, the file may have ended, or its tmpfs be full. The rest may be short
+ * of huge pages, too, or be no memory at all. */
+static bool is_there(struct holes *holes, uintptr_t address, uintptr_t end)
 {
     const struct mapping *mapping = holes->is_off ? NULL : mappings_find(&holes->mappings, address);
 
-    if (!mapping || end > mapping->end)
-        return false;
-    return mapping->kind == MAPPING_PRIVATE ||
-           (mapping->kind == MAPPING_SHARED && is_seen_allocated(holes, address, end));
+    return mapping && end <= mapping->end &&
+           (mapping->kind == MAPPING_PRIVATE || mapping->kind == MAPPING_SHARED) &&
+           present_are_all(holes->pagemap_fd, &holes->has_presence_scan, address, end);
 }
 
 bool holes_make_readable(struct holes *holes, const void *address, uint64_t length_bytes)
@@ -224,7 +212,7 @@ bool holes_make_readable(struct holes *holes, const void *address, uint64_t leng
 
     if (start >= holes->readable_start && end <= holes->readable_end)
         return true;
-    if (!is_always_there(holes, start, end) && !memory_populate(address, length_bytes, false))
+    if (!is_there(holes, start, end) && !memory_populate(address, length_bytes, false))
         return false;
     holes->readable_start = start;
     holes->readable_end = end;
@@ -235,6 +223,6 @@ bool holes_make_writable(struct holes *holes, void *address, uint64_t length_byt
 {
     const uintptr_t start = (uintptr_t)address;
 
-    return is_always_there(holes, start, start + length_bytes) ||
+    return is_there(holes, start, start + length_bytes) ||
            memory_populate(address, length_bytes, true);
 }

@@ -106,6 +106,12 @@ uint64_t allocated_by_page_tables(uintptr_t start, uint64_t huge_page_bytes,
  */
 uint64_t allocated_by_reading(int fd, uint64_t offset_bytes, uint64_t huge_page_bytes,
                               struct ram_bitmap *allocated, uint64_t *read_bytes);
+/*
+ * Has every page of [start, end) memory behind it that is mapped? Where one has not, it may come
+ * (from swap, from the file), or cannot: a page that the hardware has lost, a guard page. False,
+ * too, where that cannot be asked. *has_scan: the kernel may have PAGEMAP_SCAN.
+ */
+bool present_are_all(int pagemap_fd, bool *has_scan, uintptr_t start, uintptr_t end);
 /* Shared memory. offset_bytes: of start in the file, which is mapped there. */
 uint64_t allocated_by_file(int fd, uint64_t offset_bytes, uintptr_t start,
                            struct ram_bitmap *allocated);

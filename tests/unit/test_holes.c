@@ -177,6 +177,36 @@ static void test_holes__pagemap_read_and_scanned__say_the_same(void **state)
     assert_way(allocated_by_scan, true); /* Linux 6.7 */
 }
 
+/* By the ioctl where this kernel has it, and by reading. */
+static void test_holes__what_has_no_page_mapped__is_not_taken_for_readable(void **state)
+{
+    uint8_t *memory = map_private();
+    const uintptr_t start = (uintptr_t)memory;
+    const int pagemap_fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+
+    (void)state;
+    memset(memory, 1, BYTES);
+    for (int has_scan = 0; has_scan < 2; has_scan++) {
+        bool may_scan = has_scan != 0;
+
+        assert_true(present_are_all(pagemap_fd, &may_scan, start, start + BYTES));
+        assert_true(present_are_all(pagemap_fd, &may_scan, start + 5, start + 6));
+    }
+    assert_int_equal(madvise(memory + 7000 * PAGE, PAGE, MADV_DONTNEED), 0);
+    for (int has_scan = 0; has_scan < 2; has_scan++) {
+        bool may_scan = has_scan != 0;
+
+        assert_false(present_are_all(pagemap_fd, &may_scan, start, start + BYTES));
+        assert_true(present_are_all(pagemap_fd, &may_scan, start, start + 7000 * PAGE));
+        assert_false(present_are_all(pagemap_fd, &may_scan, start, start + 7000 * PAGE + 1));
+        assert_true(present_are_all(pagemap_fd, &may_scan, start + 7001 * PAGE, start + BYTES));
+        may_scan = has_scan != 0;
+        assert_false(present_are_all(-1, &may_scan, start, start + PAGE));
+    }
+    close(pagemap_fd);
+    (void)munmap(memory, BYTES);
+}
+
 /* Only reading maps the page of zeros: that is a page, and read again. */
 static void test_holes__page_written_or_read_after_a_look__is_seen_by_the_next(void **state)
 {
@@ -485,6 +515,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_holes__private_memory__is_known_page_by_page_without_a_fault),
         cmocka_unit_test(test_holes__pagemap_read_and_scanned__say_the_same),
+        cmocka_unit_test(test_holes__what_has_no_page_mapped__is_not_taken_for_readable),
         cmocka_unit_test(test_holes__page_written_or_read_after_a_look__is_seen_by_the_next),
         cmocka_unit_test(test_holes__rest_of_the_window__is_known_without_another_look),
         cmocka_unit_test(test_holes__memory_in_many_mappings__is_one),

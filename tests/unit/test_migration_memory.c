@@ -208,6 +208,62 @@ test_memory__destination_beyond_the_end_of_its_file__fails_without_a_signal(void
     (void)munmap(destination_ram, BYTES);
 }
 
+/* Pages that are no memory though their mapping is readable: a guard page (MADV_GUARD_INSTALL,
+ * Linux 6.13) stands for all of them here, a page that the hardware has lost is another. */
+#define GUARD_INSTALL 102
+
+static uint8_t *map_guarded(void)
+{
+    uint8_t *memory = map(PROT_READ | PROT_WRITE);
+
+    memset(memory, 0, BYTES);
+    if (madvise(memory + 5 * PAGE, PAGE, GUARD_INSTALL) != 0) {
+        (void)munmap(memory, BYTES);
+        return NULL;
+    }
+    return memory;
+}
+
+static void test_memory__guard_page_at_the_source__fails_without_a_signal(void **state)
+{
+    uint8_t *source_ram = map_guarded();
+    uint8_t *destination_ram = map(PROT_READ | PROT_WRITE);
+    struct two_ends ends;
+
+    (void)state;
+    if (!source_ram)
+        skip();
+    run_with(source_ram, destination_ram, &ends);
+    ends_turn(&ends, 300);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FAILED);
+    assert_non_null(strstr(rdmig_source_error(ends.source)->detail,
+                           "RAM block pc.ram could not be read at byte 20480: Bad address"));
+    rdmig_source_destroy(ends.source);
+    rdmig_destination_destroy(ends.destination);
+    (void)munmap(source_ram, BYTES);
+    (void)munmap(destination_ram, BYTES);
+}
+
+static void test_memory__guard_page_at_the_destination__fails_without_a_signal(void **state)
+{
+    uint8_t *source_ram = map(PROT_READ | PROT_WRITE); /* zeros: they are filled there */
+    uint8_t *destination_ram = map_guarded();
+    struct two_ends ends;
+
+    (void)state;
+    if (!destination_ram)
+        skip();
+    run_with(source_ram, destination_ram, &ends);
+    ends_turn(&ends, 300);
+    assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_FAILED);
+    assert_non_null(strstr(rdmig_destination_error(ends.destination)->detail,
+                           "RAM block pc.ram could not be filled at byte 20480: Bad address"));
+    rdmig_source_destroy(ends.source);
+    rdmig_destination_destroy(ends.destination);
+    (void)munmap(source_ram, BYTES);
+    (void)munmap(destination_ram, BYTES);
+}
+
 /* A registration that fails of memory that is as it should be is told of as the device said it, and
  * where. */
 static void test_memory__plain_memory__a_failed_registration_keeps_its_cause(void **state)
@@ -238,6 +294,8 @@ int main(void)
         cmocka_unit_test(test_memory__source_beyond_the_end_of_its_file__fails_without_a_signal),
         cmocka_unit_test(
             test_memory__destination_beyond_the_end_of_its_file__fails_without_a_signal),
+        cmocka_unit_test(test_memory__guard_page_at_the_source__fails_without_a_signal),
+        cmocka_unit_test(test_memory__guard_page_at_the_destination__fails_without_a_signal),
         cmocka_unit_test(test_memory__plain_memory__a_failed_registration_keeps_its_cause),
     };
 
