@@ -19,7 +19,8 @@ static bool is_missing(int os_code)
     return os_code == EFAULT || os_code == ENOMEM || os_code == EHWPOISON;
 }
 
-/* One byte of each page, read by the kernel on our behalf: older ones, and what is no memory. */
+/* One byte of each page from address (a page's beginning) on, read by the kernel on our behalf:
+ * older ones, and what is no memory. */
 static bool probe(const void *address, uint64_t length_bytes)
 {
     const uint8_t *at = address;
@@ -61,6 +62,7 @@ bool memory_populate(const void *address, uint64_t length_bytes, bool is_written
     while (result != 0 && errno == EINTR);
     /* EINVAL: an older kernel, or a device's memory, which it does not populate. */
     if (result != 0 && errno == EINVAL)
-        return probe(address, length_bytes);
+        /* NOLINTNEXTLINE(performance-no-int-to-ptr) */
+        return probe((const void *)start, end - start);
     return result == 0 || !is_missing(errno);
 }

@@ -385,6 +385,9 @@ static void test_migration_counts__memory_that_may_not_be_asked_for__is_read(voi
     readv_code = 0;
     assert_int_equal(munmap(memory + (1 << 19), 4096), 0);
     assert_false(memory_populate(memory, 1 << 20, false));
+    /* A peer chooses where filling begins and ends: a few bytes may lie on two pages. */
+    assert_true(memory_populate(memory + (1 << 19) - 8, 8, true));
+    assert_false(memory_populate(memory + (1 << 19) - 8, 16, true));
     madvise_code = 0;
     (void)munmap(memory, 1 << 20);
 }
