@@ -101,7 +101,9 @@ struct rdmig_failure {
 /* All times in nanoseconds; 0 switches a limit off. Zero-filled members get the default in
  * brackets. */
 struct rdmig_conn_config {
-    size_t struct_bytes; /* sizeof(struct rdmig_conn_config) */
+    /* sizeof(struct rdmig_conn_config), as the driver was compiled: from the first release's on any
+     * is taken. What a shorter one lacks is 0; what this version does not know must be 0. */
+    size_t struct_bytes;
     enum rdmig_role role;
     uint32_t capability_flags; /* source: offered. destination: granted when asked for. */
     uint32_t run_chunk_count;  /* chunks in one registration at the most, up to 32768 [64] */

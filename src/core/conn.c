@@ -3,18 +3,39 @@
 #include "internal.h"
 
 #define CLOSE_TIMEOUT_NS UINT64_C(2000000000)
+/* What 0.1 had: never changes. More than the largest is no size that was meant. */
+#define CONFIG_BYTES_FIRST (offsetof(struct rdmig_conn_config, leave_timeout_ns) + sizeof(uint64_t))
+#define CONFIG_BYTES_MAX   4096u
 
 static uint32_t or_default(uint32_t value, uint32_t fallback)
 {
     return value ? value : fallback;
 }
 
+/* A driver of an older version gives a shorter struct: the rest is 0. A newer one's end must be 0,
+ * since what we do not know we do not obey. */
+static bool take_config(const struct rdmig_conn_config *given, struct rdmig_conn_config *out)
+{
+    const size_t bytes = given->struct_bytes;
+    const uint8_t *const raw = (const uint8_t *)given;
+
+    if (bytes < CONFIG_BYTES_FIRST || bytes > CONFIG_BYTES_MAX)
+        return false;
+    for (size_t i = sizeof(*given); i < bytes; i++) {
+        if (raw[i] != 0)
+            return false;
+    }
+    memset(out, 0, sizeof(*out));
+    memcpy(out, given, bytes < sizeof(*out) ? bytes : sizeof(*out));
+    out->struct_bytes = sizeof(*out);
+    return true;
+}
+
 /* The configuration with its defaults; false: outside its limits. */
 static bool complete_config(const struct rdmig_conn_config *given, struct rdmig_conn_config *out)
 {
-    if (!given || given->struct_bytes != sizeof(*given))
+    if (!given || !take_config(given, out))
         return false;
-    *out = *given;
     out->run_chunk_count = or_default(given->run_chunk_count, 64);
     out->first_run_chunk_count = or_default(given->first_run_chunk_count, 4);
     out->register_batch_count = or_default(given->register_batch_count, 1);

@@ -3,9 +3,11 @@
 #include "support/drive.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #define CONFIG(...)                                                                                \
     ((struct rdmig_conn_config){.struct_bytes = sizeof(struct rdmig_conn_config), __VA_ARGS__})
+#define FIRST_BYTES ((size_t)120) /* of 0.1's struct */
 
 /* Clause: E1 */
 static void test_core_config__limits__are_kept(void **state)
@@ -45,16 +47,54 @@ static void test_core_config__limits__are_kept(void **state)
     assert_int_equal(rdmig_conn_footprint_bytes(NULL), 0);
 }
 
-/* Clause: E1 */
-static void test_core_config__another_version_of_the_struct__is_refused(void **state)
+/* A size that no version has, or an end that this one does not know and is not 0. Clause: E1 */
+static void test_core_config__another_size_of_the_struct__is_refused(void **state)
 {
+    struct {
+        struct rdmig_conn_config config;
+        uint8_t later[8];
+    } newer = {.config = {.struct_bytes = sizeof(newer)}};
     struct rdmig_conn_config config = CONFIG();
 
     (void)state;
-    config.struct_bytes--;
+    config.struct_bytes = FIRST_BYTES - 1;
     assert_int_equal(rdmig_conn_footprint_bytes(&config), 0);
     config.struct_bytes = 0;
     assert_int_equal(rdmig_conn_footprint_bytes(&config), 0);
+    newer.later[7] = 1;
+    assert_int_equal(rdmig_conn_footprint_bytes(&newer.config), 0);
+    newer.config.struct_bytes = 4097;
+    assert_int_equal(rdmig_conn_footprint_bytes(&newer.config), 0);
+}
+
+/* Clause: E1 */
+static void test_core_config__the_struct_of_another_version__is_taken(void **state)
+{
+    const struct rdmig_conn_config config = CONFIG(.send_queue_depth = 64);
+    const size_t need = rdmig_conn_footprint_bytes(&config);
+    struct {
+        struct rdmig_conn_config config;
+        uint8_t later[8];
+    } newer = {.config = config};
+    uint8_t *older = malloc(FIRST_BYTES); /* to the byte: what lies behind is not read */
+    void *memory = malloc(need);
+    void *control = aligned_alloc(64, (rdmig_conn_control_bytes() + 63) / 64 * 64);
+    struct rdmig_conn *conn = NULL;
+
+    (void)state;
+    assert_true(older && memory && control);
+    newer.config.struct_bytes = sizeof(newer);
+    assert_int_equal(rdmig_conn_footprint_bytes(&newer.config), need);
+    memcpy(older, &config, FIRST_BYTES);
+    ((struct rdmig_conn_config *)(void *)older)->struct_bytes = FIRST_BYTES;
+    assert_int_equal(rdmig_conn_footprint_bytes((const void *)older), need);
+    assert_int_equal(rdmig_conn_init(&conn, (const void *)older, memory, need, control,
+                                     rdmig_conn_control_bytes(), 0),
+                     0);
+    assert_int_equal(rdmig_conn_deinit(conn), 0);
+    free(older);
+    free(memory);
+    free(control);
 }
 
 /* Clause: E1 */
@@ -161,7 +201,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_core_config__limits__are_kept),
-        cmocka_unit_test(test_core_config__another_version_of_the_struct__is_refused),
+        cmocka_unit_test(test_core_config__another_size_of_the_struct__is_refused),
+        cmocka_unit_test(test_core_config__the_struct_of_another_version__is_taken),
         cmocka_unit_test(test_core_config__memory__must_be_enough_and_aligned),
         cmocka_unit_test(test_core_config__memory__does_not_grow_with_anything_but_the_queue),
         cmocka_unit_test(test_core_config__a_control_memory__holds_all_slots),
