@@ -384,6 +384,14 @@ const char *rdmig_action_name(enum rdmig_action_kind kind);
 size_t rdmig_event_format(const struct rdmig_event *event, char *text, size_t capacity_bytes);
 size_t rdmig_action_format(const struct rdmig_action *action, char *text, size_t capacity_bytes);
 
+/*
+ * The same for a message as it goes over the wire, of length_bytes bytes: its type, how many entries
+ * it says it has, its length, and, of one that no connection takes, the reason. The bytes are read
+ * during the call; no more than the header of 16 bytes is looked at.
+ */
+size_t rdmig_message_format(const void *bytes, uint64_t length_bytes, char *text,
+                            size_t capacity_bytes);
+
 #ifdef __cplusplus
 }
 #endif

@@ -238,6 +238,28 @@ struct rdmig_progress {
     enum rdmig_pin_all_refusal pin_all_refusal;
 };
 
+/*
+ * What a trace tells of; several together by |. The lines of STATES are some dozens a migration,
+ * those of MESSAGES some a round and a few for each 64 MiB that are registered, those of REGIONS two
+ * for each registration, and those of WORK several for each 4 MiB written.
+ */
+enum rdmig_trace_kind {
+    RDMIG_TRACE_STATES = 0x1,   /* states, the connection, requests of the caller and their ends,
+                                   failures */
+    RDMIG_TRACE_MESSAGES = 0x2, /* control messages sent and received: type, entries, length */
+    RDMIG_TRACE_REGIONS = 0x4,  /* registrations and their ends */
+    RDMIG_TRACE_WORK = 0x8 /* ranges, RDMA Writes, receives, completions, bytes of the stream */
+};
+
+/*
+ * Takes one line of a trace: text of one line without its end, which does nothing to a terminal,
+ * terminated by 0, the library's until the function returns. It begins with the time in nanoseconds
+ * (CLOCK_MONOTONIC) and a space; what follows is for people and may change from version to version.
+ * It is called inside calls on the handle, in the thread that makes them. It must not call anything
+ * on that handle, and what it takes is time of the migration: a slow disk is no place for WORK.
+ */
+typedef void rdmig_trace_line(void *opaque, const char *line);
+
 /* ------------------------------------------------------------------------------------------------
  * source */
 
@@ -291,6 +313,18 @@ int rdmig_source_wait(struct rdmig_source *source, enum rdmig_source_state state
                       uint32_t timeout_ms);
 
 enum rdmig_source_state rdmig_source_state(const struct rdmig_source *source);
+/* "IDLE": for people and logs; never NULL, "unknown" outside the enum. Any thread. */
+const char *rdmig_source_state_name(enum rdmig_source_state state);
+
+/*
+ * From now on tells write_line what the source does, the kinds of enum rdmig_trace_kind that are
+ * asked for; opaque is handed through. The state comes first, as it is. In any state, any number of
+ * times; kinds 0 (write_line may be NULL then) switches it off, which is how a handle starts. Called
+ * right after create it misses nothing but the lookup of the name. Returns 0; -INVALID for kinds
+ * that this version does not know, or no write_line.
+ */
+int rdmig_source_set_trace(struct rdmig_source *source, uint32_t kinds,
+                           rdmig_trace_line *write_line, void *opaque);
 
 /*
  * Marks pages dirty that a dirty log reports: bit i%64 of words[i/64] is page first_page + i of the
@@ -457,6 +491,11 @@ int rdmig_destination_process(struct rdmig_destination *destination);
 int rdmig_destination_wait(struct rdmig_destination *destination,
                            enum rdmig_destination_state state, uint32_t timeout_ms);
 enum rdmig_destination_state rdmig_destination_state(const struct rdmig_destination *destination);
+/* Like rdmig_source_state_name(). */
+const char *rdmig_destination_state_name(enum rdmig_destination_state state);
+/* Like rdmig_source_set_trace(). */
+int rdmig_destination_set_trace(struct rdmig_destination *destination, uint32_t kinds,
+                                rdmig_trace_line *write_line, void *opaque);
 
 /* The port it listens on (useful with service "0"). */
 uint16_t rdmig_destination_port(const struct rdmig_destination *destination);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Events and actions as lines of text, without stdio: for transcripts, logs and replays. */
+/* Events, actions and messages as lines of text, without stdio: for transcripts, logs and replays.
+ */
 #include "internal.h"
 
 struct text {
@@ -190,5 +191,31 @@ size_t rdmig_action_format(const struct rdmig_action *action, char *text, size_t
         put_number(&out, "flags", action->capability_flags, 16);
     if (fields & F_FILL)
         put_number(&out, "value", action->fill_value, 10);
+    return end(&out);
+}
+
+size_t rdmig_message_format(const void *bytes, uint64_t length_bytes, char *text,
+                            size_t capacity_bytes)
+{
+    struct text out = {text, capacity_bytes, 0};
+    struct wire_header header;
+    uint64_t expected;
+    uint64_t actual;
+    const enum rdmig_reason reason =
+        wire_read_header(bytes, length_bytes, &header, &expected, &actual);
+
+    if (reason == RDMIG_REASON_MESSAGE_SHORT) {
+        put(&out, "message");
+    } else {
+        put(&out, rdmig_message_name(header.type));
+        if (reason == RDMIG_REASON_MESSAGE_TYPE)
+            put_number(&out, "type", header.type, 10);
+        put_number(&out, "repeat", header.repeat, 10);
+    }
+    put_number(&out, "length", length_bytes, 10);
+    if (reason != RDMIG_REASON_NONE) {
+        put_char(&out, ' ');
+        put(&out, rdmig_reason_name(reason));
+    }
     return end(&out);
 }

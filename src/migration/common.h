@@ -123,6 +123,9 @@ void numbers_progress(const struct numbers *numbers, const struct link *link,
                       const struct budget *budget, struct rdmig_progress *out);
 /* To a caller whose struct may be another version's. */
 void numbers_give(const struct rdmig_progress *full, struct rdmig_progress *out, size_t out_bytes);
+/* A line of the trace for the state, and one for the cause, if there is one. */
+void numbers_trace_state(const struct trace *trace, const char *state,
+                         const struct rdmig_error *error);
 /* Why pin-all was asked for and is not there, as far as it is known. */
 enum rdmig_pin_all_refusal numbers_pin_all_refusal(const struct rdmig_options *options,
                                                    enum rdmig_role role, const struct link *link);

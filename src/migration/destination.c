@@ -14,7 +14,8 @@ static int open_link(struct rdmig_destination *destination, const char *host, co
     struct link_config config = {.host = host,
                                  .service = service ? service : "0",
                                  .is_relaxed_wanted = destination->options.relaxed_ordering,
-                                 .is_on_demand_wanted = destination->options.on_demand_paging};
+                                 .is_on_demand_wanted = destination->options.on_demand_paging,
+                                 .trace = &destination->trace};
     struct budget_facts facts;
     int result;
 
@@ -147,26 +148,6 @@ int rdmig_destination_wait(struct rdmig_destination *destination,
         (void)rdmig_destination_process(destination);
     }
     return RDMIG_OK;
-}
-
-enum rdmig_destination_state rdmig_destination_state(const struct rdmig_destination *destination)
-{
-    static const enum rdmig_destination_state states[] = {
-        [TAKING_LISTENING] = RDMIG_DESTINATION_LISTENING,
-        [TAKING_CONNECTED] = RDMIG_DESTINATION_CONNECTED,
-        [TAKING_BLOCKS_NEEDED] = RDMIG_DESTINATION_BLOCKS_NEEDED,
-        [TAKING_RECEIVING] = RDMIG_DESTINATION_RECEIVING,
-        [TAKING_ROUND_ENDED] = RDMIG_DESTINATION_ROUND_ENDED,
-        [TAKING_PREPARED] = RDMIG_DESTINATION_PREPARED,
-        [TAKING_CONFIRMING] = RDMIG_DESTINATION_CONFIRMING,
-        [TAKING_COMPLETED] = RDMIG_DESTINATION_COMPLETED,
-        [TAKING_LEAVING] = RDMIG_DESTINATION_CANCELLING,
-        [TAKING_OVER] = RDMIG_DESTINATION_FAILED,
-    };
-
-    if (destination->stage == TAKING_OVER && destination->error.reason == RDMIG_REASON_CANCELLED)
-        return RDMIG_DESTINATION_CANCELLED;
-    return states[destination->stage];
 }
 
 uint16_t rdmig_destination_port(const struct rdmig_destination *destination)

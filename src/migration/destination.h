@@ -36,8 +36,10 @@ struct rdmig_destination {
     struct rdmig_options options;
     struct budget budget;
     struct rdmig_error error;
-    struct memory given;  /* blocks as the VMM gave them */
-    struct memory memory; /* the same in the source's order */
+    struct trace trace;
+    enum rdmig_destination_state traced_state; /* the last that the trace has told */
+    struct memory given;                       /* blocks as the VMM gave them */
+    struct memory memory;                      /* the same in the source's order */
     struct rdmig_ram_block *announced;
     uint32_t announced_count;
     struct link *link;
@@ -60,6 +62,8 @@ struct rdmig_destination {
 };
 
 void destination_advance(struct rdmig_destination *destination);
+/* A line when the state is another than the trace has it; destination_state.c. */
+void destination_trace_state(struct rdmig_destination *destination);
 void destination_fail(struct rdmig_destination *destination);
 
 /* ---- inbox.c */

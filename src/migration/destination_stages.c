@@ -293,6 +293,7 @@ void destination_advance(struct rdmig_destination *destination)
         else
             has_moved = work(destination);
         notice_failure(destination);
+        destination_trace_state(destination);
     } while (has_moved);
     check_time_limit(destination);
     has_filled = fill_some(destination);
@@ -300,6 +301,7 @@ void destination_advance(struct rdmig_destination *destination)
         take_action(destination, &action);
     if (destination->stage == TAKING_LEAVING && link_is_closed(destination->link))
         destination->stage = TAKING_OVER;
+    destination_trace_state(destination);
     waker_set(&destination->waker,
               has_filled || destination->fill.tag != 0 ? 0 : time_limit_ns(destination));
 }

@@ -59,3 +59,14 @@ void numbers_progress(const struct numbers *numbers, const struct link *link,
     out->total_ns = now_ns - numbers->start_ns;
     out->downtime_ns = numbers->stopped_ns ? now_ns - numbers->stopped_ns : 0;
 }
+
+void numbers_trace_state(const struct trace *trace, const char *state,
+                         const struct rdmig_error *error)
+{
+    const uint64_t now_ns = link_now_ns();
+
+    trace_print(trace, now_ns, "state %s", state);
+    if (error->reason != RDMIG_REASON_NONE)
+        trace_print(trace, now_ns, "cause %s os_code=%d: %s", rdmig_reason_name(error->reason),
+                    error->os_code, error->detail);
+}

@@ -17,7 +17,8 @@ static int open_link(struct rdmig_source *source, const char *host, const char *
     struct link_config config = {.host = host,
                                  .service = service,
                                  .is_relaxed_wanted = source->options.relaxed_ordering,
-                                 .is_on_demand_wanted = source->options.on_demand_paging};
+                                 .is_on_demand_wanted = source->options.on_demand_paging,
+                                 .trace = &source->trace};
     struct budget_facts facts;
     int result;
 
@@ -121,32 +122,6 @@ int rdmig_source_wait(struct rdmig_source *source, enum rdmig_source_state state
         (void)rdmig_source_process(source);
     }
     return RDMIG_OK;
-}
-
-enum rdmig_source_state rdmig_source_state(const struct rdmig_source *source)
-{
-    static const enum rdmig_source_state states[] = {
-        [STAGE_CONNECTING] = RDMIG_SOURCE_CONNECTING,
-        [STAGE_OPENING] = RDMIG_SOURCE_CONNECTING,
-        [STAGE_EXCHANGING] = RDMIG_SOURCE_CONNECTING,
-        [STAGE_ENDING_SETUP] = RDMIG_SOURCE_CONNECTING,
-        [STAGE_IDLE] = RDMIG_SOURCE_IDLE,
-        [STAGE_ROUND] = RDMIG_SOURCE_SENDING,
-        [STAGE_PUSHING] = RDMIG_SOURCE_SENDING,
-        [STAGE_PUSHED] = RDMIG_SOURCE_SENDING,
-        [STAGE_ENDING_ROUND] = RDMIG_SOURCE_SENDING,
-        [STAGE_FLUSHING] = RDMIG_SOURCE_SENDING,
-        [STAGE_PREPARING] = RDMIG_SOURCE_FINISHING,
-        [STAGE_HANDING_OVER] = RDMIG_SOURCE_FINISHING,
-        [STAGE_PARTING] = RDMIG_SOURCE_FINISHING,
-        [STAGE_COMPLETED] = RDMIG_SOURCE_COMPLETED,
-        [STAGE_LEAVING] = RDMIG_SOURCE_CANCELLING,
-        [STAGE_OVER] = RDMIG_SOURCE_FAILED,
-    };
-
-    if (source->stage == STAGE_OVER && source->error.reason == RDMIG_REASON_CANCELLED)
-        return RDMIG_SOURCE_CANCELLED;
-    return states[source->stage];
 }
 
 /* ---- dirty memory and rounds */

@@ -47,6 +47,8 @@ struct rdmig_source {
     struct rdmig_options options;
     struct budget budget;
     struct rdmig_error error;
+    struct trace trace;
+    enum rdmig_source_state traced_state; /* the last that the trace has told */
     struct memory memory;
     struct link *link;
     struct waker waker;
@@ -68,6 +70,8 @@ struct rdmig_source {
 
 /* Carries on as far as it can, and sets the waker for the rest. */
 void source_advance(struct rdmig_source *source);
+/* A line when the state is another than the trace has it; source_state.c. */
+void source_trace_state(struct rdmig_source *source);
 void source_fail(struct rdmig_source *source, int os_code);
 bool source_build_prefix(struct rdmig_source *source);
 /* ---- source_rate.c */

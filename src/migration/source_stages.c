@@ -335,6 +335,7 @@ void source_advance(struct rdmig_source *source)
         else
             has_moved = work(source, &resume_ns);
         notice_failure(source);
+        source_trace_state(source);
     } while (has_moved);
     check_time_limit(source);
     while (source->stage == STAGE_LEAVING && link_next_action(source->link, &action))
@@ -343,6 +344,7 @@ void source_advance(struct rdmig_source *source)
         source->stage = STAGE_OVER;
     if (source->stage == STAGE_PARTING && link_is_closed(source->link))
         parted(source);
+    source_trace_state(source);
     if (resume_ns > time_limit_ns(source))
         resume_ns = time_limit_ns(source);
     waker_set(&source->waker, resume_ns);

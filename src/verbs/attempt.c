@@ -121,6 +121,10 @@ void attempt_end(struct link *link, enum rdmig_status status, int32_t os_code)
     struct rdmig_event event = {
         .kind = RDMIG_EVENT_UNREACHABLE, .status = status, .os_code = os_code};
 
+    if (trace_has(link->config.trace, RDMIG_TRACE_STATES) &&
+        link->config.conn.role == RDMIG_ROLE_SOURCE)
+        trace_print(link->config.trace, link->now_ns, "address %s: %s", address_current(link)->text,
+                    address_current(link)->cause.text);
     if (rdmig_conn_phase(link->conn) != RDMIG_PHASE_IDLE) {
         link_feed(link, &event);
         queue_destroy_pair(link);
@@ -185,6 +189,9 @@ void attempt_address_resolved(struct link *link, const struct cm_event *event)
     (void)event;
     identifier_adopt(link, link->id);
     link->state = LINK_RESOLVING_ROUTE;
+    if (trace_has(link->config.trace, RDMIG_TRACE_STATES))
+        trace_print(link->config.trace, link->now_ns, "address %s: by device %s",
+                    address_current(link)->text, link->device_name);
     if (rdma_resolve_route(link->id, resolve_ms(link)) == 0)
         return;
     fail_attempt(link, errno, "no route leads there");

@@ -272,6 +272,8 @@ bool link_next_action(struct link *link, struct rdmig_action *action)
         if (action->kind != RDMIG_ACTION_POST_SEND && action->kind != RDMIG_ACTION_POST_WRITE &&
             action->kind != RDMIG_ACTION_POST_PROBE)
             post_flush(link);
+        if (trace_has(link->config.trace, UINT32_MAX))
+            trace_action(link->config.trace, link->now_ns, action);
         if (carriers[action->kind] != NULL)
             carriers[action->kind](link, action);
         else if (pass_on(link, action))

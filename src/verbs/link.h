@@ -9,6 +9,8 @@
 #ifndef RDMIG_VERBS_LINK_H
 #define RDMIG_VERBS_LINK_H
 
+#include "trace.h"
+
 #include <rdmig/core.h>
 #include <rdmig/rdmig.h>
 
@@ -22,8 +24,9 @@ struct link_config {
      * all addresses. */
     struct rdmig_conn_config conn;
     /* How guest RAM is registered, where device and kernel do so; link_numbers() tells. */
-    bool is_relaxed_wanted;   /* relaxed ordering */
-    bool is_on_demand_wanted; /* on-demand paging instead of pinning */
+    bool is_relaxed_wanted;    /* relaxed ordering */
+    bool is_on_demand_wanted;  /* on-demand paging instead of pinning */
+    const struct trace *trace; /* the owner's, which may change it at any time; NULL: none */
 };
 
 struct link_numbers {

@@ -4,6 +4,7 @@
  * None calls one that stands after it here (ci/layers):
  *   clock.c       what time it is
  *   memlock.c     the limit on locked memory
+ *   trace.c       lines for a caller's trace
  *   causes.c      each reason in words
  *   devices.c     what devices this host has
  *   address.c     the addresses a name has, and what became of each
@@ -91,6 +92,7 @@ struct link_send {
 
 struct link_receive {
     uint64_t tag;
+    uint64_t memory_offset_bytes;
     bool is_out;
 };
 

@@ -58,7 +58,8 @@ void post_receive(struct link *link, const struct rdmig_action *action)
     request = (struct ibv_recv_wr){.wr_id = action->tag, .sg_list = &piece, .num_sge = 1};
     code = ibv_post_recv(link->id->qp, &request, &bad);
     if (code == 0) {
-        *free_slot = (struct link_receive){.tag = action->tag, .is_out = true};
+        *free_slot = (struct link_receive){
+            .tag = action->tag, .memory_offset_bytes = action->memory_offset_bytes, .is_out = true};
         return;
     }
     note_fault(link, LINK_FAULT_REFUSED, code, 0);
@@ -114,6 +115,9 @@ void post_take_receive(struct link *link, const struct ibv_wc *completion)
         link_answer(link, completion->wr_id, RDMIG_STATUS_FOREIGN, (int32_t)completion->opcode);
     } else if (completion->status == IBV_WC_SUCCESS) {
         event.length = completion->byte_len;
+        trace_message(link->config.trace, link->now_ns, "received",
+                      (const uint8_t *)link->control_memory + slot->memory_offset_bytes,
+                      event.length);
         link_feed(link, &event);
     } else if (completion->status == IBV_WC_WR_FLUSH_ERR) {
         link_answer(link, completion->wr_id, RDMIG_STATUS_FLUSHED, 0);
@@ -163,6 +167,9 @@ void post_send(struct link *link, const struct rdmig_action *action)
 
     if (entry == NULL)
         return;
+    trace_message(link->config.trace, link->now_ns, "send",
+                  (const uint8_t *)link->control_memory + action->memory_offset_bytes,
+                  action->length);
     entry->request.opcode = IBV_WR_SEND;
     entry->request.send_flags = IBV_SEND_SIGNALED;
     set_piece(entry, (uintptr_t)link->control_memory + action->memory_offset_bytes,

@@ -10,6 +10,8 @@ int link_feed(struct link *link, struct rdmig_event *event)
     int result;
 
     event->now_ns = link->now_ns;
+    if (trace_has(link->config.trace, UINT32_MAX))
+        trace_event(link->config.trace, event);
     result = rdmig_conn_step(link->conn, event);
     /* FLUSHED may come twice for silent writes: by what stands for them, and by itself. */
     if (result < 0 &&

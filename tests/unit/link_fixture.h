@@ -195,16 +195,6 @@ const struct rdmig_failure *rdmig_conn_failure(const struct rdmig_conn *conn)
     return script.failure.reason != RDMIG_REASON_NONE ? &script.failure : NULL;
 }
 
-const char *rdmig_message_name(uint32_t message_type)
-{
-    return message_type == RDMIG_MESSAGE_COMPRESS ? "COMPRESS" : "SOME_MESSAGE";
-}
-
-const char *rdmig_phase_name(enum rdmig_phase phase)
-{
-    return phase == RDMIG_PHASE_RUNNING ? "RUNNING" : "SOME_PHASE";
-}
-
 /* The n-th event of a kind, from 0; fails the test when there are fewer. */
 static inline const struct script_event *event_of(enum rdmig_event_kind kind, unsigned n)
 {
@@ -314,6 +304,7 @@ static inline struct rdmig_action action_private(enum rdmig_action_kind kind, co
 static struct link *the_link;
 static bool is_relaxed_wanted; /* of the next link */
 static bool is_on_demand_wanted;
+static struct trace the_trace;          /* of every link; off unless a test switches it on */
 static struct rdmig_action last_action; /* the last one that was for the owner */
 
 static inline struct link_config config_for(enum rdmig_role role, const char *host)
@@ -322,6 +313,7 @@ static inline struct link_config config_for(enum rdmig_role role, const char *ho
                                 .service = "4444",
                                 .is_relaxed_wanted = is_relaxed_wanted,
                                 .is_on_demand_wanted = is_on_demand_wanted,
+                                .trace = &the_trace,
                                 .conn = {.struct_bytes = sizeof(struct rdmig_conn_config),
                                          .role = role,
                                          .connect_timeout_ns = UINT64_C(20000000000)}};
@@ -382,6 +374,7 @@ static inline int set_up(void **state)
     the_link = NULL;
     is_relaxed_wanted = false;
     is_on_demand_wanted = false;
+    memset(&the_trace, 0, sizeof(the_trace));
     memset(&last_action, 0, sizeof(last_action));
     return 0;
 }

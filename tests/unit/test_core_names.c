@@ -221,6 +221,31 @@ static void test_core_names__a_line_too_long__is_cut_and_terminated(void **state
     assert_int_equal(rdmig_action_format(&action, NULL, 0), strlen("DEREGISTER tag=0x1 region=2"));
 }
 
+static void check_message(const char *bytes, uint64_t length_bytes, const char *expected)
+{
+    char text[64];
+
+    assert_int_equal(rdmig_message_format(bytes, length_bytes, text, sizeof(text)),
+                     strlen(expected));
+    assert_string_equal(text, expected);
+    assert_int_equal(rdmig_message_format(bytes, length_bytes, NULL, 0), strlen(expected));
+}
+
+/* Whatever has come, the header is all that is looked at. Clause: W3 */
+static void test_core_names__messages__show_their_header(void **state)
+{
+    (void)state;
+    check_message("\0\0\0\0\0\0\0\2\0\0\0\1\0\0\0\0", 16, "READY repeat=1 length=16");
+    check_message("\0\0\0\30\0\0\0\12\0\0\0\1\0\0\0\0", 40,
+                  "UNREGISTER_REQUEST repeat=1 length=40");
+    check_message("\0\0\0\0\0\0\0\77\0\0\0\1\0\0\0\0", 16,
+                  "unknown type=63 repeat=1 length=16 MESSAGE_TYPE");
+    check_message("\0\0\0\1\0\0\0\2\0\0\0\1\0\0\0\0", 16,
+                  "READY repeat=1 length=16 MESSAGE_LENGTH");
+    check_message("\0\0\0", 3, "message length=3 MESSAGE_SHORT");
+    check_message("", 0, "message length=0 MESSAGE_SHORT");
+}
+
 /* Clause: E2 */
 static void test_core_names__every_kind__makes_a_line_that_begins_with_its_name(void **state)
 {
@@ -252,6 +277,7 @@ int main(void)
         cmocka_unit_test(test_core_names__events__show_what_they_carry),
         cmocka_unit_test(test_core_names__actions__show_what_they_ask_for),
         cmocka_unit_test(test_core_names__a_line_too_long__is_cut_and_terminated),
+        cmocka_unit_test(test_core_names__messages__show_their_header),
         cmocka_unit_test(test_core_names__every_kind__makes_a_line_that_begins_with_its_name),
     };
 

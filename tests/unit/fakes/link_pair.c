@@ -27,6 +27,7 @@ struct region {
 struct link {
     enum rdmig_role role;
     struct rdmig_conn_config config;
+    const struct trace *trace;
     struct rdmig_conn *conn;
     void *memory;
     uint8_t *control;
@@ -219,6 +220,7 @@ int link_create(struct link **out, const struct link_config *config, struct rdmi
     }
     link->role = config->conn.role;
     link->config = config->conn;
+    link->trace = config->trace;
     link->is_relaxed = config->is_relaxed_wanted;
     link->is_on_demand = config->is_on_demand_wanted;
     link->memory = malloc(memory_bytes);
@@ -268,6 +270,8 @@ static int feed(struct link *link, struct rdmig_event *event)
     int result;
 
     event->now_ns = world.now_ns;
+    if (trace_has(link->trace, UINT32_MAX))
+        trace_event(link->trace, event);
     result = rdmig_conn_step(link->conn, event);
     demand(rdmig_conn_check(link->conn) == NULL, "an invariant of the core does not hold");
     return result;
@@ -301,6 +305,7 @@ static void feed_received(struct link *link, struct news *news)
     demand(link->recv_count > 0, "a SEND without a posted RECV");
     news->event.tag = link->recvs[0].tag;
     memcpy(link->control + link->recvs[0].offset_bytes, news->message, news->event.length);
+    trace_message(link->trace, world.now_ns, "received", news->message, news->event.length);
     link->recv_count--;
     memmove(&link->recvs[0], &link->recvs[1], link->recv_count * sizeof(link->recvs[0]));
     demand(feed(link, &news->event) == 0, "RECEIVED refused");
@@ -357,6 +362,7 @@ static void send_message(struct link *link, const struct rdmig_action *action)
 
     if (link->is_dead)
         return;
+    trace_message(link->trace, world.now_ns, "send", bytes, action->length);
     world.counts.message_counts[bytes[7] % RDMIG_MESSAGE_TYPE_COUNT]++;
     if (peer && !peer->is_dead) {
         copy = malloc(action->length);
@@ -527,6 +533,8 @@ static bool carry_out(struct link *link, const struct rdmig_action *action)
 bool link_next_action(struct link *link, struct rdmig_action *action)
 {
     while (rdmig_conn_next_action(link->conn, action)) {
+        if (trace_has(link->trace, UINT32_MAX))
+            trace_action(link->trace, world.now_ns, action);
         if (!carry_out(link, action))
             return true;
     }

@@ -101,7 +101,9 @@ struct rdmig_failure {
 /* All times in nanoseconds; 0 switches a limit off. Zero-filled members get the default in
  * brackets. */
 struct rdmig_conn_config {
-    size_t struct_bytes; /* sizeof(struct rdmig_conn_config) */
+    /* sizeof(struct rdmig_conn_config), as the driver was compiled: from the first release's on any
+     * is taken. What a shorter one lacks is 0; what this version does not know must be 0. */
+    size_t struct_bytes;
     enum rdmig_role role;
     uint32_t capability_flags; /* source: offered. destination: granted when asked for. */
     uint32_t run_chunk_count;  /* chunks in one registration at the most, up to 32768 [64] */
@@ -130,10 +132,13 @@ struct rdmig_conn_config {
     uint64_t reply_timeout_ns;
     uint64_t
         probe_interval_ns; /* silence after which the peer's hardware is asked whether it lives */
-    uint64_t idle_timeout_ns;  /* destination: silence after which the source is given up */
+    /* Destination: silence after which the source is given up; from the exchange of the blocks on
+     * it, too, has the time for all RAM on top. */
+    uint64_t idle_timeout_ns;
     uint64_t close_timeout_ns; /* for each step of the closing */
     /* Source, FINISH_REQUESTED: how long the destination may take to disconnect first, 0: it is not
-     * waited for; nor is one that has agreed on PIPELINE. Clause E13. */
+     * waited for; nor is one that has agreed on PIPELINE. The time for all RAM comes on top. Clause
+     * E13. */
     uint64_t leave_timeout_ns;
 };
 
@@ -378,6 +383,14 @@ const char *rdmig_action_name(enum rdmig_action_kind kind);
  */
 size_t rdmig_event_format(const struct rdmig_event *event, char *text, size_t capacity_bytes);
 size_t rdmig_action_format(const struct rdmig_action *action, char *text, size_t capacity_bytes);
+
+/*
+ * The same for a message as it goes over the wire, of length_bytes bytes: its type, how many entries
+ * it says it has, its length, and, of one that no connection takes, the reason. The bytes are read
+ * during the call; no more than the header of 16 bytes is looked at.
+ */
+size_t rdmig_message_format(const void *bytes, uint64_t length_bytes, char *text,
+                            size_t capacity_bytes);
 
 #ifdef __cplusplus
 }
