@@ -17,6 +17,8 @@
 /* Each that has not made the rest small enough takes longer than the downtime may: a minute at
  * least. */
 #define ROUND_COUNT_MAX 200
+/* For the source to hear that it has handed over: some milliseconds if it lives. */
+#define CLOSE_MS 2000
 
 static const char *const step_names[MIGRATION_STEP_COUNT] = {
     [MIGRATION_STEP_NONE] = "none",       [MIGRATION_STEP_CONNECT] = "connect",
@@ -71,6 +73,8 @@ void migration_end(struct migration *migration)
 
     (void)migration_numbers(migration, &numbers);
     rdmig_source_destroy(migration->source);
+    if (migration->destination != NULL)
+        (void)rdmig_destination_wait_closed(migration->destination, CLOSE_MS);
     rdmig_destination_destroy(migration->destination);
     migration->source = NULL;
     migration->destination = NULL;

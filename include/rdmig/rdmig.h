@@ -307,7 +307,8 @@ int rdmig_source_process(struct rdmig_source *source);
 /*
  * For who has a thread to spare: processes until the state is another than `state`, or timeout_ms
  * (UINT32_MAX: none) have passed. Returns 0, or -AGAIN after the timeout. Returns early with
- * -SYSTEM when interrupted by a signal.
+ * -SYSTEM when interrupted by a signal, and at once with -STATE when the state will not change any
+ * more (rdmig_source_is_closed()).
  */
 int rdmig_source_wait(struct rdmig_source *source, enum rdmig_source_state state,
                       uint32_t timeout_ms);
@@ -451,8 +452,36 @@ const struct rdmig_error *rdmig_source_error(const struct rdmig_source *source);
 void rdmig_source_progress(const struct rdmig_source *source, struct rdmig_progress *out,
                            size_t out_bytes);
 
-/* Frees everything at once, in any state, without waiting for the peer; takes the guest's memory
- * out of the hardware's reach and its registrations apart (8 ms and more a GiB). NULL is fine. */
+/*
+ * True when the migration has ended and its connection is closed: the state is final, nothing more
+ * comes, destroy() costs nobody anything. FAILED and CANCELLED are closed when they are reported;
+ * COMPLETED is closed a little later, within twice the close time limit (2 s each), while the handle
+ * is processed as before.
+ */
+bool rdmig_source_is_closed(const struct rdmig_source *source);
+
+/*
+ * For who has a thread to spare: processes until it is closed, at most timeout_ms (UINT32_MAX: no
+ * limit); no signal shortens it. State CANCELLING, COMPLETED, FAILED or CANCELLED. Returns 0; -AGAIN
+ * when the time is over: destroy, or wait on; -STATE in another state, at once.
+ */
+int rdmig_source_wait_closed(struct rdmig_source *source, uint32_t timeout_ms);
+
+/*
+ * Frees everything, in any state, and never waits for the peer: takes the guest's memory out of the
+ * hardware's reach, and its registrations apart (8 ms and more a GiB). NULL is fine. The handle, and
+ * what its questions returned, is gone. What that costs before rdmig_source_is_closed():
+ *
+ *   CONNECTING, IDLE, SENDING   nothing of the guest, which is this end's. The destination sees a
+ *                               lost connection instead of ERROR, and throws its part away
+ *   FINISHING                   certainty: the destination may own the guest, or come to. As with
+ *                               HANDOVER_UNKNOWN, do not run it before somebody has looked there.
+ *                               A QEMU that still loads it may crash of it. Wait for the outcome
+ *                               instead: it comes within the reply limit
+ *   CANCELLING                  nothing of the guest, which is this end's. The destination may not
+ *                               hear why
+ *   COMPLETED                   nothing: the destination has all, and knows it
+ */
 void rdmig_source_destroy(struct rdmig_source *source);
 
 /* -------------------------------------------------------------------------------------------
@@ -547,11 +576,28 @@ const struct rdmig_error *rdmig_destination_error(const struct rdmig_destination
 /* Like rdmig_source_progress(). */
 void rdmig_destination_progress(const struct rdmig_destination *destination,
                                 struct rdmig_progress *out, size_t out_bytes);
+/* Like rdmig_source_is_closed(). A source that stands still is given up after the close time limit. */
+bool rdmig_destination_is_closed(const struct rdmig_destination *destination);
+/* Like rdmig_source_wait_closed(). After COMPLETED, 2000 ms are enough for any source that lives: the
+ * wait is a few milliseconds long then. Run the guest first. */
+int rdmig_destination_wait_closed(struct rdmig_destination *destination, uint32_t timeout_ms);
+
 /*
- * Frees everything, in any state. After COMPLETED it first waits until the source has let go,
- * normally a few milliseconds and at most 2 s: the acknowledgement of the hand-over is this end's
- * to send. Then, or otherwise at once, the queue pair goes, and after it the registrations of RAM
- * (8 ms and more a GiB). So run the guest before.
+ * Frees everything, in any state, and never waits for the peer: the queue pair goes at once, and
+ * after it the registrations of RAM (8 ms and more a GiB). NULL is fine. The handle, and what its
+ * questions returned, is gone. What that costs before rdmig_destination_is_closed():
+ *
+ *   LISTENING to PREPARED       nothing of the guest, which is the source's. The source sees a lost
+ *                               connection instead of ERROR, and runs on
+ *   CONFIRMING                  perhaps the guest: this end has promised to run it, the source may
+ *                               have handed it over already, and then nobody owns it. Wait for
+ *                               COMPLETED or FAILED instead: it comes within the reply limit
+ *   CANCELLING                  nothing of the guest, which is the source's. The source may not
+ *                               hear why
+ *   COMPLETED                   nothing of the guest, which is this end's. But the acknowledgement
+ *                               of the source's last message leaves with this end's queue pair:
+ *                               without it the source fails with HANDOVER_UNKNOWN, and a person has
+ *                               to look. So process until it is closed, or _wait_closed()
  */
 void rdmig_destination_destroy(struct rdmig_destination *destination);
 

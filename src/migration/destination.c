@@ -6,8 +6,6 @@
 
 #include <stdlib.h>
 
-#define LINGER_MS 2000u
-
 static int open_link(struct rdmig_destination *destination, const char *host, const char *service,
                      struct rdmig_error *error)
 {
@@ -88,25 +86,10 @@ int rdmig_destination_create(struct rdmig_destination **out, const char *host, c
     return RDMIG_OK;
 }
 
-/*
- * The acknowledgement of the source's last message leaves after the message is here. A queue pair
- * destroyed in between takes it along, and the source cannot know whether it still owns the guest:
- * so stay until the source has gone.
- */
-static void linger(struct rdmig_destination *destination)
-{
-    const uint64_t start_ns = link_now_ns();
-
-    while (destination->stage == TAKING_COMPLETED && !link_is_closed(destination->link) &&
-           waker_wait_until_over(&destination->waker, start_ns, LINGER_MS))
-        (void)rdmig_destination_process(destination);
-}
-
 void rdmig_destination_destroy(struct rdmig_destination *destination)
 {
     if (!destination)
         return;
-    linger(destination);
     waker_close(&destination->waker);
     link_destroy(destination->link);
     memory_free(&destination->memory);
@@ -141,10 +124,33 @@ int rdmig_destination_wait(struct rdmig_destination *destination,
      */
     while (rdmig_destination_state(destination) == state &&
            rdmig_destination_stream_available_bytes(destination) == readable_bytes) {
-        const int result = waker_wait(&destination->waker, wait_left_ms(start_ns, timeout_ms));
+        const int result =
+            rdmig_destination_is_closed(destination)
+                ? -RDMIG_E_STATE
+                : waker_wait(&destination->waker, wait_left_ms(start_ns, timeout_ms));
 
         if (result != RDMIG_OK)
             return result;
+        (void)rdmig_destination_process(destination);
+    }
+    return RDMIG_OK;
+}
+
+bool rdmig_destination_is_closed(const struct rdmig_destination *destination)
+{
+    return destination->stage >= TAKING_COMPLETED && link_is_closed(destination->link);
+}
+
+int rdmig_destination_wait_closed(struct rdmig_destination *destination, uint32_t timeout_ms)
+{
+    const uint64_t start_ns = link_now_ns();
+
+    if (destination->stage < TAKING_COMPLETED)
+        return -RDMIG_E_STATE;
+    (void)rdmig_destination_process(destination);
+    while (!rdmig_destination_is_closed(destination)) {
+        if (!waker_wait_until_over(&destination->waker, start_ns, timeout_ms))
+            return -RDMIG_E_AGAIN;
         (void)rdmig_destination_process(destination);
     }
     return RDMIG_OK;

@@ -115,10 +115,32 @@ int rdmig_source_wait(struct rdmig_source *source, enum rdmig_source_state state
 
     (void)rdmig_source_process(source);
     while (rdmig_source_state(source) == state) {
-        const int result = waker_wait(&source->waker, wait_left_ms(start_ns, timeout_ms));
+        const int result = rdmig_source_is_closed(source)
+                               ? -RDMIG_E_STATE
+                               : waker_wait(&source->waker, wait_left_ms(start_ns, timeout_ms));
 
         if (result != RDMIG_OK)
             return result;
+        (void)rdmig_source_process(source);
+    }
+    return RDMIG_OK;
+}
+
+bool rdmig_source_is_closed(const struct rdmig_source *source)
+{
+    return source->stage >= STAGE_COMPLETED && link_is_closed(source->link);
+}
+
+int rdmig_source_wait_closed(struct rdmig_source *source, uint32_t timeout_ms)
+{
+    const uint64_t start_ns = link_now_ns();
+
+    if (source->stage < STAGE_COMPLETED)
+        return -RDMIG_E_STATE;
+    (void)rdmig_source_process(source);
+    while (!rdmig_source_is_closed(source)) {
+        if (!waker_wait_until_over(&source->waker, start_ns, timeout_ms))
+            return -RDMIG_E_AGAIN;
         (void)rdmig_source_process(source);
     }
     return RDMIG_OK;

@@ -243,6 +243,7 @@ int capture_command(const struct tool_args *args)
         session_settle_destination(session, capture.destination);
     }
     /* Before the copy: it unpins the memory. */
+    session_wait_closed(capture.destination);
     rdmig_destination_destroy(capture.destination);
     if (session->report.outcome == TOOL_COMPLETED && !store(&capture) &&
         session->report.outcome == TOOL_COMPLETED) {

@@ -176,6 +176,7 @@ int recv_command(const struct tool_args *args)
     if (recv.session.report.outcome == TOOL_COMPLETED) {
         store(&recv);
     }
+    session_wait_closed(recv.destination);
     rdmig_destination_destroy(recv.destination);
     outfile_close(&recv.stream);
     free(recv.buffer);

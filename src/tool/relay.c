@@ -235,6 +235,7 @@ int relay_command(const struct tool_args *args)
         }
     }
     rdmig_source_destroy(relay.outgoing);
+    session_wait_closed(relay.incoming);
     rdmig_destination_destroy(relay.incoming);
     relay_stream_free(&relay.stream);
     shadow_free(&relay.shadow);

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 
 #define TICK_MS   200
+#define CLOSE_MS  2000
 #define REPORT_IT "report it as a fault of rdmig"
 
 /* A block may take two descriptors, and there may be thousands. */
@@ -333,5 +334,12 @@ void session_settle_destination(struct session *session,
         break;
     default:
         session_settle(session, SESSION_FAILED, from);
+    }
+}
+
+void session_wait_closed(struct rdmig_destination *destination)
+{
+    if (destination != NULL) {
+        (void)rdmig_destination_wait_closed(destination, CLOSE_MS);
     }
 }

@@ -72,4 +72,7 @@ void session_settle_source(struct session *session, const struct rdmig_source *s
 void session_settle_destination(struct session *session,
                                 const struct rdmig_destination *destination);
 
+/* Lets a source that has handed over hear that it has; bounded. NULL is fine. */
+void session_wait_closed(struct rdmig_destination *destination);
+
 #endif

@@ -545,10 +545,10 @@ static void hand_over(struct two_ends *ends)
 }
 
 /*
- * A destination that is destroyed in the very moment in which it owns the guest waits for the
- * acknowledgement to leave, however many signals come (faults.md, O3). Clause: S8
+ * Who has just become the guest's owner waits for the acknowledgement to leave, however many signals
+ * come (faults.md, O3). Clause: S8
  */
-static void test_migration_counts__destroyed_while_signals_come__stays_all_the_same(void **state)
+static void test_migration_counts__waiting_for_the_close_while_signals_come__waits_on(void **state)
 {
     struct two_ends ends;
 
@@ -556,8 +556,8 @@ static void test_migration_counts__destroyed_while_signals_come__stays_all_the_s
     hand_over(&ends);
     poll_count = 0;
     interrupted_count = 5;
-    rdmig_destination_destroy(ends.destination);
-    ends.destination = NULL;
+    assert_int_equal(rdmig_destination_wait_closed(ends.destination, 2000), -RDMIG_E_AGAIN);
+    assert_false(rdmig_destination_is_closed(ends.destination));
     assert_int_equal(interrupted_count, 0);
     assert_int_equal(poll_count, 6); /* the last one waits until the time is over */
     ends_free(&ends);
@@ -565,7 +565,7 @@ static void test_migration_counts__destroyed_while_signals_come__stays_all_the_s
 
 /* When the source has left, there is nothing to wait for. */
 static void
-test_migration_counts__destroyed_when_the_source_has_left__waits_for_nothing(void **state)
+test_migration_counts__closed_when_the_source_has_left__there_is_nothing_to_wait_for(void **state)
 {
     struct two_ends ends;
 
@@ -573,10 +573,136 @@ test_migration_counts__destroyed_when_the_source_has_left__waits_for_nothing(voi
     hand_over(&ends);
     ends_turn(&ends, 20);
     poll_count = 0;
-    rdmig_destination_destroy(ends.destination);
-    ends.destination = NULL;
+    assert_true(rdmig_destination_is_closed(ends.destination));
+    assert_int_equal(rdmig_destination_wait_closed(ends.destination, UINT32_MAX), 0);
+    assert_true(rdmig_source_is_closed(ends.source));
+    assert_int_equal(rdmig_source_wait_closed(ends.source, UINT32_MAX), 0);
+    /* A state that is final is not waited for. */
+    assert_int_equal(
+        rdmig_destination_wait(ends.destination, RDMIG_DESTINATION_COMPLETED, UINT32_MAX),
+        -RDMIG_E_STATE);
+    assert_int_equal(rdmig_source_wait(ends.source, RDMIG_SOURCE_COMPLETED, UINT32_MAX),
+                     -RDMIG_E_STATE);
     assert_int_equal(poll_count, 0);
     ends_free(&ends);
+}
+
+/* Before the end there is nothing to be closed, and no wait. */
+static void test_migration_counts__under_way__is_not_closed(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    ends_init(&ends);
+    ends_create(&ends, NULL, NULL);
+    poll_count = 0;
+    for (int i = 0; i < 2; i++) {
+        assert_false(rdmig_source_is_closed(ends.source));
+        assert_false(rdmig_destination_is_closed(ends.destination));
+        assert_int_equal(rdmig_source_wait_closed(ends.source, UINT32_MAX), -RDMIG_E_STATE);
+        assert_int_equal(rdmig_destination_wait_closed(ends.destination, UINT32_MAX),
+                         -RDMIG_E_STATE);
+        ends_run_source(&ends, RDMIG_SOURCE_CONNECTING + (enum rdmig_source_state)i);
+        if (i == 0)
+            assert_int_equal(rdmig_source_start_round(ends.source), 0);
+    }
+    assert_int_equal(rdmig_source_cancel(ends.source), 0);
+    ends_turn(&ends, 100);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_CANCELLED);
+    assert_true(rdmig_source_is_closed(ends.source));
+    assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_FAILED);
+    assert_true(rdmig_destination_is_closed(ends.destination));
+    assert_int_equal(poll_count, 0);
+    ends_free(&ends);
+}
+
+/* ---- destroyed at any moment */
+
+/* A whole migration, as far as turn_count turns of both go. */
+static void run_turns(struct two_ends *ends, uint32_t turn_count)
+{
+    bool has_sent = false;
+
+    ends_init(ends);
+    ends_create(ends, NULL, NULL);
+    for (uint32_t i = 0; i < turn_count; i++) {
+        if (rdmig_source_state(ends->source) == RDMIG_SOURCE_IDLE && !has_sent)
+            has_sent = rdmig_source_start_round(ends->source) == RDMIG_OK;
+        else if (rdmig_source_state(ends->source) == RDMIG_SOURCE_IDLE)
+            (void)rdmig_source_finish(ends->source);
+        ends_turn(ends, 1);
+    }
+}
+
+/*
+ * A source that is destroyed waits for nobody, and hands no guest over by it: the destination owns
+ * one only if the source was about to give it up, and then its VMM has been told so. Clause: S8
+ */
+static void test_migration_counts__source_destroyed_at_any_moment__one_owner(void **state)
+{
+    bool is_over = false;
+
+    (void)state;
+    for (uint32_t turns = 0; !is_over; turns++) {
+        struct two_ends ends;
+        enum rdmig_source_state at_source;
+
+        run_turns(&ends, turns);
+        at_source = rdmig_source_state(ends.source);
+        is_over = rdmig_source_is_closed(ends.source);
+        assert_true(turns < 10000);
+        poll_count = 0;
+        rdmig_source_destroy(ends.source);
+        ends.source = NULL;
+        assert_int_equal(poll_count, 0);
+        for (uint32_t i = 0; i < 100; i++) {
+            ends_turn(&ends, 2);
+            pair_advance_ns(UINT64_C(100000000));
+        }
+        if (at_source == RDMIG_SOURCE_COMPLETED)
+            assert_int_equal(rdmig_destination_state(ends.destination),
+                             RDMIG_DESTINATION_COMPLETED);
+        else if (at_source != RDMIG_SOURCE_FINISHING)
+            assert_int_not_equal(rdmig_destination_state(ends.destination),
+                                 RDMIG_DESTINATION_COMPLETED);
+        ends_free(&ends);
+    }
+}
+
+/*
+ * The same the other way round: a source runs its guest on only if its destination does not own it.
+ * Clause: S8
+ */
+static void test_migration_counts__destination_destroyed_at_any_moment__one_owner(void **state)
+{
+    bool is_over = false;
+
+    (void)state;
+    for (uint32_t turns = 0; !is_over; turns++) {
+        struct two_ends ends;
+        enum rdmig_destination_state at_destination;
+
+        run_turns(&ends, turns);
+        at_destination = rdmig_destination_state(ends.destination);
+        is_over = rdmig_destination_is_closed(ends.destination);
+        assert_true(turns < 10000);
+        poll_count = 0;
+        rdmig_destination_destroy(ends.destination);
+        ends.destination = NULL;
+        assert_int_equal(poll_count, 0);
+        for (uint32_t i = 0; i < 1000; i++) {
+            ends_turn(&ends, 2);
+            pair_advance_ns(UINT64_C(100000000));
+        }
+        if (at_destination == RDMIG_DESTINATION_COMPLETED &&
+            rdmig_source_state(ends.source) != RDMIG_SOURCE_COMPLETED)
+            assert_int_equal(rdmig_source_error(ends.source)->reason,
+                             RDMIG_REASON_HANDOVER_UNKNOWN);
+        else if (at_destination != RDMIG_DESTINATION_COMPLETED &&
+                 at_destination != RDMIG_DESTINATION_CONFIRMING)
+            assert_int_not_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_COMPLETED);
+        ends_free(&ends);
+    }
 }
 
 /* The caller's own waits end with the signal: it may have come for the caller. */
@@ -610,9 +736,12 @@ int main(void)
         cmocka_unit_test(test_migration_counts__huge_page_without_page_tables__is_data),
         cmocka_unit_test(test_migration_counts__huge_pages__are_looked_at_once),
         cmocka_unit_test(test_migration_counts__timers__are_set_when_the_deadline_changes),
-        cmocka_unit_test(test_migration_counts__destroyed_while_signals_come__stays_all_the_same),
+        cmocka_unit_test(test_migration_counts__waiting_for_the_close_while_signals_come__waits_on),
         cmocka_unit_test(
-            test_migration_counts__destroyed_when_the_source_has_left__waits_for_nothing),
+            test_migration_counts__closed_when_the_source_has_left__there_is_nothing_to_wait_for),
+        cmocka_unit_test(test_migration_counts__under_way__is_not_closed),
+        cmocka_unit_test(test_migration_counts__source_destroyed_at_any_moment__one_owner),
+        cmocka_unit_test(test_migration_counts__destination_destroyed_at_any_moment__one_owner),
         cmocka_unit_test(test_migration_counts__the_callers_waits__end_with_a_signal),
     };
 
