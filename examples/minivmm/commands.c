@@ -69,7 +69,7 @@ static void migration_numbers_add(struct vmm *vmm, struct text *text)
     }
     text_add(text, "{\"role\":\"%s\",\"step\":\"%s\",\"mode\":\"%s\"",
              vmm->migration.was_source ? "source" : "destination",
-             migration_step_name(vmm->migration.step), numbers.is_pin_all ? "pin-all" : "dynamic");
+             migration_step_name(vmm->migration.step), numbers.pin_all ? "pin-all" : "dynamic");
 #define NUMBER(key, value) text_add(text, ",\"" key "\":%llu", (unsigned long long)(value))
     NUMBER("bytes_total", numbers.bytes_total);
     NUMBER("bytes_dirty", numbers.bytes_dirty);
@@ -81,7 +81,7 @@ static void migration_numbers_add(struct vmm *vmm, struct text *text)
     NUMBER("control_bytes", numbers.control_bytes);
     NUMBER("round_trips", numbers.round_trips);
     NUMBER("registrations", numbers.registrations);
-    NUMBER("pinned_bytes_max", numbers.pinned_bytes_max);
+    NUMBER("pinned_peak_bytes", numbers.pinned_peak_bytes);
     NUMBER("setup_ms", numbers.setup_ns / NS_PER_MS);
     NUMBER("total_ms", numbers.total_ns / NS_PER_MS);
     NUMBER("downtime_ms", numbers.downtime_ns / NS_PER_MS);

@@ -174,8 +174,8 @@ struct range {
     uint64_t register_end_bytes;
     uint64_t planned_chunk; /* chunks before it are registered, or in a run that is */
     bool is_zero;
-    enum step_state
-        state;       /* write: NONE until all is posted, then DONE. zero: WANTED, ASKED, DONE */
+    /* Write: NONE until all is posted, then DONE. Zero: WANTED, ASKED, DONE. */
+    enum step_state state;
     uint32_t serial; /* zero, ASKED: of its command */
 };
 

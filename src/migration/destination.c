@@ -117,13 +117,13 @@ int rdmig_destination_wait(struct rdmig_destination *destination,
                            enum rdmig_destination_state state, uint32_t timeout_ms)
 {
     const uint64_t start_ns = link_now_ns();
-    const uint64_t readable_bytes = rdmig_destination_stream_available_bytes(destination);
+    const uint64_t received_bytes = rdmig_destination_stream_received_bytes(destination);
 
     (void)rdmig_destination_process(destination);
     /* New bytes of the stream end the wait too: unread, they would hold the source back for ever.
      */
     while (rdmig_destination_state(destination) == state &&
-           rdmig_destination_stream_available_bytes(destination) == readable_bytes) {
+           rdmig_destination_stream_received_bytes(destination) == received_bytes) {
         const int result =
             rdmig_destination_is_closed(destination)
                 ? -RDMIG_E_STATE
@@ -201,6 +201,11 @@ int rdmig_destination_provide_blocks(struct rdmig_destination *destination,
 }
 
 uint64_t rdmig_destination_stream_available_bytes(const struct rdmig_destination *destination)
+{
+    return inbox_readable_bytes(destination);
+}
+
+uint64_t rdmig_destination_stream_received_bytes(const struct rdmig_destination *destination)
 {
     return destination->read_bytes + inbox_readable_bytes(destination);
 }

@@ -58,7 +58,7 @@ void destination_trace_state(struct rdmig_destination *destination)
 }
 
 int rdmig_destination_set_trace(struct rdmig_destination *destination, uint32_t kinds,
-                                rdmig_trace_line *write_line, void *opaque)
+                                rdmig_trace_line write_line, void *opaque)
 {
     const int result = trace_set(&destination->trace, kinds, write_line, opaque);
 

@@ -38,7 +38,7 @@ void numbers_progress(const struct numbers *numbers, const struct link *link,
     link_numbers(link, &pinned);
     if (conn) {
         rdmig_conn_counters(conn, &counters);
-        out->is_pin_all = (rdmig_conn_capability_flags(conn) & RDMIG_CAPABILITY_PIN_ALL) != 0;
+        out->pin_all = (rdmig_conn_capability_flags(conn) & RDMIG_CAPABILITY_PIN_ALL) != 0;
     }
     out->bytes_written = counters.bytes_written;
     out->bytes_zero = counters.bytes_zero;
@@ -49,9 +49,9 @@ void numbers_progress(const struct numbers *numbers, const struct link *link,
     out->round_trips = counters.round_trips;
     out->registrations = counters.registrations;
     out->pinned_bytes = pinned.pinned_bytes;
-    out->pinned_bytes_max = pinned.pinned_bytes_max;
-    out->is_relaxed = pinned.is_relaxed;
-    out->is_on_demand = pinned.is_on_demand;
+    out->pinned_peak_bytes = pinned.pinned_bytes_max;
+    out->relaxed_ordering = pinned.is_relaxed;
+    out->on_demand_paging = pinned.is_on_demand;
     out->pinned_limit_bytes = budget->limit_bytes;
     if (numbers->start_ns == 0)
         return;

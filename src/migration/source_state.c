@@ -55,8 +55,8 @@ void source_trace_state(struct rdmig_source *source)
         trace_now(source);
 }
 
-int rdmig_source_set_trace(struct rdmig_source *source, uint32_t kinds,
-                           rdmig_trace_line *write_line, void *opaque)
+int rdmig_source_set_trace(struct rdmig_source *source, uint32_t kinds, rdmig_trace_line write_line,
+                           void *opaque)
 {
     const int result = trace_set(&source->trace, kinds, write_line, opaque);
 

@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 struct ram_bitmap {
-    uint64_t
-        *words; /* ram_bitmap_word_count(page_count) of them; bits beyond the last page are 0 */
+    /* ram_bitmap_word_count(page_count) of them; bits beyond the last page are 0. */
+    uint64_t *words;
     uint64_t page_count;
     uint64_t set_count;
 };

@@ -132,7 +132,7 @@ static void record_round(struct capture *capture)
     }
     round = &capture->rounds[capture->round_count++];
     round->hook_position_bytes = rdmig_destination_round_position_bytes(capture->destination);
-    round->finished_position_bytes = rdmig_destination_stream_available_bytes(capture->destination);
+    round->finished_position_bytes = rdmig_destination_stream_received_bytes(capture->destination);
     result = rdmig_destination_resume(capture->destination);
     if (result < 0) {
         session_refused(session, "rdmig_destination_resume", result);
@@ -215,7 +215,7 @@ static bool store(struct capture *capture)
         .round_count = capture->round_count,
         .stream_bytes = capture->image.stream_bytes,
         .end_mark_position_bytes = capture->end_mark_position_bytes,
-        .is_pin_all = session->report.progress.is_pin_all,
+        .is_pin_all = session->report.progress.pin_all,
     };
     uint32_t i;
 

@@ -16,8 +16,8 @@ struct manifest_round {
 };
 
 struct manifest {
-    const struct rdmig_ram_block
-        *blocks; /* in the order of the stream; host_addr is not looked at */
+    /* In the order of the stream; host_addr is not looked at. */
+    const struct rdmig_ram_block *blocks;
     uint32_t block_count;
     const struct manifest_round *rounds;
     size_t round_count;

@@ -127,12 +127,6 @@ static void begin(struct relay *relay)
 
 /* ---- the stream */
 
-/* Come from the source, and not read yet. */
-static uint64_t unread_bytes(const struct relay *relay)
-{
-    return rdmig_destination_stream_available_bytes(relay->incoming) - relay->stream.position_bytes;
-}
-
 static bool read_bytes(struct relay *relay, uint64_t length_bytes)
 {
     struct relay_stream *stream = &relay->stream;
@@ -161,7 +155,7 @@ static bool read_bytes(struct relay *relay, uint64_t length_bytes)
  */
 static bool read_stream(struct relay *relay)
 {
-    uint64_t length_bytes = unread_bytes(relay);
+    uint64_t length_bytes = rdmig_destination_stream_available_bytes(relay->incoming);
     size_t left_bytes = relay_stream_left_bytes(&relay->stream);
     size_t room_bytes = left_bytes < RELAY_STREAM_BYTES ? RELAY_STREAM_BYTES - left_bytes : 0;
 
@@ -211,7 +205,7 @@ static bool read_last_byte(struct relay *relay)
         return check(relay, "rdmig_source_stream_flush",
                      rdmig_source_stream_flush(relay->outgoing));
     }
-    return unread_bytes(relay) == 1 && read_bytes(relay, 1);
+    return rdmig_destination_stream_available_bytes(relay->incoming) == 1 && read_bytes(relay, 1);
 }
 
 /* ---- rounds */
@@ -318,7 +312,7 @@ static bool pass(struct relay *relay)
     if (relay_stream_passable_bytes(&relay->stream) > 0) {
         return false;
     }
-    if (unread_bytes(relay) == 0) {
+    if (rdmig_destination_stream_available_bytes(relay->incoming) == 0) {
         if (state == RDMIG_DESTINATION_ROUND_ENDED) {
             return take_hook(relay);
         }

@@ -154,12 +154,12 @@ static void write_relay_json(const struct report *report, struct json *json)
 
     json_string(json, "side", report->side);
     json_open_object(json, "incoming");
-    json_string(json, "mode", incoming->is_pin_all ? "pin-all" : "dynamic");
+    json_string(json, "mode", incoming->pin_all ? "pin-all" : "dynamic");
     json_uint(json, "bytes_zero", incoming->bytes_zero);
     json_uint(json, "rounds", incoming->rounds);
     json_uint(json, "control_messages", incoming->control_messages);
     json_uint(json, "registrations", incoming->registrations);
-    json_uint(json, "pinned_bytes_max", incoming->pinned_bytes_max);
+    json_uint(json, "pinned_peak_bytes", incoming->pinned_peak_bytes);
     json_milliseconds(json, "setup_ms", incoming->setup_ns);
     json_milliseconds(json, "total_ms", incoming->total_ns);
     json_close_object(json);
@@ -174,8 +174,8 @@ void report_write_json(const struct report *report, FILE *out)
     json_open_object(&json, NULL);
     json_string(&json, "status", outcome_names[report->outcome]);
     report_write_error(&json, &report->error);
-    json_string(&json, "mode", progress->is_pin_all ? "pin-all" : "dynamic");
-    json_string(&json, "pin_all_refused", refusal_names[progress->pin_all_refusal]);
+    json_string(&json, "mode", progress->pin_all ? "pin-all" : "dynamic");
+    json_string(&json, "pin_all_refusal", refusal_names[progress->pin_all_refusal]);
     json_uint(&json, "bytes_total", progress->bytes_total);
     json_uint(&json, "bytes_written", progress->bytes_written);
     json_uint(&json, "bytes_zero", progress->bytes_zero);
@@ -184,14 +184,14 @@ void report_write_json(const struct report *report, FILE *out)
     json_uint(&json, "control_bytes", progress->control_bytes);
     json_uint(&json, "round_trips", progress->round_trips);
     json_uint(&json, "registrations", progress->registrations);
-    json_uint(&json, "pinned_bytes_max", progress->pinned_bytes_max);
+    json_uint(&json, "pinned_peak_bytes", progress->pinned_peak_bytes);
     if (has_limit(progress)) {
         json_uint(&json, "pinned_limit_bytes", progress->pinned_limit_bytes);
     } else {
         json_null(&json, "pinned_limit_bytes");
     }
-    json_bool(&json, "relaxed_ordering", progress->is_relaxed);
-    json_bool(&json, "on_demand_paging", progress->is_on_demand);
+    json_bool(&json, "relaxed_ordering", progress->relaxed_ordering);
+    json_bool(&json, "on_demand_paging", progress->on_demand_paging);
     json_milliseconds(&json, "setup_ms", progress->setup_ns);
     json_milliseconds(&json, "total_ms", progress->total_ns);
     json_milliseconds(&json, "downtime_ms", progress->downtime_ns);
@@ -217,10 +217,10 @@ static void write_incoming_text(const struct rdmig_progress *incoming, FILE *out
 {
     char pinned[32];
 
-    format_bytes(incoming->pinned_bytes_max, pinned);
+    format_bytes(incoming->pinned_peak_bytes, pinned);
     fprintf(out,
             "  incoming    %" PRIu64 " rounds, %s, %" PRIu64 " registrations, at most %s pinned\n",
-            incoming->rounds, incoming->is_pin_all ? "pin-all" : "dynamic", incoming->registrations,
+            incoming->rounds, incoming->pin_all ? "pin-all" : "dynamic", incoming->registrations,
             pinned);
 }
 
@@ -240,7 +240,7 @@ void report_write_text(const struct report *report, FILE *out)
     format_bytes(progress->bytes_written, written);
     format_bytes(progress->bytes_zero, zero);
     format_bytes(progress->bytes_stream, stream);
-    format_bytes(progress->pinned_bytes_max, pinned);
+    format_bytes(progress->pinned_peak_bytes, pinned);
     format_bytes(progress->control_bytes, control);
     format_bytes(progress->throughput_bytes_per_s, rate);
     fprintf(out, "completed: %u block%s, %s in %.3f s, downtime %.1f ms\n", report->block_count,
@@ -255,10 +255,10 @@ void report_write_text(const struct report *report, FILE *out)
     fprintf(out, "  rounds      %" PRIu64 "\n", progress->rounds);
     format_bytes(progress->pinned_limit_bytes, limit);
     fprintf(out, "  mode        %s, %" PRIu64 " registrations, at most %s pinned%s%s\n",
-            progress->is_pin_all ? "pin-all" : "dynamic", progress->registrations, pinned,
+            progress->pin_all ? "pin-all" : "dynamic", progress->registrations, pinned,
             has_limit(progress) ? " of " : "", has_limit(progress) ? limit : "");
-    write_wish("relaxed ordering", report->is_relaxed_wanted, progress->is_relaxed, out);
-    write_wish("on-demand paging", report->is_on_demand_wanted, progress->is_on_demand, out);
+    write_wish("relaxed ordering", report->is_relaxed_wanted, progress->relaxed_ordering, out);
+    write_wish("on-demand paging", report->is_on_demand_wanted, progress->on_demand_paging, out);
     fprintf(out, "  control     %" PRIu64 " messages, %s, %" PRIu64 " round trips, setup %.1f ms\n",
             progress->control_messages, control, progress->round_trips,
             (double)progress->setup_ns / 1e6);

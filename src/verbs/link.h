@@ -17,8 +17,8 @@
 struct link;
 
 struct link_config {
-    const char
-        *host; /* source: where to; destination: where to listen, NULL or "" = every address */
+    /* Source: where to; destination: where to listen, NULL or "": every address. */
+    const char *host;
     const char *service; /* port number or name; destination: "0" lets the kernel choose */
     /* send_queue_depth 0 lets the link choose from the device's limits; connect_timeout_ns covers
      * all addresses. */

@@ -104,8 +104,8 @@ struct link_queue {
     struct ibv_cq *recv_cq;
     struct ibv_mr *control_mr;
     bool has_pair; /* link->id carries a queue pair */
-    unsigned
-        send_notice_count; /* notices taken, to be acknowledged before the queue is destroyed */
+    /* Notices taken, to be acknowledged before the queue is destroyed. */
+    unsigned send_notice_count;
     unsigned recv_notice_count;
     uint32_t depth; /* work requests the core may have out */
     struct link_receive receives[RDMIG_RECV_SLOT_COUNT];

@@ -59,7 +59,7 @@ static const uint32_t action_kinds[RDMIG_ACTION_KIND_COUNT] = {
     [RDMIG_ACTION_NOTIFY_CLOSED] = RDMIG_TRACE_STATES,
 };
 
-int trace_set(struct trace *trace, uint32_t kinds, rdmig_trace_line *write_line, void *opaque)
+int trace_set(struct trace *trace, uint32_t kinds, rdmig_trace_line write_line, void *opaque)
 {
     if ((kinds & ~(uint32_t)KINDS_ALL) != 0 || (kinds != 0 && !write_line))
         return -RDMIG_E_INVALID;

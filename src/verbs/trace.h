@@ -11,13 +11,13 @@
 
 struct trace {
     uint32_t kinds; /* enum rdmig_trace_kind; 0: off */
-    rdmig_trace_line *write_line;
+    rdmig_trace_line write_line;
     void *opaque;
 };
 
 /* Lets lines of these kinds go to write_line; -INVALID for kinds that there are not, or for some and
  * nobody to write to. */
-int trace_set(struct trace *trace, uint32_t kinds, rdmig_trace_line *write_line, void *opaque);
+int trace_set(struct trace *trace, uint32_t kinds, rdmig_trace_line write_line, void *opaque);
 
 static inline bool trace_has(const struct trace *trace, uint32_t kinds)
 {

@@ -88,7 +88,7 @@ PYTHON
 # within WHAT NAME LIMIT_BYTES: what NAME has pinned, by its report.
 within() {
     local what=$1 name=$2 limit_bytes=$3 most
-    most=$(value "$name" pinned_bytes_max)
+    most=$(value "$name" pinned_peak_bytes)
     if ((most > 0 && most <= limit_bytes)); then
         ok "$what: $name has pinned $most bytes at the most, of $limit_bytes"
     else
@@ -172,7 +172,7 @@ one_limited() {
 # told WHAT NAME REFUSAL TEXT: in the report and in a line on standard error.
 told() {
     local what=$1 name=$2 refusal=$3 text=$4
-    if [ "$(value "$name" pin_all_refused)" = "$refusal" ] &&
+    if [ "$(value "$name" pin_all_refusal)" = "$refusal" ] &&
         [ "$(grep -c '^rdmig: note: ' "$RDMIG_RESULTS/$name.log")" = 1 ] &&
         grep -q "^rdmig: note: .*$text" "$RDMIG_RESULTS/$name.log"; then
         ok "$what: $(grep '^rdmig: note: ' "$RDMIG_RESULTS/$name.log")"

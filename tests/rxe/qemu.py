@@ -352,7 +352,7 @@ def check_report(path, mode, blocks):
     assert report["mode"] == mode, report
     assert report["bytes_total"] == sum(length for _, length in blocks), report
     assert report["rounds"] >= 2 and report["registrations"] >= len(blocks) - 3, report
-    assert report["control_messages"] > 0 and report["pinned_bytes_max"] > 0, report
+    assert report["control_messages"] > 0 and report["pinned_peak_bytes"] > 0, report
     return report
 
 

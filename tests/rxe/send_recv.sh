@@ -60,8 +60,8 @@ PYTHON
 keys_are_those_documented() {
     python3 - "$RDMIG_RESULTS/$1.log" <<'PYTHON'
 import json, sys
-wanted = """status error mode pin_all_refused bytes_total bytes_written bytes_zero rounds control_messages control_bytes round_trips
-    registrations pinned_bytes_max pinned_limit_bytes relaxed_ordering on_demand_paging setup_ms total_ms downtime_ms throughput_bytes_per_s data_bytes_per_s""".split()
+wanted = """status error mode pin_all_refusal bytes_total bytes_written bytes_zero rounds control_messages control_bytes round_trips
+    registrations pinned_peak_bytes pinned_limit_bytes relaxed_ordering on_demand_paging setup_ms total_ms downtime_ms throughput_bytes_per_s data_bytes_per_s""".split()
 line = [line for line in open(sys.argv[1]) if line.startswith("{")][0]
 got = list(json.loads(line))
 assert got == wanted, got
@@ -156,7 +156,7 @@ for end in report("send"), report("recv"):
     print(can_page, end)
     assert end["on_demand_paging"] is can_page
     assert end["relaxed_ordering"] in (True, False)
-    assert (end["pinned_bytes_max"] < 16 << 20) == can_page
+    assert (end["pinned_peak_bytes"] < 16 << 20) == can_page
 PYTHON
 }
 

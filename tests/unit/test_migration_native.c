@@ -91,7 +91,7 @@ static void test_migration__dynamic_two_rounds__arrives_whole(void **state)
     ends_init(&ends);
     migrate(&ends, &options, 65536);
     rdmig_source_progress(ends.source, &progress, sizeof(progress));
-    assert_false(progress.is_pin_all);
+    assert_false(progress.pin_all);
     assert_int_equal(progress.bytes_total, (UINT64_C(12) << 20) + 12288);
     assert_int_equal(progress.bytes_dirty, 0);
     assert_int_equal(progress.rounds, 3); /* the setup's and two */
@@ -119,7 +119,7 @@ static void test_migration__pin_all__registers_each_block_once(void **state)
     ends_init(&ends);
     migrate(&ends, &options, 1 << 20);
     rdmig_source_progress(ends.source, &progress, sizeof(progress));
-    assert_true(progress.is_pin_all);
+    assert_true(progress.pin_all);
     assert_int_equal(progress.registrations, END_BLOCK_COUNT);
     assert_int_equal(pair_counts()->message_counts[RDMIG_MESSAGE_REGISTER_REQUEST], 0);
     ends_free(&ends);
@@ -139,9 +139,9 @@ static void test_migration__registered_as_wanted__each_end_for_itself(void **sta
     ends_create(&ends, &relaxed, &paged);
     ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
     rdmig_source_progress(ends.source, &progress, sizeof(progress));
-    assert_true(progress.is_relaxed && !progress.is_on_demand);
+    assert_true(progress.relaxed_ordering && !progress.on_demand_paging);
     rdmig_destination_progress(ends.destination, &progress, sizeof(progress));
-    assert_true(!progress.is_relaxed && progress.is_on_demand);
+    assert_true(!progress.relaxed_ordering && progress.on_demand_paging);
     ends_free(&ends);
 }
 
@@ -162,7 +162,7 @@ static void test_migration__pin_all_refused__goes_dynamic_and_says_so(void **sta
     ends_turn(&ends, 50);
     ends_assert_ram_equal(&ends);
     rdmig_source_progress(ends.source, &progress, sizeof(progress));
-    assert_false(progress.is_pin_all);
+    assert_false(progress.pin_all);
     assert_true(pair_counts()->message_counts[RDMIG_MESSAGE_REGISTER_REQUEST] > 0);
     ends_free(&ends);
 }

@@ -418,18 +418,18 @@ static void test_report_json(void **state)
                                          .control_bytes = 55,
                                          .round_trips = 6,
                                          .registrations = 7,
-                                         .pinned_bytes_max = 8,
-                                         .is_on_demand = true,
+                                         .pinned_peak_bytes = 8,
+                                         .on_demand_paging = true,
                                          .setup_ns = 9000000,
                                          .total_ns = 10500000,
                                          .downtime_ns = 11,
                                          .throughput_bytes_per_s = 12,
                                          .data_bytes_per_s = 13,
-                                         .is_pin_all = true}};
+                                         .pin_all = true}};
     static const char *const numbers =
         "\"bytes_total\": 1, \"bytes_written\": 2, \"bytes_zero\": 3, \"rounds\": 4, "
         "\"control_messages\": 5, \"control_bytes\": 55, \"round_trips\": 6, \"registrations\": 7, "
-        "\"pinned_bytes_max\": 8, \"pinned_limit_bytes\": null, \"relaxed_ordering\": false, "
+        "\"pinned_peak_bytes\": 8, \"pinned_limit_bytes\": null, \"relaxed_ordering\": false, "
         "\"on_demand_paging\": true, \"setup_ms\": 9.000000, \"total_ms\": 10.500000, "
         "\"downtime_ms\": 0.000011, \"throughput_bytes_per_s\": 12, "
         "\"data_bytes_per_s\": 13}";
@@ -439,20 +439,20 @@ static void test_report_json(void **state)
     (void)state;
     snprintf(expected, sizeof(expected),
              "{\"status\": \"completed\", \"error\": null, \"mode\": \"pin-all\", "
-             "\"pin_all_refused\": null, %s",
+             "\"pin_all_refusal\": null, %s",
              numbers);
     assert_string_equal(text, expected);
     free(text);
 
     report.outcome = TOOL_CANCELLED;
-    report.progress.is_pin_all = false;
+    report.progress.pin_all = false;
     report.progress.pinned_limit_bytes = UINT64_MAX;
     tool_error_set(&report.error, "CANCELLED", "start \"again\"", "by %s", "SIGINT");
     text = text_of(write_report, &report);
     snprintf(expected, sizeof(expected),
              "{\"status\": \"cancelled\", \"error\": {\"reason\": \"CANCELLED\", \"detail\": "
              "\"by SIGINT\", \"remedy\": \"start \\\"again\\\"\"}, \"mode\": \"dynamic\", "
-             "\"pin_all_refused\": null, %s",
+             "\"pin_all_refusal\": null, %s",
              numbers);
     assert_string_equal(text, expected);
     free(text);
@@ -480,7 +480,7 @@ static void test_report_wishes(void **state)
     free(text);
     report.is_relaxed_wanted = true;
     report.is_on_demand_wanted = true;
-    report.progress.is_relaxed = true;
+    report.progress.relaxed_ordering = true;
     text = text_of(write_report_text, &report);
     assert_non_null(strstr(text, "  relaxed ordering: yes\n"));
     assert_non_null(strstr(text, "  on-demand paging: no, the device or the kernel does not have"));
@@ -510,7 +510,7 @@ static void test_report_limit(void **state)
         char note[256] = "";
         char *text = text_of(write_report, &report);
 
-        snprintf(expected, sizeof(expected), "\"pin_all_refused\": %s, ", rows[i].name);
+        snprintf(expected, sizeof(expected), "\"pin_all_refusal\": %s, ", rows[i].name);
         assert_non_null(strstr(text, expected));
         assert_non_null(strstr(text, "\"pinned_limit_bytes\": 33554432, "));
         free(text);

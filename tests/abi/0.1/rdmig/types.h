@@ -42,12 +42,12 @@ enum rdmig_result {
     X(CALLER, 101, false) /* an argument or option is outside its limits: the detail says which */ \
     X(ROUND_FAILED, 102, false) /* the application refused a finished round; os_code: its cause */ \
     X(TIME_LIMIT, 103, true)    /* the whole migration took longer than allowed */                 \
-    X(HANDOVER_UNKNOWN, 104,                                                                       \
-      false) /* lost between handing the guest over and hearing that it arrived */                 \
-    X(BLOCK_UNKNOWN, 105,                                                                          \
-      false) /* a RAM block of the source is not at this destination, or the reverse */            \
-    X(PINNED_LIMIT, 106,                                                                           \
-      false) /* more memory registered than the limit allows, or no chunk fits it */               \
+    /* Lost between handing the guest over and hearing that it arrived. */                         \
+    X(HANDOVER_UNKNOWN, 104, false)                                                                \
+    /* A RAM block of the source is not at this destination, or the reverse. */                    \
+    X(BLOCK_UNKNOWN, 105, false)                                                                   \
+    /* More memory registered than the limit allows, or no chunk fits it. */                       \
+    X(PINNED_LIMIT, 106, false)                                                                    \
     /* 200: connecting, and staying connected */                                                   \
     X(ADDRESS, 200, false)          /* the address could not be looked up or bound */              \
     X(PEER_UNREACHABLE, 201, true)  /* connecting failed; os_code: the adapter's cause */          \
@@ -91,20 +91,24 @@ enum rdmig_result {
     X(MEMLOCK, 500, false)     /* RLIMIT_MEMLOCK (or the cgroup) is too small */                   \
     X(MEMORY, 501, false)      /* out of memory, or of huge pages */                               \
     X(FILL_FAILED, 502, false) /* the driver could not fill a range; os_code: errno */             \
-    X(INTERNAL, 503,                                                                               \
-      false) /* a state that cannot be: a fault of rdmig, report it with the event log */
+    /* A state that cannot be: a fault of rdmig, report it with the event log. */                  \
+    X(INTERNAL, 503, false)
 enum rdmig_reason {
 #define RDMIG_REASON_ENUM(name, value, is_retryable) RDMIG_REASON_##name = value,
     RDMIG_REASON_MAP(RDMIG_REASON_ENUM)
 #undef RDMIG_REASON_ENUM
 };
 
-/* Names for people, logs and reports; never NULL, "unknown" outside the enums. Any thread. */
+/* What a call's result means, as a sentence, with either sign; never NULL, "unknown" for what is
+ * none. The string is the library's. Any thread. */
 const char *rdmig_result_text(int result);
+/* "PEER_ERROR": for people, logs and reports; never NULL, "unknown" for a reason that this library
+ * does not know. Any thread. */
 const char *rdmig_reason_name(enum rdmig_reason reason);
 
 /* May the same migration succeed at another time with nothing changed? False for a reason that this
- * library does not know, and for HANDOVER_UNKNOWN: first find out who owns the guest. Any thread. */
+ * library does not know, and for HANDOVER_UNKNOWN: first find out who owns the guest. Any thread.
+ */
 bool rdmig_reason_is_retryable(enum rdmig_reason reason);
 
 #ifdef __cplusplus
