@@ -36,7 +36,7 @@ endif
 core_src      := $(wildcard src/core/*.c)
 plain_src     := $(wildcard src/text/*.c src/ram/*.c src/qemu/*.c)
 system_src    := $(wildcard src/verbs/*.c src/migration/*.c)
-tool_src      := $(wildcard src/tool/*.c)
+tool_src      := $(wildcard src/tool/*.c src/tool/*/*.c)
 core_parts    := $(core_src:src/core/%.c=$(BUILD)/obj/protocol/%.o)
 core_object   := $(BUILD)/core/rdmig-core.o
 lib_objects   := $(plain_src:src/%.c=$(BUILD)/obj/%.o) $(system_src:src/%.c=$(BUILD)/obj/%.o)

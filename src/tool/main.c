@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* rdmig: one command with sub-commands; see args.c for their options. */
-#include "commands.h"
-#include "report.h"
+#include "cli/report.h"
+#include "commands/commands.h"
 
 #include <errno.h>
 #include <string.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The rdmig command's command lines. */
-#include "../../src/tool/args.h"
+#include "../../src/tool/cli/args.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

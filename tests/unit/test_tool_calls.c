@@ -3,8 +3,8 @@
  * What the rdmig command asks of the system and of its own lists, counted, and interrupted, instead
  * of timed: unit.mk has the linker lead these calls through here.
  */
-#include "../../src/tool/image.h"
-#include "../../src/tool/outfile.h"
+#include "../../src/tool/files/outfile.h"
+#include "../../src/tool/image/image_writer.h"
 #include "tool_scratch.h"
 
 #define NAME_COUNT 2000u
@@ -189,18 +189,18 @@ static void write_image(const char *path)
     struct manifest manifest = {.block_count = 1, .stream_bytes = 4};
     struct tool_error error = {{0}, {0}, {0}};
     struct ramfile_set set;
-    struct image image;
+    struct image_writer image;
 
-    image_init(&image);
-    assert_true(image_create(&image, path, &error));
-    assert_true(image_write_stream(&image, "QEVM", 4, &error));
+    image_writer_init(&image);
+    assert_true(image_writer_create(&image, path, &error));
+    assert_true(image_writer_write_stream(&image, "QEVM", 4, &error));
     assert_true(ramfile_set_allocate(&set, &wanted, 1, &error));
     memset((uint8_t *)set.blocks[0].host_addr + MIB, 3, PAGE);
-    assert_true(image_store_block(&image, &set.files[0], 0, NULL, NULL, &error));
+    assert_true(image_writer_store_block(&image, &set.files[0], 0, NULL, NULL, &error));
     manifest.blocks = set.blocks;
-    assert_true(image_write_manifest(&image, &manifest, &error));
-    assert_true(image_commit(&image, &error));
-    image_close(&image);
+    assert_true(image_writer_write_manifest(&image, &manifest, &error));
+    assert_true(image_writer_commit(&image, &error));
+    image_writer_close(&image);
     ramfile_set_close(&set);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The directory of a captured guest, read back: all that is in it is checked before it is used. */
-#include "../../src/tool/captured.h"
-#include "../../src/tool/image.h"
+#include "../../src/tool/image/image_reader.h"
+#include "../../src/tool/image/image_writer.h"
 #include "tool_scratch.h"
 
 #include <endian.h>
@@ -107,22 +107,22 @@ static void make_directory(const char *path, const struct stream *stream)
                                 .end_mark_position_bytes = stream->end_mark_position_bytes};
     struct tool_error error = {{0}, {0}, {0}};
     struct ramfile_set set;
-    struct image image;
+    struct image_writer image;
     uint32_t i;
 
-    image_init(&image);
-    assert_true(image_create(&image, path, &error));
-    assert_true(image_write_stream(&image, stream->bytes, stream->length_bytes, &error));
+    image_writer_init(&image);
+    assert_true(image_writer_create(&image, path, &error));
+    assert_true(image_writer_write_stream(&image, stream->bytes, stream->length_bytes, &error));
     assert_true(ramfile_set_allocate(&set, wanted, 2, &error));
     memset((uint8_t *)set.blocks[0].host_addr + MIB, 3, PAGE);
     memset(set.blocks[1].host_addr, 4, 2 * PAGE);
     for (i = 0; i < 2; i++) {
-        assert_true(image_store_block(&image, &set.files[i], i, NULL, NULL, &error));
+        assert_true(image_writer_store_block(&image, &set.files[i], i, NULL, NULL, &error));
     }
     manifest.blocks = set.blocks;
-    assert_true(image_write_manifest(&image, &manifest, &error));
-    assert_true(image_commit(&image, &error));
-    image_close(&image);
+    assert_true(image_writer_write_manifest(&image, &manifest, &error));
+    assert_true(image_writer_commit(&image, &error));
+    image_writer_close(&image);
     ramfile_set_close(&set);
 }
 
@@ -131,13 +131,13 @@ static void remove_directory(const char *path)
     nftw(path, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
 }
 
-static bool open_all(struct captured *captured, struct ramfile_set *set, const char *path,
+static bool open_all(struct image_reader *captured, struct ramfile_set *set, const char *path,
                      struct tool_error *error)
 {
     memset(set, 0, sizeof(*set));
-    captured_init(captured);
-    return captured_open(captured, path, error) &&
-           captured_open_blocks(captured, set, false, error) &&
+    image_reader_init(captured);
+    return image_reader_open(captured, path, error) &&
+           image_reader_open_blocks(captured, set, false, error) &&
            ramfile_set_load(set, NULL, NULL, error);
 }
 
@@ -145,7 +145,7 @@ static void test_a_captured_guest_is_read_back(void **state)
 {
     char *path = in(disk, "guest");
     struct stream stream;
-    struct captured captured;
+    struct image_reader captured;
     struct ramfile_set set;
     struct tool_error error = {{0}, {0}, {0}};
     struct stat about;
@@ -172,19 +172,19 @@ static void test_a_captured_guest_is_read_back(void **state)
     assert_int_equal(memory[MIB + PAGE], 0);
     memory = set.blocks[1].host_addr;
     assert_int_equal(memory[2 * PAGE - 1], 4);
-    assert_true(captured_read_stream(&captured, 4, bytes, stream.length_bytes - 4, &error));
+    assert_true(image_reader_read_stream(&captured, 4, bytes, stream.length_bytes - 4, &error));
     assert_memory_equal(bytes, stream.bytes + 4, stream.length_bytes - 4);
-    assert_false(captured_read_stream(&captured, 4, bytes, stream.length_bytes, &error));
+    assert_false(image_reader_read_stream(&captured, 4, bytes, stream.length_bytes, &error));
     assert_non_null(strstr(error.detail, "cut short"));
     ramfile_set_close(&set);
-    captured_close(&captured);
+    image_reader_close(&captured);
     remove_directory(path);
     free(path);
 }
 
 static void assert_refused(const char *path, const char *says)
 {
-    struct captured captured;
+    struct image_reader captured;
     struct ramfile_set set;
     struct tool_error error = {{0}, {0}, {0}};
 
@@ -194,7 +194,7 @@ static void assert_refused(const char *path, const char *says)
     }
     assert_true(error.remedy[0] != '\0');
     ramfile_set_close(&set);
-    captured_close(&captured);
+    image_reader_close(&captured);
 }
 
 /* A file of the directory is gone, a directory, a FIFO, or of another length. */
@@ -258,7 +258,7 @@ static bool was_opened(int watch_fd)
 static void refuse_entry(const char *path, const char *entry, const char *opened, const char *kind)
 {
     int watch_fd = watch_opening(opened);
-    struct captured captured;
+    struct image_reader captured;
     struct ramfile_set set;
     struct tool_error error = {{0}, {0}, {0}};
     char says[128];
@@ -276,7 +276,7 @@ static void refuse_entry(const char *path, const char *entry, const char *opened
     assert_string_equal(error.reason, TOOL_REASON_FILE);
     assert_true(error.remedy[0] != '\0');
     ramfile_set_close(&set);
-    captured_close(&captured);
+    image_reader_close(&captured);
     close(watch_fd);
 }
 
@@ -362,7 +362,7 @@ static void test_a_link_to_the_directory_is_the_users_choice(void **state)
     char *path = in(disk, "guest");
     char *link = in(disk, "link");
     struct stream stream;
-    struct captured captured;
+    struct image_reader captured;
     struct ramfile_set set;
     struct tool_error error = {{0}, {0}, {0}};
 
@@ -372,7 +372,7 @@ static void test_a_link_to_the_directory_is_the_users_choice(void **state)
     assert_int_equal(symlink("guest", link), 0);
     assert_true(open_all(&captured, &set, link, &error));
     ramfile_set_close(&set);
-    captured_close(&captured);
+    image_reader_close(&captured);
     assert_int_equal(unlink(link), 0);
     remove_directory(path);
     free(path);
@@ -412,13 +412,13 @@ static void test_shared_memory_is_opened_for_reading_alone(void **state)
     make_stream(&stream);
     make_directory(path, &stream);
     for (is_mapped = 0; is_mapped < 2; is_mapped++) {
-        struct captured captured;
+        struct image_reader captured;
         struct ramfile_set set;
         struct tool_error error = {{0}, {0}, {0}};
 
-        captured_init(&captured);
-        assert_true(captured_open(&captured, path, &error));
-        assert_true(captured_open_blocks(&captured, &set, is_mapped != 0, &error));
+        image_reader_init(&captured);
+        assert_true(image_reader_open(&captured, path, &error));
+        assert_true(image_reader_open_blocks(&captured, &set, is_mapped != 0, &error));
         assert_true(ramfile_set_load(&set, NULL, NULL, &error));
         assert_int_equal(((const uint8_t *)set.blocks[0].host_addr)[MIB], 3);
         for (i = 0; i < set.count; i++) {
@@ -427,7 +427,7 @@ static void test_shared_memory_is_opened_for_reading_alone(void **state)
             assert_int_equal(is_mapped_writable(set.blocks[i].host_addr), !is_mapped);
         }
         ramfile_set_close(&set);
-        captured_close(&captured);
+        image_reader_close(&captured);
     }
     remove_directory(path);
     free(path);

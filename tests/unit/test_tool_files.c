@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The rdmig command's files: copies that keep holes, and memory blocks. */
-#include "../../src/tool/ramfile.h"
-#include "../../src/tool/signals.h"
-#include "../../src/tool/sparse.h"
+#include "../../src/tool/commands/signals.h"
+#include "../../src/tool/files/ramfile.h"
+#include "../../src/tool/files/sparse.h"
 #include "tool_scratch.h"
 
 #include <sys/mman.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the rdmig command writes appears whole or not at all: a stream's file, a captured guest's
  * directory. */
-#include "../../src/tool/image.h"
-#include "../../src/tool/outfile.h"
+#include "../../src/tool/files/outfile.h"
+#include "../../src/tool/image/image_writer.h"
 #include "tool_scratch.h"
 
 /* ------------------------------------------------------------------------------------ output files
@@ -74,7 +74,7 @@ static void test_output_file_appears_whole_or_not_at_all(void **state)
 /* The end of a QEMU stream: footer, end mark, description of 2 bytes. */
 static const uint8_t stream_end[] = {0x7e, 0, 0, 0, 3, 0x00, 0x06, 0, 0, 0, 2, '{', '}'};
 
-static void fill_image(struct image *image, struct ramfile_set *set, const char *path)
+static void fill_image(struct image_writer *image, struct ramfile_set *set, const char *path)
 {
     static const struct rdmig_ram_block wanted[] = {{"pc.ram", NULL, 4 * MIB},
                                                     {"/rom@x", NULL, 2 * PAGE}};
@@ -83,22 +83,22 @@ static void fill_image(struct image *image, struct ramfile_set *set, const char 
     uint64_t end_mark_position_bytes = 0;
     uint32_t i;
 
-    assert_true(image_create(image, path, &error));
-    assert_true(image_write_stream(image, "QEVM", 4, &error));
-    assert_false(image_check_stream(image, &end_mark_position_bytes, &error));
+    assert_true(image_writer_create(image, path, &error));
+    assert_true(image_writer_write_stream(image, "QEVM", 4, &error));
+    assert_false(image_writer_check_stream(image, &end_mark_position_bytes, &error));
     assert_string_equal(error.reason, "STREAM_TRUNCATED");
     tool_error_clear(&error);
-    assert_true(image_write_stream(image, stream_end, sizeof(stream_end), &error));
-    assert_true(image_check_stream(image, &end_mark_position_bytes, &error));
+    assert_true(image_writer_write_stream(image, stream_end, sizeof(stream_end), &error));
+    assert_true(image_writer_check_stream(image, &end_mark_position_bytes, &error));
     assert_int_equal(end_mark_position_bytes, 4 + 5);
     assert_true(ramfile_set_allocate(set, wanted, 2, &error));
     memset((uint8_t *)set->blocks[0].host_addr + MIB, 3, PAGE);
     memset(set->blocks[1].host_addr, 4, 2 * PAGE);
     for (i = 0; i < 2; i++) {
-        assert_true(image_store_block(image, &set->files[i], i, NULL, NULL, &error));
+        assert_true(image_writer_store_block(image, &set->files[i], i, NULL, NULL, &error));
     }
     manifest.blocks = set->blocks;
-    assert_true(image_write_manifest(image, &manifest, &error));
+    assert_true(image_writer_write_manifest(image, &manifest, &error));
 }
 
 static void test_image_is_complete(void **state)
@@ -109,7 +109,7 @@ static void test_image_is_complete(void **state)
     char *rom = in(directory, "guest/ram/%2From%40x");
     char *manifest = in(directory, "guest/manifest.json");
     char *stream = in(directory, "guest/stream");
-    struct image image;
+    struct image_writer image;
     struct ramfile_set set;
     struct tool_error error = {{0}, {0}, {0}};
     struct stat about;
@@ -118,11 +118,11 @@ static void test_image_is_complete(void **state)
 
     (void)state;
     assert_int_equal(mkdir(directory, 0777), 0);
-    image_init(&image);
+    image_writer_init(&image);
     fill_image(&image, &set, path);
     assert_int_equal(access(ram, F_OK), -1);
-    assert_true(image_commit(&image, &error));
-    image_close(&image);
+    assert_true(image_writer_commit(&image, &error));
+    image_writer_close(&image);
     assert_int_equal(count_entries(directory), 1);
     assert_int_equal(stat(ram, &about), 0);
     assert_int_equal(about.st_size, 4 * MIB);
@@ -138,9 +138,9 @@ static void test_image_is_complete(void **state)
     assert_int_equal(access(manifest, R_OK), 0);
     ramfile_set_close(&set);
 
-    assert_false(image_create(&image, path, &error));
+    assert_false(image_writer_create(&image, path, &error));
     assert_non_null(strstr(error.detail, "exists already"));
-    image_close(&image);
+    image_writer_close(&image);
     assert_int_equal(count_entries(directory), 1);
     free(directory);
     free(path);
@@ -154,25 +154,25 @@ static void test_image_does_not_appear_half_made(void **state)
 {
     char *directory = in(disk, "half");
     char *path = in(directory, "guest");
-    struct image image;
+    struct image_writer image;
     struct ramfile_set set;
     struct tool_error error = {{0}, {0}, {0}};
 
     (void)state;
     assert_int_equal(mkdir(directory, 0777), 0);
-    image_init(&image);
+    image_writer_init(&image);
     fill_image(&image, &set, path);
     assert_int_equal(count_entries(directory), 1);
-    image_close(&image);
+    image_writer_close(&image);
     ramfile_set_close(&set);
     assert_int_equal(count_entries(directory), 0);
 
     /* What somebody else puts there meanwhile stays. */
     fill_image(&image, &set, path);
     assert_int_equal(mkdir(path, 0777), 0);
-    assert_false(image_commit(&image, &error));
+    assert_false(image_writer_commit(&image, &error));
     assert_non_null(strstr(error.detail, "exists already"));
-    image_close(&image);
+    image_writer_close(&image);
     ramfile_set_close(&set);
     assert_int_equal(count_entries(directory), 1);
     assert_int_equal(count_entries(path), 0);
@@ -190,24 +190,24 @@ static void test_no_block_name_leads_out_of_the_directory(void **state)
     char *directory = in(disk, "names");
     char *path = in(directory, "guest");
     char *ram = in(path, "ram");
-    struct image image;
+    struct image_writer image;
     struct tool_error error = {{0}, {0}, {0}};
     uint32_t i;
 
     (void)state;
     assert_int_equal(mkdir(directory, 0777), 0);
-    image_init(&image);
-    assert_true(image_create(&image, path, &error));
+    image_writer_init(&image);
+    assert_true(image_writer_create(&image, path, &error));
     for (i = 0; i < name_count; i++) {
         const struct rdmig_ram_block wanted = {names[i], NULL, PAGE};
         struct ramfile_set set;
 
         assert_true(ramfile_set_allocate(&set, &wanted, 1, &error));
-        assert_true(image_store_block(&image, &set.files[0], i, NULL, NULL, &error));
+        assert_true(image_writer_store_block(&image, &set.files[0], i, NULL, NULL, &error));
         ramfile_set_close(&set);
     }
-    assert_true(image_commit(&image, &error));
-    image_close(&image);
+    assert_true(image_writer_commit(&image, &error));
+    image_writer_close(&image);
     assert_int_equal(count_entries(ram), name_count);
     assert_int_equal(count_entries(path), 2); /* ram and stream */
     assert_int_equal(count_entries(directory), 1);
@@ -226,25 +226,25 @@ static void test_planted_links_are_not_followed(void **state)
     char *ram;
     char *manifest_path;
     struct ramfile_set set;
-    struct image image;
+    struct image_writer image;
     struct stat about;
     struct tool_error error = {{0}, {0}, {0}};
 
     (void)state;
     close(make_file(victim, 1));
-    image_init(&image);
-    assert_true(image_create(&image, path, &error));
+    image_writer_init(&image);
+    assert_true(image_writer_create(&image, path, &error));
     assert_true(ramfile_set_allocate(&set, &wanted, 1, &error));
     ram = in(image.part_path, "ram/pc.ram");
     manifest_path = in(image.part_path, "manifest.json");
     assert_int_equal(symlink(victim, ram), 0);
     assert_int_equal(symlink(victim, manifest_path), 0);
-    assert_false(image_store_block(&image, &set.files[0], 0, NULL, NULL, &error));
+    assert_false(image_writer_store_block(&image, &set.files[0], 0, NULL, NULL, &error));
     assert_non_null(strstr(error.detail, "cannot make the file of block pc.ram"));
     tool_error_clear(&error);
-    assert_false(image_write_manifest(&image, &manifest, &error));
+    assert_false(image_writer_write_manifest(&image, &manifest, &error));
     assert_non_null(strstr(error.detail, "cannot make manifest.json"));
-    image_close(&image);
+    image_writer_close(&image);
     ramfile_set_close(&set);
     assert_int_equal(stat(victim, &about), 0);
     assert_int_equal(about.st_size, 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The rdmig relay's parts: what of the stream it passes on, and how it finds changed memory. */
-#include "../../src/tool/relay_shadow.h"
-#include "../../src/tool/relay_stream.h"
+#include "../../src/tool/commands/relay_shadow.h"
+#include "../../src/tool/commands/relay_stream.h"
 
 #include <fcntl.h>
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Whose mistake it was: what the command makes of the library's refusals. */
-#include "../../src/tool/session.h"
+#include "../../src/tool/commands/session.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

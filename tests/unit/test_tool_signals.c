@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Signals, sent to real processes: what asks for a cancel, what ends it, and what stays ignored. */
-#include "../../src/tool/signals.h"
+#include "../../src/tool/commands/signals.h"
 
 #include <poll.h>
 #include <setjmp.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The rdmig command's pure parts: numbers, sizes, addresses, block names, JSON, manifest, report.
  */
-#include "../../src/tool/error.h"
-#include "../../src/tool/json.h"
-#include "../../src/tool/manifest.h"
-#include "../../src/tool/parse.h"
-#include "../../src/tool/report.h"
+#include "../../src/tool/cli/error.h"
+#include "../../src/tool/cli/json.h"
+#include "../../src/tool/cli/parse.h"
+#include "../../src/tool/cli/report.h"
+#include "../../src/tool/image/manifest.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -3,7 +3,7 @@
 #ifndef RDMIG_TOOL_OUTFILE_H
 #define RDMIG_TOOL_OUTFILE_H
 
-#include "error.h"
+#include "../cli/error.h"
 
 /* Ends the name of what is not complete yet; the last six are made unique. */
 #define PART_SUFFIX ".partial-XXXXXX"

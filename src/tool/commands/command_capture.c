@@ -3,8 +3,8 @@
  * rdmig capture: one guest from a stock QEMU into a directory. Its blocks are received into shared
  * memory, since files cannot be pinned, and become files when the source has left in order.
  */
+#include "../image/image_writer.h"
 #include "commands.h"
-#include "image.h"
 #include "session.h"
 #include "signals.h"
 
@@ -19,7 +19,7 @@
 struct capture {
     struct session session;
     struct rdmig_destination *destination;
-    struct image image;
+    struct image_writer image;
     uint8_t *buffer;
     struct manifest_round *rounds;
     size_t round_count;
@@ -41,7 +41,7 @@ static bool prepare(struct capture *capture)
                        "free memory", "no memory to receive the byte stream with");
         return false;
     }
-    if (!image_create(&capture->image, args->into_path, session_error(session)) ||
+    if (!image_writer_create(&capture->image, args->into_path, session_error(session)) ||
         session_must_stop(session)) {
         return false;
     }
@@ -69,8 +69,8 @@ static void read_stream(struct capture *capture)
         if (got < 0) {
             session_refused(session, "rdmig_destination_stream_read", got);
         }
-    } while (got > 0 && image_write_stream(&capture->image, capture->buffer, (size_t)got,
-                                           session_error(session)));
+    } while (got > 0 && image_writer_write_stream(&capture->image, capture->buffer, (size_t)got,
+                                                  session_error(session)));
 }
 
 static void provide_blocks(struct capture *capture)
@@ -144,8 +144,8 @@ static void confirm(struct capture *capture)
     struct session *session = &capture->session;
     int result;
 
-    if (!image_check_stream(&capture->image, &capture->end_mark_position_bytes,
-                            session_error(session))) {
+    if (!image_writer_check_stream(&capture->image, &capture->end_mark_position_bytes,
+                                   session_error(session))) {
         return;
     }
     result = rdmig_destination_confirm(capture->destination);
@@ -221,14 +221,14 @@ static bool store(struct capture *capture)
 
     session_copy_begin(session, "writing", true);
     for (i = 0; i < rams->count; i++) {
-        if (!image_store_block(&capture->image, &rams->files[i], i, session_copy_proceed, session,
-                               error)) {
+        if (!image_writer_store_block(&capture->image, &rams->files[i], i, session_copy_proceed,
+                                      session, error)) {
             return false;
         }
         session->copy_before_bytes += rams->files[i].length_bytes;
     }
-    return image_write_manifest(&capture->image, &manifest, error) && !session_must_stop(session) &&
-           image_commit(&capture->image, error);
+    return image_writer_write_manifest(&capture->image, &manifest, error) &&
+           !session_must_stop(session) && image_writer_commit(&capture->image, error);
 }
 
 int capture_command(const struct tool_args *args)
@@ -237,7 +237,7 @@ int capture_command(const struct tool_args *args)
     struct session *session = &capture.session;
 
     memset(&capture, 0, sizeof(capture));
-    image_init(&capture.image);
+    image_writer_init(&capture.image);
     if (session_begin(session, args) && prepare(&capture)) {
         drive(&capture);
         session_settle_destination(session, capture.destination);
@@ -249,7 +249,7 @@ int capture_command(const struct tool_args *args)
         session->report.outcome == TOOL_COMPLETED) {
         session->report.outcome = TOOL_FAILED;
     }
-    image_close(&capture.image);
+    image_writer_close(&capture.image);
     free(capture.rounds);
     free(capture.buffer);
     return session_end(session);

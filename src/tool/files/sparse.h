@@ -3,7 +3,7 @@
 #ifndef RDMIG_TOOL_SPARSE_H
 #define RDMIG_TOOL_SPARSE_H
 
-#include "error.h"
+#include "../cli/error.h"
 
 enum sparse_result {
     SPARSE_DONE,

@@ -5,9 +5,9 @@
  * through as it comes; each round of the one side is a round of the other, at the same hook; the
  * memory goes by what a comparison of the received memory with what was sent finds (shadow).
  */
-#include "relay.h"
-#include "../text/text.h"
+#include "../../text/text.h"
 #include "commands.h"
+#include "relay.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

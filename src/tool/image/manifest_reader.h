@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a manifest.json says, each number and name in it checked by itself and against the others.
  */
-#ifndef RDMIG_TOOL_MANIFEST_READ_H
-#define RDMIG_TOOL_MANIFEST_READ_H
+#ifndef RDMIG_TOOL_MANIFEST_READER_H
+#define RDMIG_TOOL_MANIFEST_READER_H
 
-#include "error.h"
+#include "../cli/error.h"
+#include "../cli/parse.h"
 #include "manifest.h"
-#include "parse.h"
 
 struct manifest_block {
     char name[TOOL_BLOCK_NAME_BYTES_MAX + 1]; /* exact */

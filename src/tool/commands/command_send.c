@@ -3,9 +3,9 @@
  * rdmig send: the memory in one round, then the byte stream, then the hand-over. One round is all
  * there can be: a file has no dirty log, so its contents must not change meanwhile.
  */
-#include "again.h"
+#include "../files/again.h"
+#include "../files/readonly.h"
 #include "commands.h"
-#include "readonly.h"
 #include "session.h"
 #include "signals.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "jsonread.h"
+#include "json_reader.h"
 
 #include <stdarg.h>
 #include <stdio.h>

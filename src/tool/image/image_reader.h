@@ -4,13 +4,13 @@
  * checked before anybody connects: a destination that has begun to load cannot be used again.
  * Nothing in it leads elsewhere: only regular files are opened, by no link, and for reading alone.
  */
-#ifndef RDMIG_TOOL_CAPTURED_H
-#define RDMIG_TOOL_CAPTURED_H
+#ifndef RDMIG_TOOL_IMAGE_READER_H
+#define RDMIG_TOOL_IMAGE_READER_H
 
-#include "manifest_read.h"
-#include "ramfile.h"
+#include "../files/ramfile.h"
+#include "manifest_reader.h"
 
-struct captured {
+struct image_reader {
     const char *path; /* the caller's */
     int directory_fd;
     int stream_fd;
@@ -18,24 +18,24 @@ struct captured {
     struct tool_ram *rams; /* the blocks' files; paths are owned */
 };
 
-void captured_init(struct captured *captured);
+void image_reader_init(struct image_reader *captured);
 
 /*
  * All of these: false with *error set. Opens manifest and stream; the stream names the blocks of
  * the manifest, has a hook where each round begins, and its end mark where the manifest says.
  */
-bool captured_open(struct captured *captured, const char *path, struct tool_error *error);
+bool image_reader_open(struct image_reader *captured, const char *path, struct tool_error *error);
 /*
  * Opens the blocks' files, each as long as its block, as memory; ramfile_set_load() reads them.
  * is_mapped: files of shared memory are mapped, for reading; otherwise all of them are copied.
  */
-bool captured_open_blocks(struct captured *captured, struct ramfile_set *set, bool is_mapped,
-                          struct tool_error *error);
+bool image_reader_open_blocks(struct image_reader *captured, struct ramfile_set *set,
+                              bool is_mapped, struct tool_error *error);
 /* Exactly so many bytes of the stream from there on. */
-bool captured_read_stream(const struct captured *captured, uint64_t position_bytes, void *bytes,
-                          size_t length_bytes, struct tool_error *error);
+bool image_reader_read_stream(const struct image_reader *captured, uint64_t position_bytes,
+                              void *bytes, size_t length_bytes, struct tool_error *error);
 
 /* The set of blocks has to be closed before. */
-void captured_close(struct captured *captured);
+void image_reader_close(struct image_reader *captured);
 
 #endif

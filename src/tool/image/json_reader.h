@@ -3,8 +3,8 @@
  * A strict reader of JSON (RFC 8259) in memory, for files whose shape is known: the caller asks for
  * what is due next. The first thing that is not so ends the reading; all later calls return false.
  */
-#ifndef RDMIG_TOOL_JSONREAD_H
-#define RDMIG_TOOL_JSONREAD_H
+#ifndef RDMIG_TOOL_JSON_READER_H
+#define RDMIG_TOOL_JSON_READER_H
 
 #include <stdbool.h>
 #include <stddef.h>

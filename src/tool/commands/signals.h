@@ -8,7 +8,7 @@
 #ifndef RDMIG_TOOL_SIGNALS_H
 #define RDMIG_TOOL_SIGNALS_H
 
-#include "ramfile.h"
+#include "../files/ramfile.h"
 
 /* False with *error set. Once a process; ignores SIGPIPE and SIGXFSZ, so that writes say EPIPE and
  * EFBIG. */

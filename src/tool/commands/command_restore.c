@@ -6,9 +6,9 @@
  * comes behind it is the guest's downtime, and should be little. The end mark, which lets the QEMU
  * run the guest, goes when it has loaded everything before it: until then a failure is heard of.
  */
-#include "captured.h"
+#include "../files/readonly.h"
+#include "../image/image_reader.h"
 #include "commands.h"
-#include "readonly.h"
 #include "session.h"
 #include "signals.h"
 
@@ -29,7 +29,7 @@ enum restore_step {
 struct restore {
     struct session session;
     struct rdmig_source *source;
-    struct captured captured;
+    struct image_reader captured;
     enum restore_step step;
     size_t round_index;      /* of the next round */
     uint64_t position_bytes; /* in the stream: read into the buffer so far */
@@ -53,8 +53,9 @@ static bool prepare(struct restore *restore)
                        "no memory to read the byte stream with");
         return false;
     }
-    if (!captured_open(&restore->captured, args->from_path, error) ||
-        !captured_open_blocks(&restore->captured, &session->rams, readonly_is_pinned(), error)) {
+    if (!image_reader_open(&restore->captured, args->from_path, error) ||
+        !image_reader_open_blocks(&restore->captured, &session->rams, readonly_is_pinned(),
+                                  error)) {
         return false;
     }
     session->report.block_count = session->rams.count;
@@ -94,8 +95,8 @@ static bool refill(struct restore *restore)
     size_t piece_bytes =
         left_bytes < STREAM_BUFFER_BYTES ? (size_t)left_bytes : STREAM_BUFFER_BYTES;
 
-    if (!captured_read_stream(&restore->captured, restore->position_bytes, restore->buffer,
-                              piece_bytes, session_error(&restore->session))) {
+    if (!image_reader_read_stream(&restore->captured, restore->position_bytes, restore->buffer,
+                                  piece_bytes, session_error(&restore->session))) {
         return false;
     }
     restore->position_bytes += piece_bytes;
@@ -263,7 +264,7 @@ int restore_command(const struct tool_args *args)
     struct restore restore = {.step = RESTORE_STREAM};
     int status;
 
-    captured_init(&restore.captured);
+    image_reader_init(&restore.captured);
     if (session_begin(&restore.session, args) && prepare(&restore)) {
         drive(&restore);
         session_settle_source(&restore.session, restore.source);
@@ -275,6 +276,6 @@ int restore_command(const struct tool_args *args)
     free(restore.buffer);
     status = session_end(&restore.session);
     /* The blocks, which session_end() closes, have their names and paths from it. */
-    captured_close(&restore.captured);
+    image_reader_close(&restore.captured);
     return status;
 }

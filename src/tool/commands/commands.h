@@ -3,7 +3,7 @@
 #ifndef RDMIG_TOOL_COMMANDS_H
 #define RDMIG_TOOL_COMMANDS_H
 
-#include "args.h"
+#include "../cli/args.h"
 
 int send_command(const struct tool_args *args);
 int recv_command(const struct tool_args *args);

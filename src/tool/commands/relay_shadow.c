@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "relay_shadow.h"
 
-#include "../text/text.h"
+#include "../../text/text.h"
 
 #include <errno.h>
 #include <inttypes.h>

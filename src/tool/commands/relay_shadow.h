@@ -7,7 +7,7 @@
 #ifndef RDMIG_TOOL_RELAY_SHADOW_H
 #define RDMIG_TOOL_RELAY_SHADOW_H
 
-#include "ramfile.h"
+#include "../files/ramfile.h"
 
 struct shadow {
     const struct ramfile_set *received;

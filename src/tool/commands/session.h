@@ -4,8 +4,8 @@
 #ifndef RDMIG_TOOL_SESSION_H
 #define RDMIG_TOOL_SESSION_H
 
-#include "ramfile.h"
-#include "report.h"
+#include "../cli/report.h"
+#include "../files/ramfile.h"
 
 struct session {
     const struct tool_args *args;

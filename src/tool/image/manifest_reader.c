@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "manifest_read.h"
+#include "manifest_reader.h"
 
-#include "jsonread.h"
+#include "json_reader.h"
 
 #include <inttypes.h>
 #include <stdlib.h>

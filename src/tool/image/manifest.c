@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "manifest.h"
 
-#include "json.h"
-#include "parse.h"
+#include "../cli/json.h"
+#include "../cli/parse.h"
 
 /* How the library lays a destination's blocks out in its ram_addr space: one after the other. */
 #define OFFSET_ALIGNMENT_BYTES (UINT64_C(2) << 20)

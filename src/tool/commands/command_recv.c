@@ -3,8 +3,8 @@
  * rdmig recv: one migration from an rdmig source into existing files. What can fail for lack of
  * space is done before the destination confirms, while the source still has its guest.
  */
+#include "../files/outfile.h"
 #include "commands.h"
-#include "outfile.h"
 #include "session.h"
 #include "signals.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "json.h"
 
-#include "../text/text.h"
+#include "../../text/text.h"
 
 #include <inttypes.h>
 #include <string.h>

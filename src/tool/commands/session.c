@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "session.h"
 
-#include "../text/text.h"
+#include "../../text/text.h"
 #include "signals.h"
 
 #include <inttypes.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "image.h"
+#include "image_writer.h"
 
-#include "../qemu/stream.h"
-#include "../text/text.h"
-#include "again.h"
-#include "outfile.h"
+#include "../../qemu/stream.h"
+#include "../../text/text.h"
+#include "../files/again.h"
+#include "../files/outfile.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -29,7 +29,7 @@ static bool fail(struct tool_error *error, const char *what, const char *path)
     return false;
 }
 
-void image_init(struct image *image)
+void image_writer_init(struct image_writer *image)
 {
     memset(image, 0, sizeof(*image));
     image->directory_fd = -1;
@@ -45,7 +45,7 @@ static bool fail_exists(struct tool_error *error, const char *path)
 }
 
 /* "DIR/" would put the partial directory into DIR. */
-static bool set_path(struct image *image, const char *path, struct tool_error *error)
+static bool set_path(struct image_writer *image, const char *path, struct tool_error *error)
 {
     struct stat about;
     size_t path_bytes = strlen(path);
@@ -63,7 +63,7 @@ static bool set_path(struct image *image, const char *path, struct tool_error *e
     return errno == ENOENT || fail(error, "look at", image->path);
 }
 
-static bool make_part(struct image *image, struct tool_error *error)
+static bool make_part(struct image_writer *image, struct tool_error *error)
 {
     size_t path_bytes = strlen(image->path);
     char *part_path = malloc(path_bytes + sizeof(PART_SUFFIX));
@@ -82,7 +82,7 @@ static bool make_part(struct image *image, struct tool_error *error)
     return true;
 }
 
-bool image_create(struct image *image, const char *path, struct tool_error *error)
+bool image_writer_create(struct image_writer *image, const char *path, struct tool_error *error)
 {
     const int directory_flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
 
@@ -102,8 +102,8 @@ bool image_create(struct image *image, const char *path, struct tool_error *erro
     return true;
 }
 
-bool image_write_stream(struct image *image, const void *bytes, size_t length_bytes,
-                        struct tool_error *error)
+bool image_writer_write_stream(struct image_writer *image, const void *bytes, size_t length_bytes,
+                               struct tool_error *error)
 {
     if (!write_fully(image->stream_fd, bytes, length_bytes)) {
         return fail(error, "write the stream into", image->part_path);
@@ -162,16 +162,17 @@ bool image_find_stream_end(int stream_fd, uint64_t stream_bytes, const char *pat
     return true;
 }
 
-bool image_check_stream(const struct image *image, uint64_t *end_mark_position_bytes,
-                        struct tool_error *error)
+bool image_writer_check_stream(const struct image_writer *image, uint64_t *end_mark_position_bytes,
+                               struct tool_error *error)
 {
     return image_find_stream_end(image->stream_fd, image->stream_bytes, image->part_path,
                                  "see the source's log, and migrate again", end_mark_position_bytes,
                                  error);
 }
 
-bool image_store_block(const struct image *image, const struct ramfile *block, uint32_t index,
-                       sparse_proceed *proceed, void *context, struct tool_error *error)
+bool image_writer_store_block(const struct image_writer *image, const struct ramfile *block,
+                              uint32_t index, sparse_proceed *proceed, void *context,
+                              struct tool_error *error)
 {
     char name[TOOL_FILE_NAME_BYTES_MAX + 1];
     struct sparse_copy copy = {.from_fd = block->memory_fd,
@@ -199,8 +200,8 @@ bool image_store_block(const struct image *image, const struct ramfile *block, u
     return is_done;
 }
 
-bool image_write_manifest(const struct image *image, const struct manifest *manifest,
-                          struct tool_error *error)
+bool image_writer_write_manifest(const struct image_writer *image, const struct manifest *manifest,
+                                 struct tool_error *error)
 {
     int fd = again_openat(image->directory_fd, IMAGE_MANIFEST_NAME,
                           O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
@@ -226,7 +227,7 @@ bool image_write_manifest(const struct image *image, const struct manifest *mani
  * RENAME_NOREPLACE (network ones), an empty directory takes the place: renaming onto it is
  * atomic, and fails if it is not empty any more.
  */
-static bool move_into_place(const struct image *image, struct tool_error *error)
+static bool move_into_place(const struct image_writer *image, struct tool_error *error)
 {
     if (renameat2(AT_FDCWD, image->part_path, AT_FDCWD, image->path, RENAME_NOREPLACE) == 0) {
         return true;
@@ -245,7 +246,7 @@ static bool move_into_place(const struct image *image, struct tool_error *error)
                            : fail(error, "rename the directory to", image->path);
 }
 
-static bool sync_parent(const struct image *image, struct tool_error *error)
+static bool sync_parent(const struct image_writer *image, struct tool_error *error)
 {
     /* Its inode is the same after the rename, so its ".." is the parent. */
     int parent_fd = again_openat(image->directory_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
@@ -260,7 +261,7 @@ static bool sync_parent(const struct image *image, struct tool_error *error)
     return is_done;
 }
 
-bool image_commit(struct image *image, struct tool_error *error)
+bool image_writer_commit(struct image_writer *image, struct tool_error *error)
 {
     if (again_fsync(image->stream_fd) != 0 || !sync_directory(image->ram_fd) ||
         fchmod(image->directory_fd, mode_after_umask(0777)) != 0 ||
@@ -296,7 +297,7 @@ static void remove_files(int directory_fd)
     closedir(directory);
 }
 
-static void remove_part(const struct image *image)
+static void remove_part(const struct image_writer *image)
 {
     if (image->ram_fd >= 0) {
         remove_files(image->ram_fd);
@@ -314,7 +315,7 @@ static void remove_part(const struct image *image)
     }
 }
 
-void image_close(struct image *image)
+void image_writer_close(struct image_writer *image)
 {
     if (image->part_path != NULL) {
         remove_part(image);
@@ -330,5 +331,5 @@ void image_close(struct image *image)
     }
     free(image->path);
     free(image->part_path);
-    image_init(image);
+    image_writer_init(image);
 }

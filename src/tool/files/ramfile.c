@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "ramfile.h"
 
-#include "../text/text.h"
+#include "../../text/text.h"
 #include "again.h"
 
 #include <errno.h>

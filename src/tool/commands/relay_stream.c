@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "relay_stream.h"
 
-#include "../qemu/stream.h"
+#include "../../qemu/stream.h"
 
 #include <stdlib.h>
 #include <string.h>

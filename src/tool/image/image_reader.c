@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "captured.h"
+#include "image_reader.h"
 
-#include "../qemu/stream.h"
-#include "../text/text.h"
-#include "again.h"
-#include "image.h"
+#include "../../qemu/stream.h"
+#include "../../text/text.h"
+#include "../files/again.h"
+#include "image_writer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,7 +33,7 @@ static bool fail(struct tool_error *error, const char *what, const char *directo
     return false;
 }
 
-void captured_init(struct captured *captured)
+void image_reader_init(struct image_reader *captured)
 {
     memset(captured, 0, sizeof(*captured));
     captured->directory_fd = -1;
@@ -98,7 +98,7 @@ static int open_entry(int directory_fd, const char *name, mode_t kind, const cha
 }
 
 /* A file of the directory itself. */
-static int open_file(const struct captured *captured, const char *name, uint64_t *length_bytes,
+static int open_file(const struct image_reader *captured, const char *name, uint64_t *length_bytes,
                      struct tool_error *error)
 {
     struct stat about;
@@ -119,7 +119,7 @@ static int open_file(const struct captured *captured, const char *name, uint64_t
 }
 
 /* From one place of a file, all of it; a file that ends before that is cut short. */
-static bool read_fully(const struct captured *captured, int fd, const char *name,
+static bool read_fully(const struct image_reader *captured, int fd, const char *name,
                        uint64_t position_bytes, void *bytes, size_t length_bytes,
                        struct tool_error *error)
 {
@@ -142,8 +142,8 @@ static bool read_fully(const struct captured *captured, int fd, const char *name
     return true;
 }
 
-bool captured_read_stream(const struct captured *captured, uint64_t position_bytes, void *bytes,
-                          size_t length_bytes, struct tool_error *error)
+bool image_reader_read_stream(const struct image_reader *captured, uint64_t position_bytes,
+                              void *bytes, size_t length_bytes, struct tool_error *error)
 {
     return read_fully(captured, captured->stream_fd, IMAGE_STREAM_NAME, position_bytes, bytes,
                       length_bytes, error);
@@ -152,7 +152,7 @@ bool captured_read_stream(const struct captured *captured, uint64_t position_byt
 /* ---------------------------------------------------------------------------------------- manifest
  */
 
-static bool parse_manifest(struct captured *captured, int fd, uint64_t length_bytes,
+static bool parse_manifest(struct image_reader *captured, int fd, uint64_t length_bytes,
                            struct tool_error *error)
 {
     size_t path_bytes = strlen(captured->path) + sizeof("/" IMAGE_MANIFEST_NAME);
@@ -173,7 +173,7 @@ static bool parse_manifest(struct captured *captured, int fd, uint64_t length_by
     return is_good;
 }
 
-static bool read_manifest(struct captured *captured, struct tool_error *error)
+static bool read_manifest(struct image_reader *captured, struct tool_error *error)
 {
     uint64_t length_bytes = 0;
     int fd = open_file(captured, IMAGE_MANIFEST_NAME, &length_bytes, error);
@@ -196,8 +196,9 @@ static bool read_manifest(struct captured *captured, struct tool_error *error)
 /* ------------------------------------------------------------------------------------------ stream
  */
 
-__attribute__((format(printf, 3, 4))) static bool
-refuse_stream(const struct captured *captured, struct tool_error *error, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static bool refuse_stream(const struct image_reader *captured,
+                                                                struct tool_error *error,
+                                                                const char *format, ...)
 {
     char cause[600];
     va_list arguments;
@@ -211,7 +212,7 @@ refuse_stream(const struct captured *captured, struct tool_error *error, const c
 }
 
 /* Reads the stream up to the first hook. */
-static bool feed_setup(const struct captured *captured, struct qemu_stream *stream,
+static bool feed_setup(const struct image_reader *captured, struct qemu_stream *stream,
                        struct tool_error *error)
 {
     const uint64_t hook_bytes = captured->manifest.rounds[0].hook_position_bytes;
@@ -225,7 +226,7 @@ static bool feed_setup(const struct captured *captured, struct qemu_stream *stre
         struct qemu_stream_state state;
         size_t consumed_bytes = 0;
 
-        if (!captured_read_stream(captured, done_bytes, piece, piece_bytes, error)) {
+        if (!image_reader_read_stream(captured, done_bytes, piece, piece_bytes, error)) {
             return false;
         }
         event = qemu_stream_feed(stream, piece, piece_bytes, &consumed_bytes, &state);
@@ -245,7 +246,7 @@ static bool feed_setup(const struct captured *captured, struct qemu_stream *stre
 }
 
 /* The destination answers in the stream's order, and the source goes by that. */
-static bool compare_blocks(const struct captured *captured, const struct qemu_stream *stream,
+static bool compare_blocks(const struct image_reader *captured, const struct qemu_stream *stream,
                            struct tool_error *error)
 {
     const struct manifest_read *manifest = &captured->manifest;
@@ -270,7 +271,7 @@ static bool compare_blocks(const struct captured *captured, const struct qemu_st
     return true;
 }
 
-static bool check_setup(const struct captured *captured, struct tool_error *error)
+static bool check_setup(const struct image_reader *captured, struct tool_error *error)
 {
     struct qemu_stream *stream = qemu_stream_create();
     bool is_good;
@@ -284,7 +285,7 @@ static bool check_setup(const struct captured *captured, struct tool_error *erro
 }
 
 /* Commands anywhere but behind a hook would be taken for stream bytes, and the other way round. */
-static bool check_hooks(const struct captured *captured, struct tool_error *error)
+static bool check_hooks(const struct image_reader *captured, struct tool_error *error)
 {
     static const uint8_t hook[HOOK_BYTES] = {0, 0, 0, 0, 0, 0, 0, QEMU_STREAM_RAM_FLAG_HOOK};
     const struct manifest_read *manifest = &captured->manifest;
@@ -294,7 +295,8 @@ static bool check_hooks(const struct captured *captured, struct tool_error *erro
     for (i = 0; i < manifest->round_count; i++) {
         uint64_t end_bytes = manifest->rounds[i].hook_position_bytes;
 
-        if (!captured_read_stream(captured, end_bytes - HOOK_BYTES, found, sizeof(found), error)) {
+        if (!image_reader_read_stream(captured, end_bytes - HOOK_BYTES, found, sizeof(found),
+                                      error)) {
             return false;
         }
         if (memcmp(found, hook, sizeof(hook)) != 0) {
@@ -307,7 +309,7 @@ static bool check_hooks(const struct captured *captured, struct tool_error *erro
     return true;
 }
 
-static bool check_end(const struct captured *captured, struct tool_error *error)
+static bool check_end(const struct image_reader *captured, struct tool_error *error)
 {
     const struct manifest_read *manifest = &captured->manifest;
     uint64_t end_mark_position_bytes = 0;
@@ -322,7 +324,7 @@ static bool check_end(const struct captured *captured, struct tool_error *error)
                          end_mark_position_bytes, manifest->end_mark_position_bytes);
 }
 
-static bool open_stream(struct captured *captured, struct tool_error *error)
+static bool open_stream(struct image_reader *captured, struct tool_error *error)
 {
     uint64_t length_bytes = 0;
 
@@ -339,7 +341,7 @@ static bool open_stream(struct captured *captured, struct tool_error *error)
            check_end(captured, error);
 }
 
-bool captured_open(struct captured *captured, const char *path, struct tool_error *error)
+bool image_reader_open(struct image_reader *captured, const char *path, struct tool_error *error)
 {
     captured->path = path;
     captured->directory_fd = again_open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -356,7 +358,7 @@ bool captured_open(struct captured *captured, const char *path, struct tool_erro
 /* ------------------------------------------------------------------------------------------ blocks
  */
 
-static bool list_files(struct captured *captured, struct tool_error *error)
+static bool list_files(struct image_reader *captured, struct tool_error *error)
 {
     struct manifest_read *manifest = &captured->manifest;
     uint32_t i;
@@ -385,7 +387,7 @@ static const char *name_in_ram(const struct manifest_block *block)
     return block->file + sizeof(IMAGE_RAM_NAME);
 }
 
-static bool open_files(const struct captured *captured, int *fds, uint32_t *count,
+static bool open_files(const struct image_reader *captured, int *fds, uint32_t *count,
                        struct tool_error *error)
 {
     const struct manifest_read *manifest = &captured->manifest;
@@ -410,7 +412,7 @@ static bool open_files(const struct captured *captured, int *fds, uint32_t *coun
     return *count == manifest->block_count;
 }
 
-static bool adopt_files(struct captured *captured, struct ramfile_set *set, bool is_mapped,
+static bool adopt_files(struct image_reader *captured, struct ramfile_set *set, bool is_mapped,
                         struct tool_error *error)
 {
     const uint32_t block_count = captured->manifest.block_count;
@@ -432,8 +434,8 @@ static bool adopt_files(struct captured *captured, struct ramfile_set *set, bool
     return is_good;
 }
 
-bool captured_open_blocks(struct captured *captured, struct ramfile_set *set, bool is_mapped,
-                          struct tool_error *error)
+bool image_reader_open_blocks(struct image_reader *captured, struct ramfile_set *set,
+                              bool is_mapped, struct tool_error *error)
 {
     const struct manifest_read *manifest = &captured->manifest;
     uint32_t i;
@@ -453,7 +455,7 @@ bool captured_open_blocks(struct captured *captured, struct ramfile_set *set, bo
     return true;
 }
 
-void captured_close(struct captured *captured)
+void image_reader_close(struct image_reader *captured)
 {
     uint32_t i;
 
@@ -468,5 +470,5 @@ void captured_close(struct captured *captured)
     if (captured->directory_fd >= 0) {
         close(captured->directory_fd);
     }
-    captured_init(captured);
+    image_reader_init(captured);
 }

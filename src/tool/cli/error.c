@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "error.h"
 
-#include "../text/text.h"
+#include "../../text/text.h"
 
 #include <errno.h>
 #include <stdarg.h>

@@ -7,7 +7,7 @@
 #ifndef RDMIG_TOOL_RAMFILE_H
 #define RDMIG_TOOL_RAMFILE_H
 
-#include "args.h"
+#include "../cli/args.h"
 #include "sparse.h"
 
 #include <sys/types.h>

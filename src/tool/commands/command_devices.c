@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* rdmig devices: what there is, and whether a migration can use it. */
+#include "../cli/report.h"
 #include "commands.h"
-#include "report.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
