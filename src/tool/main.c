@@ -49,12 +49,9 @@ static int print_usage_error(const struct tool_error *error, bool is_json)
 
 static bool is_json_wanted(int argc, char **argv)
 {
-    int i;
-
-    for (i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0) {
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0)
             return true;
-        }
     }
     return false;
 }

@@ -90,15 +90,12 @@ static const char *take_listen(struct tool_args *args, const char *value)
 
 static const char *check_ram(const struct tool_args *args, const char *value, size_t name_bytes)
 {
-    if (name_bytes == 0 || name_bytes > TOOL_BLOCK_NAME_BYTES_MAX) {
+    if (name_bytes == 0 || name_bytes > TOOL_BLOCK_NAME_BYTES_MAX)
         return "a block's name has 1 to 255 bytes: write --ram NAME=FILE";
-    }
-    if (value[name_bytes + 1] == '\0') {
+    if (value[name_bytes + 1] == '\0')
         return "the file is missing: write --ram NAME=FILE";
-    }
-    if (args->ram_count == RDMIG_BLOCK_COUNT_MAX) {
+    if (args->ram_count == RDMIG_BLOCK_COUNT_MAX)
         return "a migration has at most 16383 blocks";
-    }
     return NULL;
 }
 
@@ -110,18 +107,15 @@ static const char *take_ram(struct tool_args *args, const char *value)
     struct tool_ram *rams;
     char *name;
 
-    if (wrong != NULL) {
+    if (wrong != NULL)
         return wrong;
-    }
     rams = realloc(args->rams, (args->ram_count + 1) * sizeof(*rams));
-    if (rams == NULL) {
+    if (rams == NULL)
         return "out of memory";
-    }
     args->rams = rams;
     name = strndup(value, name_bytes);
-    if (name == NULL) {
+    if (name == NULL)
         return "out of memory";
-    }
     rams[args->ram_count].name = name;
     rams[args->ram_count].path = equals + 1;
     args->ram_count++;
@@ -192,9 +186,8 @@ static const char *take_run_chunks(struct tool_args *args, const char *value)
 {
     uint64_t number;
 
-    if (!parse_number(value, 1, RUN_CHUNK_COUNT_MAX, &number)) {
+    if (!parse_number(value, 1, RUN_CHUNK_COUNT_MAX, &number))
         return "must be a number from 1 to 4096";
-    }
     args->run_chunk_count = (uint32_t)number;
     return NULL;
 }
@@ -203,9 +196,8 @@ static const char *take_downtime(struct tool_args *args, const char *value)
 {
     uint64_t number;
 
-    if (!parse_number(value, 1, MILLISECONDS_MAX, &number)) {
+    if (!parse_number(value, 1, MILLISECONDS_MAX, &number))
         return "must be a number of milliseconds from 1 to 4294967294";
-    }
     args->downtime_target_ms = (uint32_t)number;
     return NULL;
 }
@@ -214,28 +206,25 @@ static const char *take_time_limit(struct tool_args *args, const char *value)
 {
     uint64_t number;
 
-    if (!parse_number(value, 1, MILLISECONDS_MAX / MS_PER_S, &number)) {
+    if (!parse_number(value, 1, MILLISECONDS_MAX / MS_PER_S, &number))
         return "must be a number of seconds from 1 to 4294967";
-    }
     args->time_limit_ms = (uint32_t)number * MS_PER_S;
     return NULL;
 }
 
 static const char *take_bandwidth(struct tool_args *args, const char *value)
 {
-    if (!parse_size(value, &args->bandwidth_bytes_per_s)) {
+    if (!parse_size(value, &args->bandwidth_bytes_per_s))
         return "must be bytes per second, such as 500M (K, M, G, T: powers of 1024)";
-    }
     return NULL;
 }
 
 static const char *take_pinned_max(struct tool_args *args, const char *value)
 {
-    if (strcmp(value, "none") == 0) {
+    if (strcmp(value, "none") == 0)
         args->pinned_limit_bytes = UINT64_MAX;
-    } else if (!parse_size(value, &args->pinned_limit_bytes)) {
+    else if (!parse_size(value, &args->pinned_limit_bytes))
         return "must be bytes, such as 512M (K, M, G, T: powers of 1024), or none";
-    }
     return NULL;
 }
 
@@ -283,9 +272,7 @@ const char *args_command_name(enum tool_command command)
 
 bool args_find_command(const char *name, enum tool_command *command)
 {
-    unsigned int i;
-
-    for (i = 0; i < TOOL_COMMAND_COUNT; i++) {
+    for (unsigned int i = 0; i < TOOL_COMMAND_COUNT; i++) {
         if (strcmp(name, commands[i].name) == 0) {
             *command = (enum tool_command)i;
             return true;
@@ -317,12 +304,9 @@ refuse(struct tool_error *error, enum tool_command command, const char *format, 
 /* An error in front of --json is to be told as JSON all the same. */
 static bool has_json(int argc, char **argv)
 {
-    int i;
-
-    for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-        if (strcmp(argv[i], "--json") == 0) {
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--json") == 0)
             return true;
-        }
     }
     return false;
 }
@@ -333,23 +317,18 @@ static bool check_required(const struct tool_args *args, struct tool_error *erro
                         args->command == TOOL_COMMAND_CAPTURE ||
                         args->command == TOOL_COMMAND_RELAY;
 
-    if (args->command == TOOL_COMMAND_DEVICES) {
+    if (args->command == TOOL_COMMAND_DEVICES)
         return true;
-    }
-    if (args->address.port[0] == '\0') {
+    if (args->address.port[0] == '\0')
         return refuse(error, args->command, "--%s HOST:PORT is missing",
                       is_listening ? "listen" : "to");
-    }
-    if (args->command == TOOL_COMMAND_CAPTURE) {
+    if (args->command == TOOL_COMMAND_CAPTURE)
         return args->into_path != NULL || refuse(error, args->command, "--into DIR is missing");
-    }
-    if (args->command == TOOL_COMMAND_RESTORE) {
+    if (args->command == TOOL_COMMAND_RESTORE)
         return args->from_path != NULL || refuse(error, args->command, "--from DIR is missing");
-    }
-    if (args->command == TOOL_COMMAND_RELAY) {
+    if (args->command == TOOL_COMMAND_RELAY)
         return args->relay_to.port[0] != '\0' ||
                refuse(error, args->command, "--to HOST:PORT is missing");
-    }
     return args->ram_count != 0 || refuse(error, args->command, "--ram NAME=FILE is missing");
 }
 
@@ -366,18 +345,14 @@ static bool check_names(const struct tool_args *args, struct tool_error *error)
 {
     const struct tool_ram **sorted = calloc(args->ram_count + (size_t)1, sizeof(*sorted));
     const struct tool_ram *doubled = NULL;
-    uint32_t i;
 
-    if (sorted == NULL) {
+    if (sorted == NULL)
         return refuse(error, args->command, "out of memory");
-    }
-    for (i = 0; i < args->ram_count; i++) {
+    for (uint32_t i = 0; i < args->ram_count; i++)
         sorted[i] = &args->rams[i];
-    }
     qsort(sorted, args->ram_count, sizeof(*sorted), compare_names);
-    for (i = 1; i < args->ram_count && doubled == NULL; i++) {
+    for (uint32_t i = 1; i < args->ram_count && doubled == NULL; i++)
         doubled = compare_names(&sorted[i - 1], &sorted[i]) == 0 ? sorted[i] : NULL;
-    }
     free(sorted);
     return doubled == NULL ||
            refuse(error, args->command, "--ram %s=...: that name is given twice", doubled->name);
@@ -387,10 +362,9 @@ static bool check_names(const struct tool_args *args, struct tool_error *error)
 static void list_options(enum tool_command command, struct option list[OPTION_COUNT + 1])
 {
     size_t count = 0;
-    size_t i;
 
     memset(list, 0, (OPTION_COUNT + 1) * sizeof(*list));
-    for (i = 0; i < OPTION_COUNT; i++) {
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
         if (is_option_of(&options[i], command)) {
             list[count].name = options[i].name;
             list[count].has_arg = options[i].value_name != NULL ? required_argument : no_argument;
@@ -406,18 +380,15 @@ static bool take_option(struct tool_args *args, int found, char **argv, int at,
     const struct option_row *row;
     const char *wrong;
 
-    if (found == ':') {
+    if (found == ':')
         return refuse(error, args->command, "%s needs a value", argv[at]);
-    }
-    if (found == '?') {
+    if (found == '?')
         return refuse(error, args->command, "unknown or ambiguous option %s", argv[at]);
-    }
     row = &options[found - 1];
     wrong = row->take(args, optarg);
-    if (wrong != NULL) {
+    if (wrong != NULL)
         return refuse(error, args->command, "--%s%s%s: %s", row->name, optarg == NULL ? "" : " ",
                       optarg == NULL ? "" : optarg, wrong);
-    }
     return true;
 }
 
@@ -438,29 +409,22 @@ bool args_parse(struct tool_args *args, enum tool_command command, int argc, cha
         at = optind == 0 ? 1 : optind;
         /* "+": stop at the first operand, there is none that could be meant. */
         found = getopt_long(argc, argv, "+:", list, NULL);
-        if (found == -1) {
+        if (found == -1)
             break;
-        }
-        if (!take_option(args, found, argv, at, error)) {
+        if (!take_option(args, found, argv, at, error))
             return false;
-        }
-        if (args->is_help) {
+        if (args->is_help)
             return true;
-        }
     }
-    if (optind < argc) {
+    if (optind < argc)
         return refuse(error, command, "unexpected argument %s", argv[optind]);
-    }
     return check_names(args, error) && check_required(args, error);
 }
 
 void args_free(struct tool_args *args)
 {
-    uint32_t i;
-
-    for (i = 0; i < args->ram_count; i++) {
+    for (uint32_t i = 0; i < args->ram_count; i++)
         free(args->rams[i].name);
-    }
     free(args->rams);
     args->rams = NULL;
     args->ram_count = 0;
@@ -468,11 +432,9 @@ void args_free(struct tool_args *args)
 
 void args_print_help(enum tool_command command, FILE *out)
 {
-    size_t i;
-
     fprintf(out, "usage: rdmig %s %s\n\n%s\n\n", commands[command].name, commands[command].synopsis,
             commands[command].text);
-    for (i = 0; i < OPTION_COUNT; i++) {
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
         if (is_option_of(&options[i], command)) {
             char left[40];
 
@@ -486,9 +448,6 @@ void args_print_help(enum tool_command command, FILE *out)
 
 void args_print_commands(FILE *out)
 {
-    size_t i;
-
-    for (i = 0; i < TOOL_COMMAND_COUNT; i++) {
+    for (size_t i = 0; i < TOOL_COMMAND_COUNT; i++)
         fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].summary);
-    }
 }

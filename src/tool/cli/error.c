@@ -23,9 +23,8 @@ void tool_error_set(struct tool_error *error, const char *reason, const char *re
 {
     va_list arguments;
 
-    if (tool_error_is_set(error)) {
+    if (tool_error_is_set(error))
         return;
-    }
     snprintf(error->reason, sizeof(error->reason), "%s", reason);
     (void)text_line(error->remedy, sizeof(error->remedy), remedy);
     va_start(arguments, format);

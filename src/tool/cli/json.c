@@ -35,12 +35,11 @@ static void write_escape(FILE *out, uint32_t code)
         fputs("\\r", out);
         break;
     default:
-        if (code < SUPPLEMENTARY) {
+        if (code < SUPPLEMENTARY)
             fprintf(out, "\\u%04x", code);
-        } else {
+        else
             fprintf(out, "\\u%04x\\u%04x", 0xd800 + ((code - SUPPLEMENTARY) >> 10),
                     0xdc00 + (code & 0x3ff));
-        }
     }
 }
 
@@ -80,9 +79,8 @@ static void write_break(struct json *json, const char *otherwise)
 
 static void begin_value(struct json *json, const char *key)
 {
-    if (json->needs_comma) {
+    if (json->needs_comma)
         fputc(',', json->out);
-    }
     write_break(json, json->needs_comma ? " " : "");
     if (key != NULL) {
         write_quoted(json->out, key);

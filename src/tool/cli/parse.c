@@ -26,9 +26,8 @@ static bool read_digits(const char *text, uint64_t *value, const char **end)
 
     for (; is_digit(*at); at++) {
         if (__builtin_mul_overflow(sum, (uint64_t)10, &sum) ||
-            __builtin_add_overflow(sum, (uint64_t)(*at - '0'), &sum)) {
+            __builtin_add_overflow(sum, (uint64_t)(*at - '0'), &sum))
             return false;
-        }
     }
     *value = sum;
     *end = at;
@@ -40,9 +39,8 @@ bool parse_number(const char *text, uint64_t minimum, uint64_t maximum, uint64_t
     uint64_t number;
     const char *end;
 
-    if (!read_digits(text, &number, &end) || *end != '\0' || number < minimum || number > maximum) {
+    if (!read_digits(text, &number, &end) || *end != '\0' || number < minimum || number > maximum)
         return false;
-    }
     *value = number;
     return true;
 }
@@ -54,16 +52,14 @@ bool parse_size(const char *text, uint64_t *size_bytes)
     const char *end;
     const char *suffix;
 
-    if (!read_digits(text, &number, &end) || number == 0) {
+    if (!read_digits(text, &number, &end) || number == 0)
         return false;
-    }
     if (*end != '\0') {
         suffix = strchr(suffixes, *end);
         if (suffix == NULL || end[1] != '\0' ||
             __builtin_mul_overflow(number, UINT64_C(1) << (10 * ((suffix - suffixes) / 2 + 1)),
-                                   &number)) {
+                                   &number))
             return false;
-        }
     }
     *size_bytes = number;
     return true;
@@ -77,21 +73,18 @@ static const char *split_address(const char *text, const char **host, size_t *ho
 
     if (text[0] == '[') {
         end = strchr(text, ']');
-        if (end == NULL || end[1] != ':') {
+        if (end == NULL || end[1] != ':')
             return "an IPv6 address is written [ADDRESS]:PORT";
-        }
         *host = text + 1;
         *host_bytes = (size_t)(end - *host);
         *port = end + 2;
         return NULL;
     }
     end = strrchr(text, ':');
-    if (end == NULL) {
+    if (end == NULL)
         return "the port is missing: write HOST:PORT";
-    }
-    if (memchr(text, ':', (size_t)(end - text)) != NULL) {
+    if (memchr(text, ':', (size_t)(end - text)) != NULL)
         return "an IPv6 address needs brackets: write [ADDRESS]:PORT";
-    }
     *host = text;
     *host_bytes = (size_t)(end - text);
     *port = end + 1;
@@ -106,20 +99,16 @@ const char *parse_address(const char *text, bool may_listen, struct tool_address
     uint64_t port_number;
     const char *wrong = split_address(text, &host, &host_bytes, &port);
 
-    if (wrong != NULL) {
+    if (wrong != NULL)
         return wrong;
-    }
-    if (host_bytes == 0 && !may_listen) {
+    if (host_bytes == 0 && !may_listen)
         return "the host is missing: write HOST:PORT";
-    }
-    if (host_bytes > TOOL_HOST_BYTES_MAX) {
+    if (host_bytes > TOOL_HOST_BYTES_MAX)
         return "the host is longer than 255 bytes";
-    }
     if (strlen(port) > TOOL_PORT_BYTES_MAX ||
-        !parse_number(port, may_listen ? 0 : 1, PORT_MAX, &port_number)) {
+        !parse_number(port, may_listen ? 0 : 1, PORT_MAX, &port_number))
         return may_listen ? "the port must be a number from 0 (any) to 65535"
                           : "the port must be a number from 1 to 65535";
-    }
     memcpy(address->host, host, host_bytes);
     address->host[host_bytes] = '\0';
     memcpy(address->port, port, strlen(port) + 1);
@@ -140,23 +129,20 @@ size_t percent_encode(const char *name, char *text, size_t capacity_bytes)
         size_t i;
 
         for (i = 0; i < piece_bytes; i++, length++) {
-            if (length + 1 < capacity_bytes) {
+            if (length + 1 < capacity_bytes)
                 text[length] = is_plain ? *at : piece[i];
-            }
         }
     }
-    if (capacity_bytes > 0) {
+    if (capacity_bytes > 0)
         text[length < capacity_bytes ? length : capacity_bytes - 1] = '\0';
-    }
     return length;
 }
 
 /* -1: not one of the digits that percent_encode() writes. */
 static int encoded_digit(char digit)
 {
-    if (digit >= '0' && digit <= '9') {
+    if (digit >= '0' && digit <= '9')
         return digit - '0';
-    }
     return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
 }
 
@@ -172,20 +158,17 @@ bool percent_decode(const char *text, char *name, size_t capacity_bytes)
             int high = encoded_digit(at[0]);
             int low = high < 0 ? -1 : encoded_digit(at[1]);
 
-            if (low < 0 || (high == 0 && low == 0)) {
+            if (low < 0 || (high == 0 && low == 0))
                 return false;
-            }
             byte = (char)(high << 4 | low);
             at += 2;
-            if (is_kept(byte) && !(length == 0 && byte == '.')) {
+            if (is_kept(byte) && !(length == 0 && byte == '.'))
                 return false;
-            }
         } else if (!is_kept(byte) || (length == 0 && byte == '.')) {
             return false;
         }
-        if (length + 1 >= capacity_bytes) {
+        if (length + 1 >= capacity_bytes)
             return false;
-        }
         name[length++] = byte;
     }
     name[length] = '\0';
@@ -197,9 +180,8 @@ void block_file_name(const char *name, uint32_t index, char text[TOOL_FILE_NAME_
     char ending[16];
     size_t ending_bytes;
 
-    if (percent_encode(name, text, TOOL_FILE_NAME_BYTES_MAX + 1) <= TOOL_FILE_NAME_BYTES_MAX) {
+    if (percent_encode(name, text, TOOL_FILE_NAME_BYTES_MAX + 1) <= TOOL_FILE_NAME_BYTES_MAX)
         return;
-    }
     ending_bytes = (size_t)snprintf(ending, sizeof(ending), "~%u", index);
     memcpy(text + TOOL_FILE_NAME_BYTES_MAX - ending_bytes, ending, ending_bytes + 1);
 }

@@ -39,11 +39,10 @@ void progress_begin(struct progress_line *line, bool is_json)
 {
     memset(line, 0, sizeof(*line));
     line->fd = -1;
-    if (!is_json && isatty(STDERR_FILENO)) {
+    if (!is_json && isatty(STDERR_FILENO))
         line->fd = STDERR_FILENO;
-    } else if (!is_json && isatty(STDOUT_FILENO)) {
+    else if (!is_json && isatty(STDOUT_FILENO))
         line->fd = STDOUT_FILENO;
-    }
 }
 
 /* A terminal that is in the way of nothing: what it does not take is lost. */
@@ -64,12 +63,10 @@ void progress_show(struct progress_line *line, const char *format, ...)
     size_t length;
     va_list arguments;
 
-    if (line->fd < 0 || (line->is_shown && now - line->shown_ns < PROGRESS_PERIOD_NS)) {
+    if (line->fd < 0 || (line->is_shown && now - line->shown_ns < PROGRESS_PERIOD_NS))
         return;
-    }
-    if (ioctl(line->fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 1) {
+    if (ioctl(line->fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 1)
         columns = size.ws_col;
-    }
     va_start(arguments, format);
     vsnprintf(text + start, sizeof(text) - start, format, arguments);
     va_end(arguments);
@@ -185,11 +182,10 @@ void report_write_json(const struct report *report, FILE *out)
     json_uint(&json, "round_trips", progress->round_trips);
     json_uint(&json, "registrations", progress->registrations);
     json_uint(&json, "pinned_peak_bytes", progress->pinned_peak_bytes);
-    if (has_limit(progress)) {
+    if (has_limit(progress))
         json_uint(&json, "pinned_limit_bytes", progress->pinned_limit_bytes);
-    } else {
+    else
         json_null(&json, "pinned_limit_bytes");
-    }
     json_bool(&json, "relaxed_ordering", progress->relaxed_ordering);
     json_bool(&json, "on_demand_paging", progress->on_demand_paging);
     json_milliseconds(&json, "setup_ms", progress->setup_ns);
@@ -197,19 +193,17 @@ void report_write_json(const struct report *report, FILE *out)
     json_milliseconds(&json, "downtime_ms", progress->downtime_ns);
     json_uint(&json, "throughput_bytes_per_s", progress->throughput_bytes_per_s);
     json_uint(&json, "data_bytes_per_s", progress->data_bytes_per_s);
-    if (report->incoming != NULL) {
+    if (report->incoming != NULL)
         write_relay_json(report, &json);
-    }
     json_close_object(&json);
 }
 
 /* Nothing for what was not asked for. */
 static void write_wish(const char *what, bool is_wanted, bool is_granted, FILE *out)
 {
-    if (is_wanted) {
+    if (is_wanted)
         fprintf(out, "  %s: %s\n", what,
                 is_granted ? "yes" : "no, the device or the kernel does not have it");
-    }
 }
 
 /* The side of the source, of which most is the source's own choice. */
@@ -246,11 +240,10 @@ void report_write_text(const struct report *report, FILE *out)
     fprintf(out, "completed: %u block%s, %s in %.3f s, downtime %.1f ms\n", report->block_count,
             report->block_count == 1 ? "" : "s", total, (double)progress->total_ns / 1e9,
             (double)progress->downtime_ns / 1e6);
-    if (progress->throughput_bytes_per_s > 0) {
+    if (progress->throughput_bytes_per_s > 0)
         fprintf(out, "  memory      %s written, %s zero, %s/s\n", written, zero, rate);
-    } else {
+    else
         fprintf(out, "  memory      %s zero\n", zero);
-    }
     fprintf(out, "  stream      %s\n", stream);
     fprintf(out, "  rounds      %" PRIu64 "\n", progress->rounds);
     format_bytes(progress->pinned_limit_bytes, limit);
@@ -262,21 +255,18 @@ void report_write_text(const struct report *report, FILE *out)
     fprintf(out, "  control     %" PRIu64 " messages, %s, %" PRIu64 " round trips, setup %.1f ms\n",
             progress->control_messages, control, progress->round_trips,
             (double)progress->setup_ns / 1e6);
-    if (report->incoming != NULL) {
+    if (report->incoming != NULL)
         write_incoming_text(report->incoming, out);
-    }
 }
 
 int report_print(const struct report *report, bool is_json)
 {
     int status = report->outcome == TOOL_COMPLETED ? TOOL_EXIT_COMPLETED : TOOL_EXIT_FAILED;
 
-    if (tool_error_is_set(&report->error)) {
+    if (tool_error_is_set(&report->error))
         tool_error_print(&report->error);
-    }
-    if (strcmp(report->error.reason, TOOL_REASON_USAGE) == 0) {
+    if (strcmp(report->error.reason, TOOL_REASON_USAGE) == 0)
         status = TOOL_EXIT_USAGE;
-    }
     if (is_json) {
         report_write_json(report, stdout);
         fputc('\n', stdout);

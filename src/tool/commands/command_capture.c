@@ -42,9 +42,8 @@ static bool prepare(struct capture *capture)
         return false;
     }
     if (!image_writer_create(&capture->image, args->into_path, session_error(session)) ||
-        session_must_stop(session)) {
+        session_must_stop(session))
         return false;
-    }
     session_fill_options(session, &options);
     options.report_rounds = true;
     memset(&error, 0, sizeof(error));
@@ -66,9 +65,8 @@ static void read_stream(struct capture *capture)
     do {
         got = rdmig_destination_stream_read(capture->destination, capture->buffer,
                                             STREAM_BUFFER_BYTES);
-        if (got < 0) {
+        if (got < 0)
             session_refused(session, "rdmig_destination_stream_read", got);
-        }
     } while (got > 0 && image_writer_write_stream(&capture->image, capture->buffer, (size_t)got,
                                                   session_error(session)));
 }
@@ -88,15 +86,13 @@ static void provide_blocks(struct capture *capture)
     }
     announced = rdmig_destination_announced(capture->destination, &count);
     session->report.block_count = count;
-    if (!ramfile_set_allocate(&session->rams, announced, count, session_error(session))) {
+    if (!ramfile_set_allocate(&session->rams, announced, count, session_error(session)))
         return;
-    }
     signals_watch(&session->rams);
     result =
         rdmig_destination_provide_blocks(capture->destination, session->rams.blocks, count, &error);
-    if (result < 0) {
+    if (result < 0)
         session_blocks_refused(session, result, &error);
-    }
 }
 
 static bool grow_rounds(struct capture *capture)
@@ -104,15 +100,13 @@ static bool grow_rounds(struct capture *capture)
     size_t capacity = capture->round_capacity == 0 ? 64 : capture->round_capacity * 2;
     struct manifest_round *rounds;
 
-    if (capture->round_count < capture->round_capacity) {
+    if (capture->round_count < capture->round_capacity)
         return true;
-    }
     rounds = capacity > ROUND_COUNT_MAX
                  ? NULL
                  : realloc(capture->rounds, capacity * sizeof(*capture->rounds));
-    if (rounds == NULL) {
+    if (rounds == NULL)
         return false;
-    }
     capture->rounds = rounds;
     capture->round_capacity = capacity;
     return true;
@@ -134,9 +128,8 @@ static void record_round(struct capture *capture)
     round->hook_position_bytes = rdmig_destination_round_position_bytes(capture->destination);
     round->finished_position_bytes = rdmig_destination_stream_received_bytes(capture->destination);
     result = rdmig_destination_resume(capture->destination);
-    if (result < 0) {
+    if (result < 0)
         session_refused(session, "rdmig_destination_resume", result);
-    }
 }
 
 static void confirm(struct capture *capture)
@@ -145,13 +138,11 @@ static void confirm(struct capture *capture)
     int result;
 
     if (!image_writer_check_stream(&capture->image, &capture->end_mark_position_bytes,
-                                   session_error(session))) {
+                                   session_error(session)))
         return;
-    }
     result = rdmig_destination_confirm(capture->destination);
-    if (result < 0) {
+    if (result < 0)
         session_refused(session, "rdmig_destination_confirm", result);
-    }
 }
 
 /* True: something was done, so look again before waiting. */
@@ -185,19 +176,17 @@ static void drive(struct capture *capture)
                                    sizeof(session->report.progress));
         state = rdmig_destination_state(capture->destination);
         session_show_destination(session, state);
-        if (session_has_ended(state)) {
+        if (session_has_ended(state))
             return;
-        }
         if (!session_must_stop(session) && state != RDMIG_DESTINATION_LISTENING) {
             read_stream(capture);
             /* Reading may bring on what was held back. */
             state = rdmig_destination_state(capture->destination);
         }
-        if (session_must_stop(session)) {
+        if (session_must_stop(session))
             (void)rdmig_destination_cancel(capture->destination);
-        } else if (advance(capture, state)) {
+        else if (advance(capture, state))
             continue;
-        }
         session_wait(session, rdmig_destination_fd(capture->destination), -1);
     }
 }
@@ -217,14 +206,12 @@ static bool store(struct capture *capture)
         .end_mark_position_bytes = capture->end_mark_position_bytes,
         .is_pin_all = session->report.progress.pin_all,
     };
-    uint32_t i;
 
     session_copy_begin(session, "writing", true);
-    for (i = 0; i < rams->count; i++) {
+    for (uint32_t i = 0; i < rams->count; i++) {
         if (!image_writer_store_block(&capture->image, &rams->files[i], i, session_copy_proceed,
-                                      session, error)) {
+                                      session, error))
             return false;
-        }
         session->copy_before_bytes += rams->files[i].length_bytes;
     }
     return image_writer_write_manifest(&capture->image, &manifest, error) &&
@@ -246,9 +233,8 @@ int capture_command(const struct tool_args *args)
     session_wait_closed(capture.destination);
     rdmig_destination_destroy(capture.destination);
     if (session->report.outcome == TOOL_COMPLETED && !store(&capture) &&
-        session->report.outcome == TOOL_COMPLETED) {
+        session->report.outcome == TOOL_COMPLETED)
         session->report.outcome = TOOL_FAILED;
-    }
     image_writer_close(&capture.image);
     free(capture.rounds);
     free(capture.buffer);

@@ -25,16 +25,14 @@ static bool list_read(struct device_list *list, struct tool_error *error)
 {
     struct rdmig_error from;
     uint32_t capacity = FIRST_CAPACITY;
-    uint32_t attempt;
 
-    for (attempt = 0; attempt < ATTEMPT_COUNT; attempt++) {
+    for (uint32_t attempt = 0; attempt < ATTEMPT_COUNT; attempt++) {
         int count;
 
         free(list->devices);
         list->devices = calloc(capacity, sizeof(*list->devices));
-        if (list->devices == NULL) {
+        if (list->devices == NULL)
             break;
-        }
         memset(&from, 0, sizeof(from));
         count = rdmig_devices_list(list->devices, capacity, sizeof(struct rdmig_device), &from);
         if (count < 0) {
@@ -42,9 +40,8 @@ static bool list_read(struct device_list *list, struct tool_error *error)
             return false;
         }
         list->count = (uint32_t)count;
-        if (list->count <= capacity) {
+        if (list->count <= capacity)
             return true;
-        }
         capacity = list->count;
     }
     tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), "free memory and try again",
@@ -55,30 +52,26 @@ static bool list_read(struct device_list *list, struct tool_error *error)
 static void check_usable(const struct device_list *list, struct tool_error *error)
 {
     const char *reason = rdmig_reason_name(RDMIG_REASON_DEVICE);
-    uint32_t i;
 
-    for (i = 0; i < list->count; i++) {
-        if (list->devices[i].is_usable) {
+    for (uint32_t i = 0; i < list->count; i++) {
+        if (list->devices[i].is_usable)
             return;
-        }
     }
-    if (list->count == 0) {
+    if (list->count == 0)
         tool_error_set(
             error, reason,
             "load the driver of the network card, or make a software one: rdma link add rxe0 "
             "type rxe netdev DEVICE",
             "there is no RDMA device");
-    } else {
+    else
         tool_error_set(error, reason, "see the reason beside each device",
                        "no RDMA device of %u can be used", list->count);
-    }
 }
 
 static void format_gid(const struct rdmig_device_gid *gid, char text[INET6_ADDRSTRLEN])
 {
-    if (inet_ntop(AF_INET6, gid->bytes, text, INET6_ADDRSTRLEN) == NULL) {
+    if (inet_ntop(AF_INET6, gid->bytes, text, INET6_ADDRSTRLEN) == NULL)
         text[0] = '\0';
-    }
 }
 
 static uint32_t shown(uint32_t count, size_t capacity)
@@ -88,8 +81,6 @@ static uint32_t shown(uint32_t count, size_t capacity)
 
 static void write_port_json(struct json *json, const struct rdmig_device_port *port)
 {
-    uint32_t i;
-
     json_open_object(json, NULL);
     json_uint(json, "number", port->number);
     json_bool(json, "is_active", port->is_active);
@@ -97,7 +88,7 @@ static void write_port_json(struct json *json, const struct rdmig_device_port *p
     json_uint(json, "mtu_active_bytes", port->mtu_active_bytes);
     json_uint(json, "gid_count", port->gid_count);
     json_open_array(json, "gids");
-    for (i = 0; i < shown(port->gid_count, GIDS_SHOWN); i++) {
+    for (uint32_t i = 0; i < shown(port->gid_count, GIDS_SHOWN); i++) {
         char text[INET6_ADDRSTRLEN];
 
         format_gid(&port->gids[i], text);
@@ -112,8 +103,6 @@ static void write_port_json(struct json *json, const struct rdmig_device_port *p
 
 static void write_device_json(struct json *json, const struct rdmig_device *device)
 {
-    uint32_t i;
-
     json_open_object(json, NULL);
     json_string(json, "name", device->name);
     json_bool(json, "is_usable", device->is_usable);
@@ -126,9 +115,8 @@ static void write_device_json(struct json *json, const struct rdmig_device *devi
     json_bool(json, "has_on_demand_paging", device->has_on_demand_paging);
     json_uint(json, "port_count", device->port_count);
     json_open_array(json, "ports");
-    for (i = 0; i < shown(device->port_count, PORTS_SHOWN); i++) {
+    for (uint32_t i = 0; i < shown(device->port_count, PORTS_SHOWN); i++)
         write_port_json(json, &device->ports[i]);
-    }
     json_close_array(json);
     json_close_object(json);
 }
@@ -136,20 +124,17 @@ static void write_device_json(struct json *json, const struct rdmig_device *devi
 static void write_json(const struct device_list *list, const struct tool_error *error, FILE *out)
 {
     struct json json;
-    uint32_t i;
 
     json_begin(&json, out);
     json_open_object(&json, NULL);
     report_write_error(&json, error);
-    if (list->memlock_limit_bytes == UINT64_MAX) {
+    if (list->memlock_limit_bytes == UINT64_MAX)
         json_null(&json, "memlock_limit_bytes");
-    } else {
+    else
         json_uint(&json, "memlock_limit_bytes", list->memlock_limit_bytes);
-    }
     json_open_array(&json, "devices");
-    for (i = 0; i < list->count; i++) {
+    for (uint32_t i = 0; i < list->count; i++)
         write_device_json(&json, &list->devices[i]);
-    }
     json_close_array(&json);
     json_close_object(&json);
     fputc('\n', out);
@@ -157,28 +142,24 @@ static void write_json(const struct device_list *list, const struct tool_error *
 
 static void write_port_text(const struct rdmig_device_port *port, FILE *out)
 {
-    uint32_t i;
-
     fprintf(out, "  port %u       %s, %s, MTU %u bytes, %u GID%s\n", port->number,
             port->is_active ? "active" : "not active",
             port->is_ethernet ? "Ethernet" : "InfiniBand", port->mtu_active_bytes, port->gid_count,
             port->gid_count == 1 ? "" : "s");
-    for (i = 0; i < shown(port->gid_count, GIDS_SHOWN); i++) {
+    for (uint32_t i = 0; i < shown(port->gid_count, GIDS_SHOWN); i++) {
         char text[INET6_ADDRSTRLEN];
 
         format_gid(&port->gids[i], text);
         fprintf(out, "    GID %-6u %s\n", port->gids[i].index, text);
     }
-    if (port->gid_count > GIDS_SHOWN) {
+    if (port->gid_count > GIDS_SHOWN)
         fprintf(out, "    and %u more\n", port->gid_count - (uint32_t)GIDS_SHOWN);
-    }
 }
 
 static void write_device_text(const struct rdmig_device *device, FILE *out)
 {
     char region[32];
     char message[32];
-    uint32_t i;
 
     format_bytes(device->region_bytes_max, region);
     format_bytes(device->message_bytes_max, message);
@@ -191,25 +172,20 @@ static void write_device_text(const struct rdmig_device *device, FILE *out)
             device->region_count_max, region, message);
     fprintf(out, "  paging       %s\n",
             device->has_on_demand_paging ? "on demand is possible" : "memory has to be pinned");
-    for (i = 0; i < shown(device->port_count, PORTS_SHOWN); i++) {
+    for (uint32_t i = 0; i < shown(device->port_count, PORTS_SHOWN); i++)
         write_port_text(&device->ports[i], out);
-    }
-    if (device->port_count > PORTS_SHOWN) {
+    if (device->port_count > PORTS_SHOWN)
         fprintf(out, "  and %u more ports\n", device->port_count - (uint32_t)PORTS_SHOWN);
-    }
 }
 
 static void write_text(const struct device_list *list, FILE *out)
 {
     char limit[32] = "none";
-    uint32_t i;
 
-    for (i = 0; i < list->count; i++) {
+    for (uint32_t i = 0; i < list->count; i++)
         write_device_text(&list->devices[i], out);
-    }
-    if (list->memlock_limit_bytes != UINT64_MAX) {
+    if (list->memlock_limit_bytes != UINT64_MAX)
         format_bytes(list->memlock_limit_bytes, limit);
-    }
     fprintf(out, "locked-memory limit (RLIMIT_MEMLOCK): %s\n", limit);
 }
 
@@ -224,14 +200,12 @@ int devices_command(const struct tool_args *args)
     } else {
         list.count = 0; /* of what was read, nothing is to be trusted */
     }
-    if (tool_error_is_set(&error)) {
+    if (tool_error_is_set(&error))
         tool_error_print(&error);
-    }
-    if (args->is_json) {
+    if (args->is_json)
         write_json(&list, &error, stdout);
-    } else {
+    else
         write_text(&list, stdout);
-    }
     free(list.devices);
     status = tool_error_is_set(&error) ? TOOL_EXIT_FAILED : TOOL_EXIT_COMPLETED;
     if (fflush(stdout) != 0 || ferror(stdout)) {

@@ -39,9 +39,8 @@ static bool prepare(struct recv *recv)
                           session_error(session)) ||
         (args->stream_path != NULL &&
          !outfile_open(&recv->stream, args->stream_path, session_error(session))) ||
-        session_must_stop(session)) {
+        session_must_stop(session))
         return false;
-    }
     session->report.block_count = session->rams.count;
     signals_watch(&session->rams);
     session_fill_options(session, &options);
@@ -65,9 +64,8 @@ static void read_stream(struct recv *recv)
         int64_t got =
             rdmig_destination_stream_read(recv->destination, recv->buffer, STREAM_BUFFER_BYTES);
 
-        if (got == 0) {
+        if (got == 0)
             return;
-        }
         if (got < 0) {
             session_refused(session, "rdmig_destination_stream_read", got);
             return;
@@ -78,9 +76,8 @@ static void read_stream(struct recv *recv)
                            "the source sends a byte stream, and there is no place for it");
             return;
         }
-        if (!outfile_write(&recv->stream, recv->buffer, (size_t)got, session_error(session))) {
+        if (!outfile_write(&recv->stream, recv->buffer, (size_t)got, session_error(session)))
             return;
-        }
     }
 }
 
@@ -98,21 +95,18 @@ static void confirm(struct recv *recv)
     if ((recv->stream.fd >= 0 && !outfile_seal(&recv->stream, session_error(session))) ||
         !ramfile_set_reserve(&session->rams, session_error(session)) ||
         !ramfile_set_check_lengths(&session->rams, session_error(session)) ||
-        session_must_stop(session)) {
+        session_must_stop(session))
         return;
-    }
     result = rdmig_destination_confirm(recv->destination);
-    if (result < 0) {
+    if (result < 0)
         session_refused(session, "rdmig_destination_confirm", result);
-    }
 }
 
 static void check_kind(struct recv *recv)
 {
-    if (rdmig_destination_is_qemu_stream(recv->destination)) {
+    if (rdmig_destination_is_qemu_stream(recv->destination))
         tool_error_set(session_error(&recv->session), TOOL_REASON_SOURCE_KIND,
                        "receive it with rdmig capture", "the source is a QEMU, not an rdmig");
-    }
 }
 
 /* Bounded by the library's deadlines once a source has come; until then it waits for one. */
@@ -128,9 +122,8 @@ static void drive(struct recv *recv)
                                    sizeof(session->report.progress));
         state = rdmig_destination_state(recv->destination);
         session_show_destination(session, state);
-        if (session_has_ended(state)) {
+        if (session_has_ended(state))
             return;
-        }
         check_kind(recv);
         if (!session_must_stop(session) && can_be_read(state)) {
             read_stream(recv);
@@ -173,9 +166,8 @@ int recv_command(const struct tool_args *args)
         drive(&recv);
         session_settle_destination(&recv.session, recv.destination);
     }
-    if (recv.session.report.outcome == TOOL_COMPLETED) {
+    if (recv.session.report.outcome == TOOL_COMPLETED)
         store(&recv);
-    }
     session_wait_closed(recv.destination);
     rdmig_destination_destroy(recv.destination);
     outfile_close(&recv.stream);

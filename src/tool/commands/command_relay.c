@@ -48,15 +48,12 @@ static bool must_leave(struct relay *relay)
     struct session *session = &relay->session;
     bool is_stopped = session_must_stop(session);
 
-    if (relay->step >= RELAY_ENDING) {
+    if (relay->step >= RELAY_ENDING)
         return is_stopped && session->report.outcome != TOOL_CANCELLED;
-    }
-    if (relay->side == RELAY_SIDE_NONE) {
+    if (relay->side == RELAY_SIDE_NONE)
         relay->side = relay_failed_side(relay);
-    }
-    if (!is_stopped && relay->side == RELAY_SIDE_NONE) {
+    if (!is_stopped && relay->side == RELAY_SIDE_NONE)
         return false;
-    }
     relay->has_source_left = rdmig_destination_state(relay->incoming) == RDMIG_DESTINATION_PREPARED;
     return true;
 }
@@ -65,9 +62,8 @@ static bool must_leave(struct relay *relay)
 static void leave(struct relay *relay)
 {
     (void)rdmig_destination_cancel(relay->incoming);
-    if (relay->outgoing != NULL) {
+    if (relay->outgoing != NULL)
         (void)rdmig_source_cancel(relay->outgoing);
-    }
 }
 
 static bool have_ended(const struct relay *relay)
@@ -122,9 +118,8 @@ static void drive(struct relay *relay)
         bool has_moved = false;
 
         process(relay);
-        if (have_ended(relay)) {
+        if (have_ended(relay))
             return;
-        }
         is_leaving = is_leaving || must_leave(relay);
         if (is_leaving) {
             leave(relay);
@@ -132,10 +127,9 @@ static void drive(struct relay *relay)
             has_moved = relay_advance(relay);
             has_moved = relay_compare(relay) || has_moved;
         }
-        if (!has_moved) {
+        if (!has_moved)
             session_wait(session, rdmig_destination_fd(relay->incoming),
                          relay->outgoing == NULL ? -1 : rdmig_source_fd(relay->outgoing));
-        }
     }
 }
 
@@ -153,12 +147,11 @@ static void name_side(const struct relay *relay, struct tool_error *error)
     const struct tool_args *args = relay->session.args;
     struct tool_error named = *error;
 
-    if (relay->side == RELAY_SIDE_SOURCE) {
+    if (relay->side == RELAY_SIDE_SOURCE)
         text_print(named.detail, sizeof(named.detail), "the source: %s", error->detail);
-    } else if (relay->side == RELAY_SIDE_DESTINATION) {
+    else if (relay->side == RELAY_SIDE_DESTINATION)
         text_print(named.detail, sizeof(named.detail), "the destination, %s port %s: %s",
                    args->relay_to.host, args->relay_to.port, error->detail);
-    }
     *error = named;
 }
 
@@ -168,12 +161,11 @@ static void add_remedies(const struct relay *relay, struct tool_error *error)
     if (relay->session.report.block_count == 0) {
         return; /* nothing has begun */
     }
-    if (relay->has_source_left && relay->side != RELAY_SIDE_SOURCE) {
+    if (relay->has_source_left && relay->side != RELAY_SIDE_SOURCE)
         tool_error_add_remedy(error, "the source may have completed: then its guest stands still, "
                                      "and 'cont' there lets it run on");
-    } else if (relay->side != RELAY_SIDE_SOURCE) {
+    else if (relay->side != RELAY_SIDE_SOURCE)
         tool_error_add_remedy(error, "the source is told, and its guest runs on there");
-    }
     tool_error_add_remedy(error, "start the destination's QEMU anew before the next attempt; what "
                                  "it says on its standard error may tell more");
 }
@@ -208,15 +200,13 @@ static void settle(struct relay *relay)
         settle_handover(relay);
         return;
     }
-    if (relay->side == RELAY_SIDE_SOURCE) {
+    if (relay->side == RELAY_SIDE_SOURCE)
         from = rdmig_destination_error(relay->incoming);
-    } else if (relay->side == RELAY_SIDE_DESTINATION && relay->outgoing != NULL) {
+    else if (relay->side == RELAY_SIDE_DESTINATION && relay->outgoing != NULL)
         from = rdmig_source_error(relay->outgoing);
-    }
     /* A cause that was found here stands; its handle was only told to go. */
-    if (from != NULL && from->reason != RDMIG_REASON_CANCELLED) {
+    if (from != NULL && from->reason != RDMIG_REASON_CANCELLED)
         session_settle(session, SESSION_FAILED, from);
-    }
     report->side = side_names[relay->side];
     name_side(relay, &report->error);
     add_remedies(relay, &report->error);

@@ -54,16 +54,13 @@ static bool prepare(struct restore *restore)
         return false;
     }
     if (!image_reader_open(&restore->captured, args->from_path, error) ||
-        !image_reader_open_blocks(&restore->captured, &session->rams, readonly_is_pinned(),
-                                  error)) {
+        !image_reader_open_blocks(&restore->captured, &session->rams, readonly_is_pinned(), error))
         return false;
-    }
     session->report.block_count = session->rams.count;
     session_copy_begin(session, "reading", true);
     if (!ramfile_set_load(&session->rams, session_copy_proceed, session, error) ||
-        session_must_stop(session)) {
+        session_must_stop(session))
         return false;
-    }
     signals_watch(&session->rams);
     session_fill_options(session, &options);
     options.stream_format = RDMIG_STREAM_QEMU;
@@ -82,9 +79,8 @@ static uint64_t limit_bytes(const struct restore *restore)
 {
     const struct manifest_read *manifest = &restore->captured.manifest;
 
-    if (restore->round_index < manifest->round_count) {
+    if (restore->round_index < manifest->round_count)
         return manifest->rounds[restore->round_index].hook_position_bytes;
-    }
     return restore->step == RESTORE_END ? manifest->stream_bytes
                                         : manifest->end_mark_position_bytes;
 }
@@ -96,9 +92,8 @@ static bool refill(struct restore *restore)
         left_bytes < STREAM_BUFFER_BYTES ? (size_t)left_bytes : STREAM_BUFFER_BYTES;
 
     if (!image_reader_read_stream(&restore->captured, restore->position_bytes, restore->buffer,
-                                  piece_bytes, session_error(&restore->session))) {
+                                  piece_bytes, session_error(&restore->session)))
         return false;
-    }
     restore->position_bytes += piece_bytes;
     restore->buffer_start = 0;
     restore->buffer_end = piece_bytes;
@@ -107,12 +102,10 @@ static bool refill(struct restore *restore)
 
 static enum restore_step step_behind_stream(const struct restore *restore)
 {
-    if (restore->step == RESTORE_END) {
+    if (restore->step == RESTORE_END)
         return RESTORE_FINISH;
-    }
-    if (restore->round_index == restore->captured.manifest.round_count) {
+    if (restore->round_index == restore->captured.manifest.round_count)
         return RESTORE_AWAIT_LOADED;
-    }
     return restore->round_index == 0 ? RESTORE_EXCHANGE : RESTORE_ROUND;
 }
 
@@ -123,21 +116,17 @@ static bool write_stream(struct restore *restore)
         int64_t taken;
 
         if (restore->buffer_start == restore->buffer_end) {
-            if (restore->position_bytes == limit_bytes(restore)) {
+            if (restore->position_bytes == limit_bytes(restore))
                 return true;
-            }
-            if (!refill(restore)) {
+            if (!refill(restore))
                 return false;
-            }
         }
         taken = rdmig_source_stream_write(restore->source, restore->buffer + restore->buffer_start,
                                           restore->buffer_end - restore->buffer_start);
-        if (taken < 0) {
+        if (taken < 0)
             session_refused(&restore->session, "rdmig_source_stream_write", taken);
-        }
-        if (taken <= 0) {
+        if (taken <= 0)
             return false;
-        }
         restore->buffer_start += (size_t)taken;
     }
     return false;
@@ -153,9 +142,8 @@ static int run_round(struct restore *restore)
     size_t index = restore->round_index++;
     int result;
 
-    if (is_memory_round(restore, index)) {
+    if (is_memory_round(restore, index))
         return rdmig_source_start_round(restore->source);
-    }
     result = rdmig_source_begin_round(restore->source);
     return result < 0 ? result : rdmig_source_end_round(restore->source);
 }
@@ -169,11 +157,10 @@ static bool advance(struct restore *restore)
     switch (restore->step) {
     case RESTORE_STREAM:
     case RESTORE_END:
-        if (write_stream(restore)) {
+        if (write_stream(restore))
             restore->step = step_behind_stream(restore);
-        } else {
+        else
             must_wait = true;
-        }
         break;
     case RESTORE_EXCHANGE:
         result = rdmig_source_exchange_blocks(restore->source);
@@ -195,9 +182,8 @@ static bool advance(struct restore *restore)
         must_wait = true;
         break;
     }
-    if (result < 0) {
+    if (result < 0)
         session_refused(&restore->session, "a step of the migration", result);
-    }
     return must_wait;
 }
 
@@ -216,9 +202,8 @@ static void drive(struct restore *restore)
                               sizeof(session->report.progress));
         state = rdmig_source_state(restore->source);
         session_show_source(session, state);
-        if (session_source_has_ended(state)) {
+        if (session_source_has_ended(state))
             return;
-        }
         if (session_must_stop(session)) {
             /* Refused once the hand-over is on its way: the outcome comes by itself. */
             (void)rdmig_source_cancel(restore->source);
@@ -231,9 +216,8 @@ static void drive(struct restore *restore)
             }
             must_wait = advance(restore);
         }
-        if (must_wait) {
+        if (must_wait)
             session_wait(session, rdmig_source_fd(restore->source), -1);
-        }
     }
 }
 
@@ -268,9 +252,8 @@ int restore_command(const struct tool_args *args)
     if (session_begin(&restore.session, args) && prepare(&restore)) {
         drive(&restore);
         session_settle_source(&restore.session, restore.source);
-        if (restore.session.report.outcome == TOOL_FAILED) {
+        if (restore.session.report.outcome == TOOL_FAILED)
             add_remedy(&restore);
-        }
     }
     rdmig_source_destroy(restore.source);
     free(restore.buffer);

@@ -41,9 +41,8 @@ static bool open_stream(struct send *send)
 {
     const char *path = send->session.args->stream_path;
 
-    if (path == NULL) {
+    if (path == NULL)
         return true;
-    }
     send->buffer = malloc(STREAM_BUFFER_BYTES);
     if (send->buffer == NULL) {
         tool_error_set(session_error(&send->session), rdmig_reason_name(RDMIG_REASON_MEMORY),
@@ -74,15 +73,13 @@ static bool prepare(struct send *send)
     if (!open_stream(send) ||
         !ramfile_set_open(&session->rams, args->rams, args->ram_count,
                           readonly_is_pinned() ? RAMFILE_SEND_READ_ONLY : RAMFILE_SEND,
-                          session_error(session))) {
+                          session_error(session)))
         return false;
-    }
     session->report.block_count = session->rams.count;
     session_copy_begin(session, "reading", true);
     if (!ramfile_set_load(&session->rams, session_copy_proceed, session, session_error(session)) ||
-        session_must_stop(session)) {
+        session_must_stop(session))
         return false;
-    }
     signals_watch(&session->rams);
     session_fill_options(session, &options);
     memset(&error, 0, sizeof(error));
@@ -101,16 +98,14 @@ static bool refill(struct send *send)
     struct pollfd readable = {.fd = send->stream_fd, .events = POLLIN};
     ssize_t got;
 
-    if (poll(&readable, 1, 0) <= 0) {
+    if (poll(&readable, 1, 0) <= 0)
         return false;
-    }
     got = read(send->stream_fd, send->buffer, STREAM_BUFFER_BYTES);
     if (got < 0) {
-        if (errno != EINTR && errno != EAGAIN) {
+        if (errno != EINTR && errno != EAGAIN)
             tool_error_set(session_error(&send->session), TOOL_REASON_FILE,
                            tool_error_remedy_of(errno), "cannot read the byte stream %s: %s",
                            send->session.args->stream_path, strerror(errno));
-        }
         return false;
     }
     if (got == 0) {
@@ -128,17 +123,14 @@ static int send_stream(struct send *send)
     int64_t taken;
 
     while (rdmig_source_state(send->source) == RDMIG_SOURCE_IDLE) {
-        if (send->buffer_start == send->buffer_end && !refill(send)) {
+        if (send->buffer_start == send->buffer_end && !refill(send))
             return send->step == SEND_STREAM ? send->stream_fd : -1;
-        }
         taken = rdmig_source_stream_write(send->source, send->buffer + send->buffer_start,
                                           send->buffer_end - send->buffer_start);
-        if (taken < 0) {
+        if (taken < 0)
             session_refused(&send->session, "rdmig_source_stream_write", taken);
-        }
-        if (taken <= 0) {
+        if (taken <= 0)
             return -1;
-        }
         send->buffer_start += (size_t)taken;
     }
     return -1;
@@ -172,9 +164,8 @@ static int advance(struct send *send, bool *must_wait)
         *must_wait = true;
         break;
     }
-    if (result < 0) {
+    if (result < 0)
         session_refused(&send->session, "a step of the migration", result);
-    }
     return other_fd;
 }
 
@@ -194,9 +185,8 @@ static void drive(struct send *send)
                               sizeof(session->report.progress));
         state = rdmig_source_state(send->source);
         session_show_source(session, state);
-        if (session_source_has_ended(state)) {
+        if (session_source_has_ended(state))
             return;
-        }
         if (session_must_stop(session)) {
             /* Refused once the hand-over is on its way: the outcome comes by itself. */
             (void)rdmig_source_cancel(send->source);
@@ -208,9 +198,8 @@ static void drive(struct send *send)
             }
             other_fd = advance(send, &must_wait);
         }
-        if (must_wait) {
+        if (must_wait)
             session_wait(session, rdmig_source_fd(send->source), other_fd);
-        }
     }
 }
 
@@ -223,9 +212,8 @@ int send_command(const struct tool_args *args)
         session_settle_source(&send.session, send.source);
     }
     rdmig_source_destroy(send.source);
-    if (send.stream_fd > STDERR_FILENO) {
+    if (send.stream_fd > STDERR_FILENO)
         close(send.stream_fd);
-    }
     free(send.buffer);
     return session_end(&send.session);
 }

@@ -49,8 +49,6 @@ static bool allocate_block(struct shadow *shadow, uint32_t index, struct tool_er
 bool shadow_allocate(struct shadow *shadow, const struct ramfile_set *received,
                      struct tool_error *error)
 {
-    uint32_t i;
-
     memset(shadow, 0, sizeof(*shadow));
     shadow->received = received;
     shadow->blocks = calloc(received->count, sizeof(*shadow->blocks));
@@ -61,22 +59,18 @@ bool shadow_allocate(struct shadow *shadow, const struct ramfile_set *received,
         return false;
     }
     shadow->count = received->count;
-    for (i = 0; i < shadow->count; i++) {
-        if (!allocate_block(shadow, i, error)) {
+    for (uint32_t i = 0; i < shadow->count; i++) {
+        if (!allocate_block(shadow, i, error))
             return false;
-        }
     }
     return true;
 }
 
 void shadow_free(struct shadow *shadow)
 {
-    uint32_t i;
-
-    for (i = 0; i < shadow->count; i++) {
-        if (shadow->blocks[i].host_addr != NULL) {
+    for (uint32_t i = 0; i < shadow->count; i++) {
+        if (shadow->blocks[i].host_addr != NULL)
             munmap(shadow->blocks[i].host_addr, (size_t)shadow->blocks[i].length_bytes);
-        }
         free(shadow->are_touched[i]);
     }
     free(shadow->are_touched);
@@ -103,14 +97,12 @@ static uint64_t skip_hole(const struct shadow *shadow, uint64_t offset_bytes)
     uint64_t unit = offset_bytes / UNIT_BYTES;
     uint64_t end_unit = unit;
 
-    if (found >= 0) {
+    if (found >= 0)
         end_unit = (uint64_t)found / UNIT_BYTES;
-    } else if (errno == ENXIO) {
+    else if (errno == ENXIO)
         end_unit = unit_count(file->length_bytes);
-    }
-    while (unit < end_unit && !is_touched[unit]) {
+    while (unit < end_unit && !is_touched[unit])
         unit++;
-    }
     return unit * UNIT_BYTES;
 }
 
@@ -124,18 +116,16 @@ static bool compare_unit(const struct shadow *shadow, uint64_t offset_bytes, uin
     uint64_t run_bytes = 0;
     uint64_t at;
 
-    if (memcmp(copy + offset_bytes, received + offset_bytes, (size_t)length_bytes) == 0) {
+    if (memcmp(copy + offset_bytes, received + offset_bytes, (size_t)length_bytes) == 0)
         return true;
-    }
     shadow->are_touched[shadow->block_index][offset_bytes / UNIT_BYTES] = true;
     for (at = offset_bytes; at < end_bytes; at += RDMIG_PAGE_BYTES) {
         if (memcmp(copy + at, received + at, RDMIG_PAGE_BYTES) != 0) {
             memcpy(copy + at, received + at, RDMIG_PAGE_BYTES);
             run_bytes += RDMIG_PAGE_BYTES;
         } else if (run_bytes > 0) {
-            if (!changed(context, shadow->block_index, at - run_bytes, run_bytes)) {
+            if (!changed(context, shadow->block_index, at - run_bytes, run_bytes))
                 return false;
-            }
             run_bytes = 0;
         }
     }
@@ -149,9 +139,8 @@ static uint64_t compare_some(struct shadow *shadow, shadow_changed *changed, voi
     uint64_t offset_bytes = shadow->offset_bytes;
     uint64_t unit_bytes;
 
-    if (offset_bytes < length_bytes) {
+    if (offset_bytes < length_bytes)
         offset_bytes = skip_hole(shadow, offset_bytes);
-    }
     if (offset_bytes >= length_bytes) {
         shadow->block_index++;
         shadow->offset_bytes = 0;
@@ -170,10 +159,9 @@ void shadow_compare(struct shadow *shadow, shadow_changed *changed, void *contex
     uint64_t done_bytes = 0;
 
     while (shadow->is_comparing && done_bytes < PIECE_BYTES) {
-        if (shadow->block_index == shadow->count) {
+        if (shadow->block_index == shadow->count)
             shadow->is_comparing = false;
-        } else {
+        else
             done_bytes += compare_some(shadow, changed, context);
-        }
     }
 }

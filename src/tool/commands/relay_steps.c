@@ -32,21 +32,18 @@ static bool is_outgoing_leaving(enum rdmig_source_state state)
 
 enum relay_side relay_failed_side(const struct relay *relay)
 {
-    if (is_incoming_leaving(rdmig_destination_state(relay->incoming))) {
+    if (is_incoming_leaving(rdmig_destination_state(relay->incoming)))
         return RELAY_SIDE_SOURCE;
-    }
-    if (relay->outgoing != NULL && is_outgoing_leaving(rdmig_source_state(relay->outgoing))) {
+    if (relay->outgoing != NULL && is_outgoing_leaving(rdmig_source_state(relay->outgoing)))
         return RELAY_SIDE_DESTINATION;
-    }
     return RELAY_SIDE_NONE;
 }
 
 /* True unless the call was refused. By a side that has failed meanwhile it may be. */
 static bool check(struct relay *relay, const char *call, int64_t result)
 {
-    if (result < 0 && relay_failed_side(relay) == RELAY_SIDE_NONE) {
+    if (result < 0 && relay_failed_side(relay) == RELAY_SIDE_NONE)
         session_refused(&relay->session, call, result);
-    }
     return result >= 0;
 }
 
@@ -63,12 +60,10 @@ static uint64_t outgoing_limit_bytes(const struct relay *relay)
     const uint64_t limit_bytes = given_bytes != 0 ? given_bytes : rdmig_pinned_limit_bytes();
     uint64_t taken_bytes = given_bytes != 0 ? rdmig_conn_control_bytes() : 0;
 
-    if (limit_bytes == UINT64_MAX) {
+    if (limit_bytes == UINT64_MAX)
         return UINT64_MAX;
-    }
-    for (uint32_t i = 0; i < relay->shadow.count; i++) {
+    for (uint32_t i = 0; i < relay->shadow.count; i++)
         taken_bytes += relay->shadow.blocks[i].length_bytes;
-    }
     return limit_bytes > taken_bytes ? limit_bytes - taken_bytes : 1;
 }
 
@@ -112,16 +107,14 @@ static void begin(struct relay *relay)
     announced = rdmig_destination_announced(relay->incoming, &count);
     session->report.block_count = count;
     if (!ramfile_set_allocate(&session->rams, announced, count, session_error(session)) ||
-        !shadow_allocate(&relay->shadow, &session->rams, session_error(session))) {
+        !shadow_allocate(&relay->shadow, &session->rams, session_error(session)))
         return;
-    }
     signals_watch(&session->rams);
     if (begin_outgoing(relay)) {
         result =
             rdmig_destination_provide_blocks(relay->incoming, session->rams.blocks, count, &error);
-        if (result < 0 && relay_failed_side(relay) == RELAY_SIDE_NONE) {
+        if (result < 0 && relay_failed_side(relay) == RELAY_SIDE_NONE)
             session_blocks_refused(session, result, &error);
-        }
     }
 }
 
@@ -141,9 +134,8 @@ static bool read_bytes(struct relay *relay, uint64_t length_bytes)
         return false;
     }
     got = rdmig_destination_stream_read(relay->incoming, place, piece_bytes);
-    if (!check(relay, "rdmig_destination_stream_read", got) || got == 0) {
+    if (!check(relay, "rdmig_destination_stream_read", got) || got == 0)
         return false;
-    }
     relay_stream_added(stream, (size_t)got);
     return true;
 }
@@ -163,13 +155,11 @@ static bool read_stream(struct relay *relay)
         /* The part of it that has to be kept is bounded by what may be a description. */
         room_bytes = RELAY_STREAM_BYTES;
         length_bytes -= length_bytes > 0 ? 1 : 0;
-        if (relay_stream_passable_bytes(&relay->stream) > 0) {
+        if (relay_stream_passable_bytes(&relay->stream) > 0)
             return false;
-        }
     }
-    if (length_bytes > room_bytes) {
+    if (length_bytes > room_bytes)
         length_bytes = room_bytes;
-    }
     return length_bytes > 0 && read_bytes(relay, length_bytes);
 }
 
@@ -185,14 +175,12 @@ static bool write_stream(struct relay *relay)
     size_t passable_bytes = relay_stream_passable_bytes(stream);
     int64_t taken;
 
-    if (passable_bytes == 0) {
+    if (passable_bytes == 0)
         return false;
-    }
     taken =
         rdmig_source_stream_write(relay->outgoing, stream->bytes + stream->start, passable_bytes);
-    if (!check(relay, "rdmig_source_stream_write", taken) || taken == 0) {
+    if (!check(relay, "rdmig_source_stream_write", taken) || taken == 0)
         return false;
-    }
     relay_stream_passed(stream, (size_t)taken);
     return true;
 }
@@ -235,9 +223,8 @@ static bool take_hook(struct relay *relay)
     }
     if (hook == RELAY_HOOK_PART) {
         /* What the comparison finds goes in whichever round is running or next. */
-        if (!relay->shadow.is_comparing) {
+        if (!relay->shadow.is_comparing)
             shadow_begin(&relay->shadow);
-        }
         return run_round(relay);
     }
     (void)rdmig_source_guest_stopped(relay->outgoing);
@@ -257,9 +244,8 @@ static bool end_setup(struct relay *relay)
 
 static bool end_comparing(struct relay *relay)
 {
-    if (relay->shadow.is_comparing) {
+    if (relay->shadow.is_comparing)
         return false;
-    }
     relay->step = RELAY_LAST_ROUND;
     return check(relay, "rdmig_source_start_round", rdmig_source_start_round(relay->outgoing));
 }
@@ -294,9 +280,8 @@ static bool take_end(struct relay *relay)
                "its stream has no last part of the memory");
         return false;
     }
-    if (!check(relay, "rdmig_destination_confirm", rdmig_destination_confirm(relay->incoming))) {
+    if (!check(relay, "rdmig_destination_confirm", rdmig_destination_confirm(relay->incoming)))
         return false;
-    }
     relay->stream.is_end_held = false;
     relay->step = RELAY_ENDING;
     return true;
@@ -306,28 +291,23 @@ static bool pass(struct relay *relay)
 {
     enum rdmig_destination_state state = rdmig_destination_state(relay->incoming);
 
-    if (write_stream(relay)) {
+    if (write_stream(relay))
         return true;
-    }
-    if (relay_stream_passable_bytes(&relay->stream) > 0) {
+    if (relay_stream_passable_bytes(&relay->stream) > 0)
         return false;
-    }
     if (rdmig_destination_stream_available_bytes(relay->incoming) == 0) {
-        if (state == RDMIG_DESTINATION_ROUND_ENDED) {
+        if (state == RDMIG_DESTINATION_ROUND_ENDED)
             return take_hook(relay);
-        }
-        if (state == RDMIG_DESTINATION_PREPARED) {
+        if (state == RDMIG_DESTINATION_PREPARED)
             return take_end(relay);
-        }
     }
     return relay->stream.is_end_held && read_last_byte(relay);
 }
 
 static bool end_stream(struct relay *relay)
 {
-    if (relay_stream_left_bytes(&relay->stream) > 0) {
+    if (relay_stream_left_bytes(&relay->stream) > 0)
         return write_stream(relay);
-    }
     relay->step = RELAY_HANDED_OVER;
     return check(relay, "rdmig_source_finish", rdmig_source_finish(relay->outgoing));
 }
@@ -359,15 +339,12 @@ bool relay_advance(struct relay *relay)
         begin(relay);
         return true;
     }
-    if (relay->outgoing == NULL) {
+    if (relay->outgoing == NULL)
         return false;
-    }
-    if (relay->step < RELAY_ENDING) {
+    if (relay->step < RELAY_ENDING)
         has_moved = read_stream(relay);
-    }
-    if (rdmig_source_state(relay->outgoing) == RDMIG_SOURCE_IDLE) {
+    if (rdmig_source_state(relay->outgoing) == RDMIG_SOURCE_IDLE)
         has_moved = take_step(relay) || has_moved;
-    }
     return has_moved;
 }
 
@@ -393,13 +370,11 @@ static bool may_compare(struct relay *relay)
 {
     uint64_t now = now_ns();
 
-    if (!relay->shadow.is_comparing) {
+    if (!relay->shadow.is_comparing)
         return false;
-    }
     relay->compare_allowance_ns += (int64_t)(now - relay->compared_ns) / COMPARE_SHARE;
-    if (relay->compare_allowance_ns > COMPARE_ALLOWANCE_NS_MAX) {
+    if (relay->compare_allowance_ns > COMPARE_ALLOWANCE_NS_MAX)
         relay->compare_allowance_ns = COMPARE_ALLOWANCE_NS_MAX;
-    }
     relay->compared_ns = now;
     return relay->step == RELAY_COMPARING || relay->compare_allowance_ns > 0;
 }
@@ -408,9 +383,8 @@ bool relay_compare(struct relay *relay)
 {
     uint64_t start_ns;
 
-    if (!may_compare(relay)) {
+    if (!may_compare(relay))
         return false;
-    }
     start_ns = relay->compared_ns;
     shadow_compare(&relay->shadow, mark_changed, relay);
     relay->compared_ns = now_ns();

@@ -40,9 +40,8 @@ uint8_t *relay_stream_reserve(struct relay_stream *stream, size_t length_bytes)
         size_t capacity_bytes = left_bytes + length_bytes + left_bytes / 2;
 
         bytes = realloc(stream->bytes, capacity_bytes);
-        if (bytes == NULL) {
+        if (bytes == NULL)
             return NULL;
-        }
         stream->bytes = bytes;
         stream->capacity_bytes = capacity_bytes;
     }
@@ -67,12 +66,10 @@ static bool may_be_end(const uint8_t *bytes, size_t length_bytes)
 {
     uint64_t description_bytes;
 
-    if (length_bytes > 1 && bytes[1] != QEMU_STREAM_RECORD_DESCRIPTION) {
+    if (length_bytes > 1 && bytes[1] != QEMU_STREAM_RECORD_DESCRIPTION)
         return false;
-    }
-    if (length_bytes < END_HEAD_BYTES) {
+    if (length_bytes < END_HEAD_BYTES)
         return true;
-    }
     description_bytes =
         (uint64_t)bytes[2] << 24 | (uint64_t)bytes[3] << 16 | (uint64_t)bytes[4] << 8 | bytes[5];
     return description_bytes <= RELAY_DESCRIPTION_BYTES_MAX &&
@@ -91,13 +88,11 @@ size_t relay_stream_passable_bytes(const struct relay_stream *stream)
     while (stream->is_end_held && at < left_bytes) {
         const uint8_t *mark = memchr(start + at, QEMU_STREAM_RECORD_END, left_bytes - at);
 
-        if (mark == NULL) {
+        if (mark == NULL)
             break;
-        }
         at = (size_t)(mark - start);
-        if (may_be_end(mark, left_bytes - at)) {
+        if (may_be_end(mark, left_bytes - at))
             return at;
-        }
         at++;
     }
     return left_bytes;
@@ -112,9 +107,8 @@ enum relay_hook relay_stream_hook(const struct relay_stream *stream)
 {
     static const uint8_t hook[RELAY_HOOK_BYTES] = {0, 0, 0, 0, 0, 0, 0, QEMU_STREAM_RAM_FLAG_HOOK};
 
-    if (memcmp(stream->recent + RELAY_PART_BYTES - RELAY_HOOK_BYTES, hook, sizeof(hook)) != 0) {
+    if (memcmp(stream->recent + RELAY_PART_BYTES - RELAY_HOOK_BYTES, hook, sizeof(hook)) != 0)
         return RELAY_HOOK_NONE;
-    }
     return stream->recent[0] == QEMU_STREAM_RECORD_SECTION_PART ? RELAY_HOOK_PART
                                                                 : RELAY_HOOK_OTHER;
 }
@@ -125,9 +119,8 @@ bool relay_stream_is_complete(const struct relay_stream *stream)
     size_t left_bytes = relay_stream_left_bytes(stream);
     size_t end_mark_offset = 1;
 
-    if (!stream->is_end_held || left_bytes == 0) {
+    if (!stream->is_end_held || left_bytes == 0)
         return false;
-    }
     if (left_bytes == 1) { /* no description: the end mark behind a footer */
         const uint8_t *mark = stream->recent + sizeof(stream->recent) - 1;
 

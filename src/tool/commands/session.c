@@ -70,9 +70,8 @@ static void tell_of_refusal(struct session *session)
     const enum rdmig_pin_all_refusal refusal = session->report.progress.pin_all_refusal;
     char note[256];
 
-    if (session->is_refusal_told || refusal == RDMIG_PIN_ALL_NOT_REFUSED) {
+    if (session->is_refusal_told || refusal == RDMIG_PIN_ALL_NOT_REFUSED)
         return;
-    }
     session->is_refusal_told = true;
     if (report_describe_refusal(&session->report.progress, note)) {
         progress_clear(&session->line);
@@ -140,19 +139,17 @@ bool session_must_stop(struct session *session)
     int number = signals_caught();
     int64_t index = signals_faulted_block();
 
-    if (tool_error_is_set(session_error(session))) {
+    if (tool_error_is_set(session_error(session)))
         return true;
-    }
     if (index >= 0) {
         const struct ramfile *file = &session->rams.files[index];
 
-        if (ramfile_set_check_lengths(&session->rams, session_error(session))) {
+        if (ramfile_set_check_lengths(&session->rams, session_error(session)))
             tool_error_set(session_error(session), TOOL_REASON_FILE,
                            "make room in its file system, or in the pool of huge pages",
                            "a page of %s of block %s could not be had (SIGBUS)",
                            file->path == NULL ? "the memory" : file->path,
                            text_name(file->name).text);
-        }
         return true;
     }
     if (number != 0) {
@@ -213,9 +210,8 @@ void session_settle(struct session *session, enum session_end_state state,
             from->reason == RDMIG_REASON_HANDOVER_UNKNOWN) {
             tool_error_clear(error);
             if (ramfile_set_check_lengths(&session->rams, error) ||
-                from->reason == RDMIG_REASON_HANDOVER_UNKNOWN) {
+                from->reason == RDMIG_REASON_HANDOVER_UNKNOWN)
                 tool_error_take(error, from);
-            }
         }
         session->report.outcome = TOOL_FAILED;
         return;
@@ -339,7 +335,6 @@ void session_settle_destination(struct session *session,
 
 void session_wait_closed(struct rdmig_destination *destination)
 {
-    if (destination != NULL) {
+    if (destination != NULL)
         (void)rdmig_destination_wait_closed(destination, CLOSE_MS);
-    }
 }

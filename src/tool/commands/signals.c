@@ -87,15 +87,12 @@ static bool install_bus_error(void)
  * whoever else has started this. */
 static bool install_cancel(void)
 {
-    size_t i;
-
-    for (i = 0; i < sizeof(cancel_signals) / sizeof(cancel_signals[0]); i++) {
+    for (size_t i = 0; i < sizeof(cancel_signals) / sizeof(cancel_signals[0]); i++) {
         struct sigaction action;
 
         if (sigaction(cancel_signals[i], NULL, &action) != 0 ||
-            (action.sa_handler != SIG_IGN && !install(cancel_signals[i], handle_cancel))) {
+            (action.sa_handler != SIG_IGN && !install(cancel_signals[i], handle_cancel)))
             return false;
-        }
     }
     return true;
 }

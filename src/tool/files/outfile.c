@@ -64,14 +64,12 @@ bool outfile_open(struct outfile *file, const char *path, struct tool_error *err
 {
     size_t path_bytes;
 
-    if (!find_place(file, path, error)) {
+    if (!find_place(file, path, error))
         return false;
-    }
     path_bytes = strlen(file->path);
     file->part_path = malloc(path_bytes + sizeof(PART_SUFFIX));
-    if (file->part_path == NULL) {
+    if (file->part_path == NULL)
         return fail(error, "make a name beside", path);
-    }
     memcpy(file->part_path, file->path, path_bytes);
     memcpy(file->part_path + path_bytes, PART_SUFFIX, sizeof(PART_SUFFIX));
     file->fd = mkostemp(file->part_path, O_CLOEXEC);
@@ -102,13 +100,11 @@ static int open_parent(const char *path)
     char *parent;
     int fd;
 
-    if (slash == NULL) {
+    if (slash == NULL)
         return again_open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    }
     parent = strndup(path, slash == path ? 1 : (size_t)(slash - path));
-    if (parent == NULL) {
+    if (parent == NULL)
         return -1;
-    }
     fd = again_open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     free(parent);
     return fd;
@@ -119,30 +115,25 @@ bool outfile_commit(struct outfile *file, struct tool_error *error)
     int fd;
     bool is_done;
 
-    if (rename(file->part_path, file->path) != 0) {
+    if (rename(file->part_path, file->path) != 0)
         return fail(error, "rename the received stream to", file->path);
-    }
     free(file->part_path);
     file->part_path = NULL;
     fd = open_parent(file->path);
     is_done = fd >= 0 && sync_directory(fd);
-    if (!is_done) {
+    if (!is_done)
         fail(error, "write to disk the directory of", file->path);
-    }
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
     return is_done;
 }
 
 void outfile_close(struct outfile *file)
 {
-    if (file->part_path != NULL) {
+    if (file->part_path != NULL)
         unlink(file->part_path);
-    }
-    if (file->fd >= 0) {
+    if (file->fd >= 0)
         close(file->fd);
-    }
     free(file->path);
     free(file->part_path);
     outfile_init(file);

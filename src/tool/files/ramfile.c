@@ -37,8 +37,6 @@ static bool fail_file(struct tool_error *error, const char *what, const struct r
 
 static bool set_create(struct ramfile_set *set, uint32_t count, struct tool_error *error)
 {
-    uint32_t i;
-
     memset(set, 0, sizeof(*set));
     set->files = calloc(count, sizeof(*set->files));
     set->blocks = calloc(count, sizeof(*set->blocks));
@@ -47,7 +45,7 @@ static bool set_create(struct ramfile_set *set, uint32_t count, struct tool_erro
                        "no memory for the list of %u blocks", count);
         return false;
     }
-    for (i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         set->files[i].file_fd = -1;
         set->files[i].memory_fd = -1;
     }
@@ -59,9 +57,8 @@ static bool map_fd(struct ramfile *file, int fd, int protection, int flags)
 {
     void *address = mmap(NULL, (size_t)file->length_bytes, protection, MAP_SHARED | flags, fd, 0);
 
-    if (address == MAP_FAILED) {
+    if (address == MAP_FAILED)
         return false;
-    }
     file->host_addr = address;
     return true;
 }
@@ -90,9 +87,8 @@ static uint64_t pinnable_page_bytes(int fd)
 {
     struct statfs about;
 
-    if (fstatfs(fd, &about) != 0) {
+    if (fstatfs(fd, &about) != 0)
         return 0;
-    }
     if (about.f_type == (__fsword_t)TMPFS_MAGIC) {
         return RDMIG_PAGE_BYTES; /* also where the kernel chose to use larger ones */
     }
@@ -122,9 +118,8 @@ static bool open_file(struct ramfile *file, enum ramfile_use use, int *protectio
         *protection = PROT_READ | PROT_WRITE;
         file->file_fd = again_open(file->path, flags | O_RDWR);
         if (file->file_fd >= 0 || use == RAMFILE_RECV ||
-            (errno != EACCES && errno != EPERM && errno != EROFS && errno != ETXTBSY)) {
+            (errno != EACCES && errno != EPERM && errno != EROFS && errno != ETXTBSY))
             return file->file_fd >= 0;
-        }
     }
     *protection = use == RAMFILE_SEND_READ_ONLY ? PROT_READ : PROT_NONE;
     file->file_fd = again_open(file->path, flags | O_RDONLY);
@@ -133,12 +128,10 @@ static bool open_file(struct ramfile *file, enum ramfile_use use, int *protectio
 
 static bool check_file(struct ramfile *file, struct stat *about, struct tool_error *error)
 {
-    if (fstat(file->file_fd, about) != 0) {
+    if (fstat(file->file_fd, about) != 0)
         return fail_file(error, "look at the file", file);
-    }
-    if (!check_kind(file, about, error)) {
+    if (!check_kind(file, about, error))
         return false;
-    }
     if (about->st_size == 0 || about->st_size % RDMIG_PAGE_BYTES != 0) {
         tool_error_set(
             error, TOOL_REASON_FILE, "make it that long with truncate -s",
@@ -165,12 +158,10 @@ static int compare_files(const void *a, const void *b)
     const struct ramfile *left = *(const struct ramfile *const *)a;
     const struct ramfile *right = *(const struct ramfile *const *)b;
 
-    if (left->device != right->device) {
+    if (left->device != right->device)
         return left->device < right->device ? -1 : 1;
-    }
-    if (left->inode != right->inode) {
+    if (left->inode != right->inode)
         return left->inode < right->inode ? -1 : 1;
-    }
     return left < right ? -1 : left > right;
 }
 
@@ -179,25 +170,22 @@ static bool check_not_shared(const struct ramfile_set *set, struct tool_error *e
 {
     const struct ramfile **sorted = calloc(set->count + (size_t)1, sizeof(*sorted));
     bool is_shared = false;
-    uint32_t i;
 
     if (sorted == NULL) {
         tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), "free memory",
                        "no memory for the list of %u blocks", set->count);
         return false;
     }
-    for (i = 0; i < set->count; i++) {
+    for (uint32_t i = 0; i < set->count; i++)
         sorted[i] = &set->files[i];
-    }
     qsort(sorted, set->count, sizeof(*sorted), compare_files);
-    for (i = 1; i < set->count && !is_shared; i++) {
+    for (uint32_t i = 1; i < set->count && !is_shared; i++) {
         is_shared = is_same_file(sorted[i - 1], sorted[i]);
-        if (is_shared) {
+        if (is_shared)
             tool_error_set(error, TOOL_REASON_FILE, "name one file for each block",
                            "blocks %s and %s name the same file %s",
                            text_name(sorted[i - 1]->name).text, text_name(sorted[i]->name).text,
                            sorted[i]->path);
-        }
     }
     free(sorted);
     return !is_shared;
@@ -217,9 +205,8 @@ static bool map_block(struct ramfile *file, int protection, bool may_copy, struc
             file->page_bytes = page_bytes;
             return true;
         }
-        if (!may_copy || errno != EPERM) {
+        if (!may_copy || errno != EPERM)
             return fail_file(error, "map the file", file);
-        }
     }
     return map_memory(file, error);
 }
@@ -233,12 +220,10 @@ static bool open_block(struct ramfile_set *set, uint32_t index, enum ramfile_use
 
     /* What is no file is not even opened: a device may do something then. */
     if (stat(file->path, &about) == 0 && !S_ISDIR(about.st_mode) &&
-        !check_kind(file, &about, error)) {
+        !check_kind(file, &about, error))
         return false;
-    }
-    if (!open_file(file, use, &protection)) {
+    if (!open_file(file, use, &protection))
         return fail_file(error, "open the file", file);
-    }
     return check_file(file, &about, error) &&
            map_block(file, protection, use != RAMFILE_RECV, error);
 }
@@ -253,17 +238,13 @@ static void list_block(struct ramfile_set *set, uint32_t index)
 bool ramfile_set_open(struct ramfile_set *set, const struct tool_ram *rams, uint32_t count,
                       enum ramfile_use use, struct tool_error *error)
 {
-    uint32_t i;
-
-    if (!set_create(set, count, error)) {
+    if (!set_create(set, count, error))
         return false;
-    }
-    for (i = 0; i < set->count; i++) {
+    for (uint32_t i = 0; i < set->count; i++) {
         set->files[i].name = rams[i].name;
         set->files[i].path = rams[i].path;
-        if (!open_block(set, i, use, error)) {
+        if (!open_block(set, i, use, error))
             return false;
-        }
         list_block(set, i);
     }
     return use != RAMFILE_RECV || check_not_shared(set, error);
@@ -273,16 +254,15 @@ bool ramfile_set_adopt(struct ramfile_set *set, const struct tool_ram *rams, con
                        uint32_t count, bool is_mapped, struct tool_error *error)
 {
     bool is_good = set_create(set, count, error);
-    uint32_t i;
 
-    for (i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         if (set->count == 0) { /* there is no set */
             close(fds[i]);
         } else {
             set->files[i].file_fd = fds[i];
         }
     }
-    for (i = 0; is_good && i < count; i++) {
+    for (uint32_t i = 0; is_good && i < count; i++) {
         struct ramfile *file = &set->files[i];
         struct stat about;
 
@@ -298,12 +278,9 @@ bool ramfile_set_adopt(struct ramfile_set *set, const struct tool_ram *rams, con
 bool ramfile_set_allocate(struct ramfile_set *set, const struct rdmig_ram_block *wanted,
                           uint32_t count, struct tool_error *error)
 {
-    uint32_t i;
-
-    if (!set_create(set, count, error)) {
+    if (!set_create(set, count, error))
         return false;
-    }
-    for (i = 0; i < count; i++) {
+    for (uint32_t i = 0; i < count; i++) {
         set->files[i].own_name = strdup(wanted[i].name);
         set->files[i].name = set->files[i].own_name;
         set->files[i].length_bytes = wanted[i].length_bytes;
@@ -312,9 +289,8 @@ bool ramfile_set_allocate(struct ramfile_set *set, const struct rdmig_ram_block 
                            "no memory for the name of block %u", i);
             return false;
         }
-        if (!map_memory(&set->files[i], error)) {
+        if (!map_memory(&set->files[i], error))
             return false;
-        }
         list_block(set, i);
     }
     return true;
@@ -336,9 +312,8 @@ bool ramfile_set_load(const struct ramfile_set *set, sparse_proceed *proceed, vo
                       struct tool_error *error)
 {
     struct copy_context over_all = {proceed, context, 0};
-    uint32_t i;
 
-    for (i = 0; i < set->count; i++) {
+    for (uint32_t i = 0; i < set->count; i++) {
         const struct ramfile *file = &set->files[i];
         struct sparse_copy copy = {.from_fd = file->file_fd,
                                    .to_fd = file->memory_fd,
@@ -348,9 +323,8 @@ bool ramfile_set_load(const struct ramfile_set *set, sparse_proceed *proceed, vo
                                    .context = &over_all};
 
         if (is_copied(file)) {
-            if (!sparse_explain(sparse_run(&copy), file->path, MEMORY_TEXT, error)) {
+            if (!sparse_explain(sparse_run(&copy), file->path, MEMORY_TEXT, error))
                 return false;
-            }
             over_all.before_bytes += file->length_bytes;
         }
     }
@@ -366,13 +340,11 @@ static bool store_file(const struct ramfile *file, struct copy_context *over_all
                                .proceed = proceed_over_all,
                                .context = over_all};
 
-    if (!sparse_explain(sparse_run(&copy), MEMORY_TEXT, file->path, error)) {
+    if (!sparse_explain(sparse_run(&copy), MEMORY_TEXT, file->path, error))
         return false;
-    }
     /* The kernel tells of a failed write-back here, and only here. */
-    if (again_fsync(file->file_fd) != 0) {
+    if (again_fsync(file->file_fd) != 0)
         return fail_file(error, "write to disk", file);
-    }
     over_all->before_bytes += file->length_bytes;
     return true;
 }
@@ -381,37 +353,30 @@ bool ramfile_set_store(const struct ramfile_set *set, sparse_proceed *proceed, v
                        struct tool_error *error)
 {
     struct copy_context over_all = {proceed, context, 0};
-    uint32_t i;
 
-    for (i = 0; i < set->count; i++) {
-        if (is_copied(&set->files[i]) && !store_file(&set->files[i], &over_all, error)) {
+    for (uint32_t i = 0; i < set->count; i++) {
+        if (is_copied(&set->files[i]) && !store_file(&set->files[i], &over_all, error))
             return false;
-        }
     }
     return true;
 }
 
 bool ramfile_set_reserve(const struct ramfile_set *set, struct tool_error *error)
 {
-    uint32_t i;
-
-    for (i = 0; i < set->count; i++) {
+    for (uint32_t i = 0; i < set->count; i++) {
         const struct ramfile *file = &set->files[i];
 
         if (is_copied(file) &&
             !sparse_explain(sparse_reserve(file->memory_fd, file->file_fd, file->length_bytes),
-                            MEMORY_TEXT, file->path, error)) {
+                            MEMORY_TEXT, file->path, error))
             return false;
-        }
     }
     return true;
 }
 
 bool ramfile_set_check_lengths(const struct ramfile_set *set, struct tool_error *error)
 {
-    uint32_t i;
-
-    for (i = 0; i < set->count; i++) {
+    for (uint32_t i = 0; i < set->count; i++) {
         const struct ramfile *file = &set->files[i];
         struct stat about;
 
@@ -430,35 +395,27 @@ bool ramfile_set_check_lengths(const struct ramfile_set *set, struct tool_error 
 
 int64_t ramfile_set_find(const struct ramfile_set *set, const void *address)
 {
-    uint32_t i;
-
-    for (i = 0; i < set->count; i++) {
+    for (uint32_t i = 0; i < set->count; i++) {
         uintptr_t start = (uintptr_t)set->files[i].host_addr;
 
         if (start != 0 && (uintptr_t)address >= start &&
-            (uintptr_t)address - start < set->files[i].length_bytes) {
+            (uintptr_t)address - start < set->files[i].length_bytes)
             return i;
-        }
     }
     return -1;
 }
 
 void ramfile_set_close(struct ramfile_set *set)
 {
-    uint32_t i;
-
-    for (i = 0; i < set->count; i++) {
+    for (uint32_t i = 0; i < set->count; i++) {
         struct ramfile *file = &set->files[i];
 
-        if (file->host_addr != NULL) {
+        if (file->host_addr != NULL)
             munmap(file->host_addr, (size_t)file->length_bytes);
-        }
-        if (file->memory_fd >= 0) {
+        if (file->memory_fd >= 0)
             close(file->memory_fd);
-        }
-        if (file->file_fd >= 0) {
+        if (file->file_fd >= 0)
             close(file->file_fd);
-        }
         free(file->own_name);
     }
     free(set->files);

@@ -25,9 +25,8 @@ static void *map_page(void)
         page = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_SHARED, read_fd, 0);
         close(read_fd);
     }
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
     return page;
 }
 
@@ -37,12 +36,10 @@ static bool can_register(struct ibv_context *context, void *page)
     struct ibv_mr *region = pd == NULL ? NULL : ibv_reg_mr(pd, page, PAGE_BYTES, 0);
     bool is_registered = region != NULL;
 
-    if (region != NULL) {
+    if (region != NULL)
         ibv_dereg_mr(region);
-    }
-    if (pd != NULL) {
+    if (pd != NULL)
         ibv_dealloc_pd(pd);
-    }
     return is_registered;
 }
 
@@ -50,9 +47,8 @@ static bool can_register(struct ibv_context *context, void *page)
 static bool all_register(struct ibv_device **list, int count, void *page)
 {
     int taken_count = 0;
-    int i;
 
-    for (i = 0; i < count; i++) {
+    for (int i = 0; i < count; i++) {
         struct ibv_context *context = ibv_open_device(list[i]);
 
         if (context == NULL) {
@@ -71,9 +67,8 @@ bool readonly_is_pinned(void)
     bool is_pinned = false;
     int count = 0;
 
-    if (page == MAP_FAILED) {
+    if (page == MAP_FAILED)
         return false;
-    }
     list = ibv_get_device_list(&count);
     if (list != NULL) {
         is_pinned = all_register(list, count, page);

@@ -26,9 +26,8 @@ bool write_fully(int fd, const void *bytes, size_t length_bytes)
     while (length_bytes > 0) {
         ssize_t written = write(fd, at, length_bytes);
 
-        if (written < 0 && errno == EINTR) {
+        if (written < 0 && errno == EINTR)
             continue;
-        }
         if (written <= 0) {
             errno = written == 0 ? EIO : errno;
             return false;
@@ -44,9 +43,8 @@ static bool pwrite_fully(int fd, const uint8_t *bytes, size_t length_bytes, uint
     while (length_bytes > 0) {
         ssize_t written = pwrite(fd, bytes, length_bytes, (off_t)offset_bytes);
 
-        if (written < 0 && errno == EINTR) {
+        if (written < 0 && errno == EINTR)
             continue;
-        }
         if (written <= 0) {
             errno = written == 0 ? EIO : errno;
             return false;
@@ -64,12 +62,10 @@ static enum sparse_result pread_fully(int fd, uint8_t *bytes, size_t length_byte
     while (length_bytes > 0) {
         ssize_t got = pread(fd, bytes, length_bytes, (off_t)offset_bytes);
 
-        if (got < 0 && errno == EINTR) {
+        if (got < 0 && errno == EINTR)
             continue;
-        }
-        if (got <= 0) {
+        if (got <= 0)
             return got == 0 ? SPARSE_CUT_SHORT : SPARSE_READ_FAILED;
-        }
         bytes += got;
         length_bytes -= (size_t)got;
         offset_bytes += (uint64_t)got;
@@ -92,9 +88,8 @@ static uint64_t round_up_to(uint64_t bytes, uint64_t limit_bytes)
 {
     uint64_t down = round_down(bytes);
 
-    if (down == bytes || limit_bytes - down < PAGE_BYTES) {
+    if (down == bytes || limit_bytes - down < PAGE_BYTES)
         return down == bytes ? bytes : limit_bytes;
-    }
     return down + PAGE_BYTES;
 }
 
@@ -122,9 +117,8 @@ static bool find_extent(int fd, uint64_t start_bytes, uint64_t length_bytes, str
         return true;
     }
     hole = lseek(fd, data, SEEK_HOLE);
-    if (hole > data && (uint64_t)hole < length_bytes) {
+    if (hole > data && (uint64_t)hole < length_bytes)
         extent->end_bytes = round_up_to((uint64_t)hole, length_bytes);
-    }
     return hole >= 0;
 }
 
@@ -142,14 +136,12 @@ static enum sparse_result zero_by_writing(int fd, uint64_t start_bytes, uint64_t
         if (result == SPARSE_CUT_SHORT) {
             return SPARSE_DONE; /* behind the target's end: it reads as zeros once it grows */
         }
-        if (result != SPARSE_DONE) {
+        if (result != SPARSE_DONE)
             return SPARSE_WRITE_FAILED;
-        }
         if (!is_all_zero(page, piece)) {
             memset(page, 0, piece);
-            if (!pwrite_fully(fd, page, piece, start_bytes + done)) {
+            if (!pwrite_fully(fd, page, piece, start_bytes + done))
                 return SPARSE_WRITE_FAILED;
-            }
         }
         done += piece;
     }
@@ -161,9 +153,8 @@ static enum sparse_result punch(int fd, uint64_t start_bytes, uint64_t length_by
     int result =
         again_fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, start_bytes, length_bytes);
 
-    if (result != 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+    if (result != 0 && (errno == EOPNOTSUPP || errno == ENOSYS))
         return zero_by_writing(fd, start_bytes, length_bytes);
-    }
     return result == 0 ? SPARSE_DONE : SPARSE_WRITE_FAILED;
 }
 
@@ -183,9 +174,8 @@ static size_t find_run(const uint8_t *bytes, size_t length_bytes, bool *is_zero)
         size_t page_bytes = left < PAGE_BYTES ? left : PAGE_BYTES;
         bool is_page_zero = is_all_zero(bytes + run, page_bytes);
 
-        if (run > 0 && is_page_zero != *is_zero) {
+        if (run > 0 && is_page_zero != *is_zero)
             break;
-        }
         *is_zero = is_page_zero;
         run += page_bytes;
     }
@@ -203,11 +193,10 @@ static enum sparse_result write_piece(const struct sparse_copy *copy, const uint
         bool is_zero = false;
         size_t run = find_run(bytes + done, length_bytes - done, &is_zero);
 
-        if (is_zero) {
+        if (is_zero)
             result = clear(copy, offset_bytes + done, run);
-        } else if (!pwrite_fully(copy->to_fd, bytes + done, run, offset_bytes + done)) {
+        else if (!pwrite_fully(copy->to_fd, bytes + done, run, offset_bytes + done))
             result = SPARSE_WRITE_FAILED;
-        }
         done += run;
     }
     return result;
@@ -223,19 +212,15 @@ static enum sparse_result copy_data(const struct sparse_copy *copy, const struct
         size_t piece = left < PIECE_BYTES ? (size_t)left : PIECE_BYTES;
         enum sparse_result result = pread_fully(copy->from_fd, buffer, piece, at);
 
-        if (result == SPARSE_DONE) {
+        if (result == SPARSE_DONE)
             result = write_piece(copy, buffer, piece, at);
-        }
-        if (result == SPARSE_DONE && copy->frees_source) {
+        if (result == SPARSE_DONE && copy->frees_source)
             result = punch(copy->from_fd, at, piece);
-        }
-        if (result != SPARSE_DONE) {
+        if (result != SPARSE_DONE)
             return result;
-        }
         at += piece;
-        if (copy->proceed != NULL && !copy->proceed(copy->context, at)) {
+        if (copy->proceed != NULL && !copy->proceed(copy->context, at))
             return SPARSE_STOPPED;
-        }
     }
     return SPARSE_DONE;
 }
@@ -249,17 +234,15 @@ enum sparse_result sparse_run(const struct sparse_copy *copy)
     while (result == SPARSE_DONE && at < copy->length_bytes) {
         struct extent extent;
 
-        if (!find_extent(copy->from_fd, at, copy->length_bytes, &extent)) {
+        if (!find_extent(copy->from_fd, at, copy->length_bytes, &extent))
             result = SPARSE_READ_FAILED;
-        } else if (extent.is_hole) {
+        else if (extent.is_hole)
             result = clear(copy, extent.start_bytes, extent.end_bytes - extent.start_bytes);
-        } else {
+        else
             result = copy_data(copy, &extent, buffer);
-        }
         at = extent.end_bytes;
-        if (result == SPARSE_DONE && copy->proceed != NULL && !copy->proceed(copy->context, at)) {
+        if (result == SPARSE_DONE && copy->proceed != NULL && !copy->proceed(copy->context, at))
             result = SPARSE_STOPPED;
-        }
     }
     if (result == SPARSE_DONE && lseek(copy->from_fd, 0, SEEK_END) < (off_t)copy->length_bytes) {
         result = SPARSE_CUT_SHORT; /* what was cut off looked like a hole */
@@ -276,16 +259,13 @@ enum sparse_result sparse_reserve(int from_fd, int to_fd, uint64_t length_bytes)
         struct extent extent;
         int result = 0;
 
-        if (!find_extent(from_fd, at, length_bytes, &extent)) {
+        if (!find_extent(from_fd, at, length_bytes, &extent))
             return SPARSE_READ_FAILED;
-        }
-        if (!extent.is_hole) {
+        if (!extent.is_hole)
             result = again_fallocate(to_fd, FALLOC_FL_KEEP_SIZE, extent.start_bytes,
                                      extent.end_bytes - extent.start_bytes);
-        }
-        if (result != 0) {
+        if (result != 0)
             return errno == EOPNOTSUPP || errno == ENOSYS ? SPARSE_DONE : SPARSE_WRITE_FAILED;
-        }
         at = extent.end_bytes;
     }
     return SPARSE_DONE;

@@ -79,9 +79,8 @@ static int open_entry(int directory_fd, const char *name, mode_t kind, const cha
         fd = again_openat(directory_fd, name, flags | (kind == S_IFDIR ? O_DIRECTORY : 0), 0);
         is_seen = fd >= 0 && fstat(fd, &about) == 0;
     }
-    if (is_seen && (about.st_mode & S_IFMT) == kind) {
+    if (is_seen && (about.st_mode & S_IFMT) == kind)
         return fd;
-    }
     if (!is_seen) {
         int os_code = errno;
 
@@ -91,9 +90,8 @@ static int open_entry(int directory_fd, const char *name, mode_t kind, const cha
         tool_error_set(error, TOOL_REASON_FILE, CAPTURE_AGAIN, "%s is %s, no %s", path,
                        kind_name(about.st_mode), kind == S_IFDIR ? "directory" : "regular file");
     }
-    if (fd >= 0) {
+    if (fd >= 0)
         close(fd);
-    }
     return -1;
 }
 
@@ -134,9 +132,8 @@ static bool read_fully(const struct image_reader *captured, int fd, const char *
                            "%s/%s was cut short while it was read", captured->path, name);
             return false;
         }
-        if (got < 0 && errno != EINTR) {
+        if (got < 0 && errno != EINTR)
             return fail(error, "read", captured->path, name);
-        }
         done += got < 0 ? 0 : (size_t)got;
     }
     return true;
@@ -179,16 +176,14 @@ static bool read_manifest(struct image_reader *captured, struct tool_error *erro
     int fd = open_file(captured, IMAGE_MANIFEST_NAME, &length_bytes, error);
     bool is_good = false;
 
-    if (fd < 0) {
+    if (fd < 0)
         return false;
-    }
-    if (length_bytes > MANIFEST_BYTES_MAX) {
+    if (length_bytes > MANIFEST_BYTES_MAX)
         tool_error_set(error, TOOL_REASON_FILE, CAPTURE_AGAIN,
                        "%s/%s has %" PRIu64 " bytes: it is no manifest", captured->path,
                        IMAGE_MANIFEST_NAME, length_bytes);
-    } else {
+    else
         is_good = parse_manifest(captured, fd, length_bytes, error);
-    }
     close(fd);
     return is_good;
 }
@@ -226,18 +221,15 @@ static bool feed_setup(const struct image_reader *captured, struct qemu_stream *
         struct qemu_stream_state state;
         size_t consumed_bytes = 0;
 
-        if (!image_reader_read_stream(captured, done_bytes, piece, piece_bytes, error)) {
+        if (!image_reader_read_stream(captured, done_bytes, piece, piece_bytes, error))
             return false;
-        }
         event = qemu_stream_feed(stream, piece, piece_bytes, &consumed_bytes, &state);
         done_bytes += consumed_bytes;
     }
-    if (event == QEMU_STREAM_BROKEN) {
+    if (event == QEMU_STREAM_BROKEN)
         return refuse_stream(captured, error, "%s", qemu_stream_error(stream));
-    }
-    if (qemu_stream_format(stream) != QEMU_STREAM_FORMAT_QEMU) {
+    if (qemu_stream_format(stream) != QEMU_STREAM_FORMAT_QEMU)
         return refuse_stream(captured, error, "it is no stream of a QEMU");
-    }
     return (event == QEMU_STREAM_BLOCKS_LISTED && done_bytes == hook_bytes) ||
            refuse_stream(captured, error,
                          "its list of blocks does not end at %" PRIu64
@@ -250,23 +242,20 @@ static bool compare_blocks(const struct image_reader *captured, const struct qem
                            struct tool_error *error)
 {
     const struct manifest_read *manifest = &captured->manifest;
-    uint32_t i;
 
-    if (qemu_stream_block_count(stream) != manifest->block_count) {
+    if (qemu_stream_block_count(stream) != manifest->block_count)
         return refuse_stream(captured, error, "it names %u blocks, and the manifest %u",
                              qemu_stream_block_count(stream), manifest->block_count);
-    }
-    for (i = 0; i < manifest->block_count; i++) {
+    for (uint32_t i = 0; i < manifest->block_count; i++) {
         const struct qemu_stream_block *block = qemu_stream_block(stream, i);
 
         if (strcmp(block->name, manifest->blocks[i].name) != 0 ||
-            block->length_bytes != manifest->blocks[i].length_bytes) {
+            block->length_bytes != manifest->blocks[i].length_bytes)
             return refuse_stream(
                 captured, error,
                 "its block %u is %s of %" PRIu64 " bytes, and the manifest's %s of %" PRIu64, i,
                 text_name(block->name).text, block->length_bytes,
                 text_name(manifest->blocks[i].name).text, manifest->blocks[i].length_bytes);
-        }
     }
     return true;
 }
@@ -276,9 +265,8 @@ static bool check_setup(const struct image_reader *captured, struct tool_error *
     struct qemu_stream *stream = qemu_stream_create();
     bool is_good;
 
-    if (stream == NULL) {
+    if (stream == NULL)
         return fail(error, "read", captured->path, IMAGE_STREAM_NAME);
-    }
     is_good = feed_setup(captured, stream, error) && compare_blocks(captured, stream, error);
     qemu_stream_destroy(stream);
     return is_good;
@@ -290,21 +278,18 @@ static bool check_hooks(const struct image_reader *captured, struct tool_error *
     static const uint8_t hook[HOOK_BYTES] = {0, 0, 0, 0, 0, 0, 0, QEMU_STREAM_RAM_FLAG_HOOK};
     const struct manifest_read *manifest = &captured->manifest;
     uint8_t found[HOOK_BYTES];
-    size_t i;
 
-    for (i = 0; i < manifest->round_count; i++) {
+    for (size_t i = 0; i < manifest->round_count; i++) {
         uint64_t end_bytes = manifest->rounds[i].hook_position_bytes;
 
         if (!image_reader_read_stream(captured, end_bytes - HOOK_BYTES, found, sizeof(found),
-                                      error)) {
+                                      error))
             return false;
-        }
-        if (memcmp(found, hook, sizeof(hook)) != 0) {
+        if (memcmp(found, hook, sizeof(hook)) != 0)
             return refuse_stream(captured, error,
                                  "no hook ends at %" PRIu64
                                  " bytes, where the manifest has that of round %zu",
                                  end_bytes, i);
-        }
     }
     return true;
 }
@@ -315,9 +300,8 @@ static bool check_end(const struct image_reader *captured, struct tool_error *er
     uint64_t end_mark_position_bytes = 0;
 
     if (!image_find_stream_end(captured->stream_fd, manifest->stream_bytes, captured->path,
-                               CAPTURE_AGAIN, &end_mark_position_bytes, error)) {
+                               CAPTURE_AGAIN, &end_mark_position_bytes, error))
         return false;
-    }
     return end_mark_position_bytes == manifest->end_mark_position_bytes ||
            refuse_stream(captured, error,
                          "its end mark is at %" PRIu64 " bytes, and at %" PRIu64 " in the manifest",
@@ -329,14 +313,12 @@ static bool open_stream(struct image_reader *captured, struct tool_error *error)
     uint64_t length_bytes = 0;
 
     captured->stream_fd = open_file(captured, IMAGE_STREAM_NAME, &length_bytes, error);
-    if (captured->stream_fd < 0) {
+    if (captured->stream_fd < 0)
         return false;
-    }
-    if (length_bytes != captured->manifest.stream_bytes) {
+    if (length_bytes != captured->manifest.stream_bytes)
         return refuse_stream(captured, error,
                              "it has %" PRIu64 " bytes, and %" PRIu64 " in the manifest",
                              length_bytes, captured->manifest.stream_bytes);
-    }
     return check_setup(captured, error) && check_hooks(captured, error) &&
            check_end(captured, error);
 }
@@ -367,9 +349,8 @@ static bool list_files(struct image_reader *captured, struct tool_error *error)
     for (i = 0; captured->rams != NULL && i < manifest->block_count; i++) {
         char *path = NULL;
 
-        if (asprintf(&path, "%s/%s", captured->path, manifest->blocks[i].file) < 0) {
+        if (asprintf(&path, "%s/%s", captured->path, manifest->blocks[i].file) < 0)
             break;
-        }
         captured->rams[i].name = manifest->blocks[i].name;
         captured->rams[i].path = path;
     }
@@ -394,21 +375,18 @@ static bool open_files(const struct image_reader *captured, int *fds, uint32_t *
     char *path = NULL;
     int ram_fd = -1;
 
-    if (asprintf(&path, "%s/" IMAGE_RAM_NAME, captured->path) < 0) {
+    if (asprintf(&path, "%s/" IMAGE_RAM_NAME, captured->path) < 0)
         return fail(error, "open", captured->path, IMAGE_RAM_NAME);
-    }
     ram_fd = open_entry(captured->directory_fd, IMAGE_RAM_NAME, S_IFDIR, path, error);
     free(path);
     for (*count = 0; ram_fd >= 0 && *count < manifest->block_count; ++*count) {
         fds[*count] = open_entry(ram_fd, name_in_ram(&manifest->blocks[*count]), S_IFREG,
                                  captured->rams[*count].path, error);
-        if (fds[*count] < 0) {
+        if (fds[*count] < 0)
             break;
-        }
     }
-    if (ram_fd >= 0) {
+    if (ram_fd >= 0)
         close(ram_fd);
-    }
     return *count == manifest->block_count;
 }
 
@@ -420,15 +398,13 @@ static bool adopt_files(struct image_reader *captured, struct ramfile_set *set, 
     uint32_t count = 0;
     bool is_good = false;
 
-    if (fds == NULL) {
+    if (fds == NULL)
         return fail(error, "open the files of", captured->path, IMAGE_RAM_NAME);
-    }
     if (open_files(captured, fds, &count, error)) {
         is_good = ramfile_set_adopt(set, captured->rams, fds, count, is_mapped, error);
     } else {
-        while (count > 0) {
+        while (count > 0)
             close(fds[--count]);
-        }
     }
     free(fds);
     return is_good;
@@ -438,12 +414,10 @@ bool image_reader_open_blocks(struct image_reader *captured, struct ramfile_set 
                               bool is_mapped, struct tool_error *error)
 {
     const struct manifest_read *manifest = &captured->manifest;
-    uint32_t i;
 
-    if (!list_files(captured, error) || !adopt_files(captured, set, is_mapped, error)) {
+    if (!list_files(captured, error) || !adopt_files(captured, set, is_mapped, error))
         return false;
-    }
-    for (i = 0; i < set->count; i++) {
+    for (uint32_t i = 0; i < set->count; i++) {
         if (set->files[i].length_bytes != manifest->blocks[i].length_bytes) {
             tool_error_set(error, TOOL_REASON_FILE, CAPTURE_AGAIN,
                            "%s has %" PRIu64 " bytes, and block %s has %" PRIu64 " in the manifest",
@@ -457,18 +431,13 @@ bool image_reader_open_blocks(struct image_reader *captured, struct ramfile_set 
 
 void image_reader_close(struct image_reader *captured)
 {
-    uint32_t i;
-
-    for (i = 0; captured->rams != NULL && i < captured->manifest.block_count; i++) {
+    for (uint32_t i = 0; captured->rams != NULL && i < captured->manifest.block_count; i++)
         free((char *)captured->rams[i].path);
-    }
     free(captured->rams);
     manifest_read_free(&captured->manifest);
-    if (captured->stream_fd >= 0) {
+    if (captured->stream_fd >= 0)
         close(captured->stream_fd);
-    }
-    if (captured->directory_fd >= 0) {
+    if (captured->directory_fd >= 0)
         close(captured->directory_fd);
-    }
     image_reader_init(captured);
 }

@@ -50,16 +50,13 @@ static bool set_path(struct image_writer *image, const char *path, struct tool_e
     struct stat about;
     size_t path_bytes = strlen(path);
 
-    while (path_bytes > 1 && path[path_bytes - 1] == '/') {
+    while (path_bytes > 1 && path[path_bytes - 1] == '/')
         path_bytes--;
-    }
     image->path = strndup(path, path_bytes);
-    if (image->path == NULL) {
+    if (image->path == NULL)
         return fail(error, "make", path);
-    }
-    if (lstat(image->path, &about) == 0) {
+    if (lstat(image->path, &about) == 0)
         return fail_exists(error, image->path);
-    }
     return errno == ENOENT || fail(error, "look at", image->path);
 }
 
@@ -68,9 +65,8 @@ static bool make_part(struct image_writer *image, struct tool_error *error)
     size_t path_bytes = strlen(image->path);
     char *part_path = malloc(path_bytes + sizeof(PART_SUFFIX));
 
-    if (part_path == NULL) {
+    if (part_path == NULL)
         return fail(error, "make", image->path);
-    }
     memcpy(part_path, image->path, path_bytes);
     memcpy(part_path + path_bytes, PART_SUFFIX, sizeof(PART_SUFFIX));
     if (mkdtemp(part_path) == NULL) {
@@ -86,28 +82,24 @@ bool image_writer_create(struct image_writer *image, const char *path, struct to
 {
     const int directory_flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
 
-    if (!set_path(image, path, error) || !make_part(image, error)) {
+    if (!set_path(image, path, error) || !make_part(image, error))
         return false;
-    }
     image->directory_fd = again_open(image->part_path, directory_flags);
-    if (image->directory_fd < 0 || mkdirat(image->directory_fd, IMAGE_RAM_NAME, 0777) != 0) {
+    if (image->directory_fd < 0 || mkdirat(image->directory_fd, IMAGE_RAM_NAME, 0777) != 0)
         return fail(error, "make directories in", image->part_path);
-    }
     image->ram_fd = again_openat(image->directory_fd, IMAGE_RAM_NAME, directory_flags, 0);
     image->stream_fd = again_openat(image->directory_fd, IMAGE_STREAM_NAME,
                                     O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
-    if (image->ram_fd < 0 || image->stream_fd < 0) {
+    if (image->ram_fd < 0 || image->stream_fd < 0)
         return fail(error, "make files in", image->part_path);
-    }
     return true;
 }
 
 bool image_writer_write_stream(struct image_writer *image, const void *bytes, size_t length_bytes,
                                struct tool_error *error)
 {
-    if (!write_fully(image->stream_fd, bytes, length_bytes)) {
+    if (!write_fully(image->stream_fd, bytes, length_bytes))
         return fail(error, "write the stream into", image->part_path);
-    }
     image->stream_bytes += length_bytes;
     return true;
 }
@@ -132,9 +124,8 @@ static uint8_t *read_tail(int stream_fd, uint64_t stream_bytes, size_t tail_byte
             return NULL;
         }
     }
-    if (tail == NULL) {
+    if (tail == NULL)
         fail(error, "read the stream in", path);
-    }
     return tail;
 }
 
@@ -147,9 +138,8 @@ bool image_find_stream_end(int stream_fd, uint64_t stream_bytes, const char *pat
     size_t end_mark_offset;
     bool is_complete;
 
-    if (tail == NULL) {
+    if (tail == NULL)
         return false;
-    }
     is_complete = qemu_stream_find_end(tail, tail_bytes, &end_mark_offset);
     free(tail);
     if (!is_complete) {
@@ -186,16 +176,14 @@ bool image_writer_store_block(const struct image_writer *image, const struct ram
     block_file_name(block->name, index, name);
     copy.to_fd = again_openat(image->ram_fd, name,
                               O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, FILE_MODE);
-    if (copy.to_fd < 0) {
+    if (copy.to_fd < 0)
         return fail(error, "make the file of block", name);
-    }
     /* The last page may be a hole. */
     is_done = again_ftruncate(copy.to_fd, block->length_bytes) == 0 ||
               fail(error, "make the file of block", name);
     is_done = is_done && sparse_explain(sparse_run(&copy), "the block's memory", name, error);
-    if (is_done && again_fsync(copy.to_fd) != 0) {
+    if (is_done && again_fsync(copy.to_fd) != 0)
         is_done = fail(error, "write to disk the file of block", name);
-    }
     close(copy.to_fd);
     return is_done;
 }
@@ -210,9 +198,8 @@ bool image_writer_write_manifest(const struct image_writer *image, const struct 
 
     if (out == NULL) {
         fail(error, "make", IMAGE_MANIFEST_NAME);
-        if (fd >= 0) {
+        if (fd >= 0)
             close(fd);
-        }
         return false;
     }
     manifest_write(manifest, out);
@@ -229,14 +216,12 @@ bool image_writer_write_manifest(const struct image_writer *image, const struct 
  */
 static bool move_into_place(const struct image_writer *image, struct tool_error *error)
 {
-    if (renameat2(AT_FDCWD, image->part_path, AT_FDCWD, image->path, RENAME_NOREPLACE) == 0) {
+    if (renameat2(AT_FDCWD, image->part_path, AT_FDCWD, image->path, RENAME_NOREPLACE) == 0)
         return true;
-    }
     if (errno == EINVAL || errno == ENOSYS) {
         if (mkdir(image->path, 0777) == 0) {
-            if (rename(image->part_path, image->path) == 0) {
+            if (rename(image->part_path, image->path) == 0)
                 return true;
-            }
             fail(error, "rename the directory to", image->path);
             rmdir(image->path);
             return false;
@@ -252,12 +237,10 @@ static bool sync_parent(const struct image_writer *image, struct tool_error *err
     int parent_fd = again_openat(image->directory_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     bool is_done = parent_fd >= 0 && sync_directory(parent_fd);
 
-    if (!is_done) {
+    if (!is_done)
         fail(error, "write to disk the directory above", image->path);
-    }
-    if (parent_fd >= 0) {
+    if (parent_fd >= 0)
         close(parent_fd);
-    }
     return is_done;
 }
 
@@ -265,12 +248,10 @@ bool image_writer_commit(struct image_writer *image, struct tool_error *error)
 {
     if (again_fsync(image->stream_fd) != 0 || !sync_directory(image->ram_fd) ||
         fchmod(image->directory_fd, mode_after_umask(0777)) != 0 ||
-        !sync_directory(image->directory_fd)) {
+        !sync_directory(image->directory_fd))
         return fail(error, "write to disk", image->part_path);
-    }
-    if (!move_into_place(image, error)) {
+    if (!move_into_place(image, error))
         return false;
-    }
     free(image->part_path);
     image->part_path = NULL;
     return sync_parent(image, error);
@@ -284,24 +265,21 @@ static void remove_files(int directory_fd)
     const struct dirent *entry;
 
     if (directory == NULL) {
-        if (fd >= 0) {
+        if (fd >= 0)
             close(fd);
-        }
         return;
     }
     while ((entry = readdir(directory)) != NULL) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
             unlinkat(directory_fd, entry->d_name, 0);
-        }
     }
     closedir(directory);
 }
 
 static void remove_part(const struct image_writer *image)
 {
-    if (image->ram_fd >= 0) {
+    if (image->ram_fd >= 0)
         remove_files(image->ram_fd);
-    }
     if (image->directory_fd >= 0) {
         unlinkat(image->directory_fd, IMAGE_RAM_NAME, AT_REMOVEDIR);
         remove_files(image->directory_fd);
@@ -317,18 +295,14 @@ static void remove_part(const struct image_writer *image)
 
 void image_writer_close(struct image_writer *image)
 {
-    if (image->part_path != NULL) {
+    if (image->part_path != NULL)
         remove_part(image);
-    }
-    if (image->stream_fd >= 0) {
+    if (image->stream_fd >= 0)
         close(image->stream_fd);
-    }
-    if (image->ram_fd >= 0) {
+    if (image->ram_fd >= 0)
         close(image->ram_fd);
-    }
-    if (image->directory_fd >= 0) {
+    if (image->directory_fd >= 0)
         close(image->directory_fd);
-    }
     free(image->path);
     free(image->part_path);
     image_writer_init(image);

@@ -35,11 +35,10 @@ static void write_block(struct json *json, const struct rdmig_ram_block *block, 
 static void write_blocks(struct json *json, const struct manifest *manifest)
 {
     uint64_t offset_bytes = 0;
-    uint32_t i;
 
     json_break(json);
     json_open_array(json, "blocks");
-    for (i = 0; i < manifest->block_count; i++) {
+    for (uint32_t i = 0; i < manifest->block_count; i++) {
         write_block(json, &manifest->blocks[i], i, offset_bytes);
         offset_bytes = align_up(offset_bytes + manifest->blocks[i].length_bytes);
     }
@@ -49,11 +48,9 @@ static void write_blocks(struct json *json, const struct manifest *manifest)
 
 static void write_rounds(struct json *json, const struct manifest *manifest)
 {
-    size_t i;
-
     json_break(json);
     json_open_array(json, "rounds");
-    for (i = 0; i < manifest->round_count; i++) {
+    for (size_t i = 0; i < manifest->round_count; i++) {
         json_break(json);
         json_open_object(json, NULL);
         json_uint(json, "hook_position_bytes", manifest->rounds[i].hook_position_bytes);

@@ -33,12 +33,9 @@ struct member {
 
 static const struct member *find_member(const struct member *members, size_t count, const char *key)
 {
-    size_t i;
-
-    for (i = 0; i < count; i++) {
-        if (strcmp(members[i].key, key) == 0) {
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(members[i].key, key) == 0)
             return &members[i];
-        }
     }
     return NULL;
 }
@@ -49,7 +46,6 @@ static bool read_object(struct parse *parse, const struct member *members, size_
     struct json_reader *reader = &parse->reader;
     char key[KEY_BYTES_MAX + 1];
     uint32_t seen = 0;
-    size_t i;
 
     json_enter_object(reader);
     while (json_next_key(reader, key, sizeof(key))) {
@@ -59,18 +55,15 @@ static bool read_object(struct parse *parse, const struct member *members, size_
             json_skip(reader);
             continue;
         }
-        if ((seen >> (member - members) & 1) != 0) {
+        if ((seen >> (member - members) & 1) != 0)
             return json_refuse(reader, "%s stands there twice", key);
-        }
         seen |= UINT32_C(1) << (member - members);
-        if (!member->read(parse, into)) {
+        if (!member->read(parse, into))
             return false;
-        }
     }
-    for (i = 0; i < count; i++) {
-        if ((seen >> i & 1) == 0) {
+    for (size_t i = 0; i < count; i++) {
+        if ((seen >> i & 1) == 0)
             return json_refuse(reader, "%s is missing", members[i].key);
-        }
     }
     return json_reader_is_good(reader);
 }
@@ -97,9 +90,8 @@ static bool read_name(struct parse *parse, void *into)
     struct manifest_block *block = into;
     char encoded[3 * TOOL_BLOCK_NAME_BYTES_MAX + 1];
 
-    if (!json_read_string(&parse->reader, encoded, sizeof(encoded))) {
+    if (!json_read_string(&parse->reader, encoded, sizeof(encoded)))
         return false;
-    }
     return percent_decode(encoded, block->name, sizeof(block->name)) ||
            json_refuse(&parse->reader, "name_encoded is no percent-encoded name of 1 to %u bytes",
                        (unsigned int)TOOL_BLOCK_NAME_BYTES_MAX);
@@ -116,9 +108,8 @@ static bool read_length(struct parse *parse, void *into)
 {
     struct manifest_block *block = into;
 
-    if (!json_read_uint(&parse->reader, &block->length_bytes)) {
+    if (!json_read_uint(&parse->reader, &block->length_bytes))
         return false;
-    }
     return (block->length_bytes != 0 && block->length_bytes % RDMIG_PAGE_BYTES == 0 &&
             block->length_bytes <= INT64_MAX) ||
            json_refuse(&parse->reader,
@@ -148,9 +139,8 @@ static bool check_offset(struct parse *parse, const struct manifest_block *block
 {
     const struct manifest_block *before = block - 1;
 
-    if (block->offset_bytes > UINT64_MAX - block->length_bytes) {
+    if (block->offset_bytes > UINT64_MAX - block->length_bytes)
         return json_refuse(&parse->reader, "block %" PRIu32 " ends beyond 2^64", index);
-    }
     return index == 0 || block->offset_bytes >= before->offset_bytes + before->length_bytes ||
            json_refuse(&parse->reader, "block %" PRIu32 " overlaps the one before it", index);
 }
@@ -165,14 +155,12 @@ static bool read_block(struct parse *parse)
     uint32_t index = manifest->block_count;
     struct manifest_block *blocks;
 
-    if (index == RDMIG_BLOCK_COUNT_MAX) {
+    if (index == RDMIG_BLOCK_COUNT_MAX)
         return json_refuse(&parse->reader, "more than %u blocks",
                            (unsigned int)RDMIG_BLOCK_COUNT_MAX);
-    }
     blocks = grow(parse, manifest->blocks, index, sizeof(*blocks));
-    if (blocks == NULL) {
+    if (blocks == NULL)
         return false;
-    }
     manifest->blocks = blocks;
     manifest->block_count++;
     return read_object(parse, members, sizeof(members) / sizeof(members[0]), &blocks[index]) &&
@@ -184,9 +172,8 @@ static bool read_blocks(struct parse *parse, void *into)
     (void)into;
     json_enter_array(&parse->reader);
     while (json_next_element(&parse->reader)) {
-        if (!read_block(parse)) {
+        if (!read_block(parse))
             return false;
-        }
     }
     return parse->manifest->block_count > 0 || json_refuse(&parse->reader, "there are no blocks");
 }
@@ -213,9 +200,8 @@ static bool check_round(struct parse *parse, const struct manifest_round *round,
     uint64_t before_bytes = index == 0 ? 0 : round[-1].hook_position_bytes;
 
     if (round->hook_position_bytes < HOOK_BYTES ||
-        round->hook_position_bytes - HOOK_BYTES < before_bytes) {
+        round->hook_position_bytes - HOOK_BYTES < before_bytes)
         return json_refuse(&parse->reader, "the hook of round %zu ends too early", index);
-    }
     return round->finished_position_bytes >= round->hook_position_bytes ||
            json_refuse(&parse->reader, "round %zu is finished before its hook", index);
 }
@@ -228,13 +214,11 @@ static bool read_round(struct parse *parse)
     size_t index = manifest->round_count;
     struct manifest_round *rounds;
 
-    if (index == ROUND_COUNT_MAX) {
+    if (index == ROUND_COUNT_MAX)
         return json_refuse(&parse->reader, "more than %u rounds", (unsigned int)ROUND_COUNT_MAX);
-    }
     rounds = grow(parse, manifest->rounds, index, sizeof(*rounds));
-    if (rounds == NULL) {
+    if (rounds == NULL)
         return false;
-    }
     manifest->rounds = rounds;
     manifest->round_count++;
     return read_object(parse, members, sizeof(members) / sizeof(members[0]), &rounds[index]) &&
@@ -246,9 +230,8 @@ static bool read_rounds(struct parse *parse, void *into)
     (void)into;
     json_enter_array(&parse->reader);
     while (json_next_element(&parse->reader)) {
-        if (!read_round(parse)) {
+        if (!read_round(parse))
             return false;
-        }
     }
     return parse->manifest->round_count >= ROUND_COUNT_MIN ||
            json_refuse(&parse->reader, "fewer than %u rounds", ROUND_COUNT_MIN);
@@ -262,9 +245,8 @@ static bool read_format(struct parse *parse, void *into)
     uint64_t format;
 
     (void)into;
-    if (!json_read_uint(&parse->reader, &format)) {
+    if (!json_read_uint(&parse->reader, &format))
         return false;
-    }
     return format == MANIFEST_FORMAT ||
            json_refuse(&parse->reader, "format %" PRIu64 ", and this rdmig reads format %u", format,
                        MANIFEST_FORMAT);
@@ -275,9 +257,8 @@ static bool read_mode(struct parse *parse, void *into)
     char mode[TEXT_BYTES_MAX + 1];
 
     (void)into;
-    if (!json_read_string(&parse->reader, mode, sizeof(mode))) {
+    if (!json_read_string(&parse->reader, mode, sizeof(mode)))
         return false;
-    }
     return strcmp(mode, "dynamic") == 0 || strcmp(mode, "pin-all") == 0 ||
            json_refuse(&parse->reader, "mode is neither dynamic nor pin-all");
 }
@@ -287,9 +268,8 @@ static bool read_stream(struct parse *parse, void *into)
     char name[TEXT_BYTES_MAX + 1];
 
     (void)into;
-    if (!json_read_string(&parse->reader, name, sizeof(name))) {
+    if (!json_read_string(&parse->reader, name, sizeof(name)))
         return false;
-    }
     return strcmp(name, "stream") == 0 ||
            json_refuse(&parse->reader, "the stream's file is not called stream");
 }
@@ -311,9 +291,8 @@ static bool check_positions(struct parse *parse)
     const struct manifest_read *manifest = parse->manifest;
     const struct manifest_round *last = &manifest->rounds[manifest->round_count - 1];
 
-    if (last->finished_position_bytes > manifest->end_mark_position_bytes) {
+    if (last->finished_position_bytes > manifest->end_mark_position_bytes)
         return json_refuse(&parse->reader, "the last round ends behind the stream's end mark");
-    }
     return manifest->end_mark_position_bytes < manifest->stream_bytes ||
            json_refuse(&parse->reader, "the end mark stands behind the stream's end");
 }
@@ -333,9 +312,8 @@ bool manifest_parse(struct manifest_read *manifest, const char *text, size_t tex
     memset(manifest, 0, sizeof(*manifest));
     json_reader_begin(&parse.reader, text, text_bytes);
     if (read_object(&parse, members, sizeof(members) / sizeof(members[0]), manifest) &&
-        check_positions(&parse) && json_reader_end(&parse.reader)) {
+        check_positions(&parse) && json_reader_end(&parse.reader))
         return true;
-    }
     tool_error_set(error, TOOL_REASON_FILE,
                    "name a directory that rdmig capture has made and nobody has changed", "%s, %s",
                    path, parse.reader.problem);
