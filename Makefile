@@ -23,6 +23,8 @@ SOVERSION := 0
 WARN := -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Werror
 CFLAGS_ALL = $(OPT) $(WARN) -fPIC -fno-common -Iinclude -MMD -MP $(CFLAGS)
 LDLIBS_VERBS := -lrdmacm -libverbs -lpthread
+# The command alone reads JSON.
+LDLIBS_TOOL := -lyajl
 ifneq ($(SAN),)
 CFLAGS_ALL += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer
 LDFLAGS += -fsanitize=$(SAN)
@@ -82,7 +84,7 @@ $(BUILD)/librdmig.so: $(BUILD)/librdmig.so.$(VERSION)
 
 # The command is a user of the library; only the stream parser and the zero scan it has from inside, for captured streams and sparse files.
 $(BUILD)/rdmig: $(tool_objects) $(plain_objects) $(BUILD)/librdmig.a
-	$(Q)$(CC) $(LDFLAGS) $(tool_objects) $(plain_objects) $(BUILD)/librdmig.a $(LDLIBS_VERBS) -o $@
+	$(Q)$(CC) $(LDFLAGS) $(tool_objects) $(plain_objects) $(BUILD)/librdmig.a $(LDLIBS_TOOL) $(LDLIBS_VERBS) -o $@
 
 .PHONY: FORCE
 $(BUILD)/minivmm: $(BUILD)/librdmig.a FORCE
@@ -93,8 +95,8 @@ $(BUILD)/minivmm: $(BUILD)/librdmig.a FORCE
 # A missing header is worth a sentence, not a page of compiler output.
 .PHONY: headers-present
 headers-present:
-	@printf '#include <infiniband/verbs.h>\n#include <rdma/rdma_cma.h>\n' | $(CC) -E -x c - >/dev/null 2>&1 || \
-		{ echo "rdmig: the RDMA headers are missing; run: ci/setup build   (or install libibverbs-dev librdmacm-dev)" >&2; exit 1; }
+	@printf '#include <infiniband/verbs.h>\n#include <rdma/rdma_cma.h>\n#include <yajl/yajl_parse.h>\n' | $(CC) -E -x c - >/dev/null 2>&1 || \
+		{ echo "rdmig: headers are missing; run: ci/setup build   (or install libibverbs-dev librdmacm-dev libyajl-dev)" >&2; exit 1; }
 
 # ---- tests
 include sim/sim.mk

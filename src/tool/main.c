@@ -3,7 +3,6 @@
 #include "cli/report.h"
 #include "commands/commands.h"
 
-#include <errno.h>
 #include <string.h>
 
 typedef int command_run(const struct tool_args *args);
@@ -28,16 +27,6 @@ static void print_help(FILE *out)
           "\n"
           "Exit status: 0 completed, 1 failed or cancelled, 2 wrong usage.\n",
           out);
-}
-
-static int print_and_check(int status)
-{
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "rdmig: cannot write to standard output: %s; check where it goes\n",
-                strerror(errno));
-        return TOOL_EXIT_FAILED;
-    }
-    return status;
 }
 
 static int print_usage_error(const struct tool_error *error, bool is_json)
@@ -66,7 +55,7 @@ static int run_command(enum tool_command command, int argc, char **argv)
         status = print_usage_error(&error, args.is_json);
     } else if (args.is_help) {
         args_print_help(command, stdout);
-        status = print_and_check(TOOL_EXIT_COMPLETED);
+        status = report_end(TOOL_EXIT_COMPLETED);
     } else {
         status = runs[command](&args);
     }
@@ -85,11 +74,11 @@ int main(int argc, char **argv)
     }
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_help(stdout);
-        return print_and_check(TOOL_EXIT_COMPLETED);
+        return report_end(TOOL_EXIT_COMPLETED);
     }
     if (strcmp(argv[1], "--version") == 0) {
         printf("rdmig %s (protocol version %u)\n", rdmig_version(), RDMIG_PROTOCOL_VERSION);
-        return print_and_check(TOOL_EXIT_COMPLETED);
+        return report_end(TOOL_EXIT_COMPLETED);
     }
     if (!args_find_command(argv[1], &command)) {
         tool_error_set(&error, TOOL_REASON_USAGE, "see rdmig --help", "there is no command %s",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The rdmig command's files: copies that keep holes, and memory blocks. */
 #include "../../src/tool/commands/signals.h"
+#include "../../src/tool/files/fileio.h"
 #include "../../src/tool/files/ramfile.h"
 #include "../../src/tool/files/sparse.h"
 #include "tool_scratch.h"

@@ -22,7 +22,7 @@ $(BUILD)/unit/test_migration%: UNIT_OBJECTS = $(fake_objects)
 $(BUILD)/unit/test_migration_counts: LDFLAGS += -Wl,--wrap=strcmp,--wrap=timerfd_settime,--wrap=poll,--wrap=stat,--wrap=open,--wrap=readlink,--wrap=fopen,--wrap=madvise,--wrap=mincore,--wrap=pread,--wrap=process_vm_readv
 $(BUILD)/unit/test_tool_calls: LDFLAGS += -Wl,--wrap=strcmp,--wrap=strlen,--wrap=fstat,--wrap=open,--wrap=openat,--wrap=ftruncate,--wrap=fallocate,--wrap=fsync
 $(BUILD)/unit/test_tool%: $(BUILD)/unit/obj/test_tool%.o $(tool_test_objects) $(plain_objects) $(BUILD)/librdmig.a
-	$(Q)$(CC) $(LDFLAGS) $< $(tool_test_objects) $(plain_objects) $(BUILD)/librdmig.a $(LDLIBS_VERBS) -lcmocka -o $@
+	$(Q)$(CC) $(LDFLAGS) $< $(tool_test_objects) $(plain_objects) $(BUILD)/librdmig.a $(LDLIBS_TOOL) $(LDLIBS_VERBS) -lcmocka -o $@
 $(BUILD)/unit/test_sim%: $(BUILD)/unit/obj/test_sim%.o $(BUILD)/librdmig-sim.a
 	$(Q)$(CC) $(LDFLAGS) $^ -lcmocka -o $@
 $(BUILD)/unit/test_%: $(BUILD)/unit/obj/test_%.o $(mock_objects) $(fake_objects) $(support_objects) $(BUILD)/librdmig-internal.a

@@ -157,3 +157,44 @@ void json_milliseconds(struct json *json, const char *key, uint64_t value_ns)
     /* Not as a double: a locale's decimal comma would end up in it. */
     fprintf(json->out, "%" PRIu64 ".%06" PRIu64, value_ns / NS_PER_MS, value_ns % NS_PER_MS);
 }
+
+static void write_field(struct json *json, const struct json_field *field, const void *from)
+{
+    const uint64_t *number = from;
+
+    switch (field->kind) {
+    case JSON_FIELD_U32:
+        json_uint(json, field->key, *(const uint32_t *)from);
+        break;
+    case JSON_FIELD_LIMIT:
+        if (*number == 0 || *number == UINT64_MAX) {
+            json_null(json, field->key);
+            break;
+        }
+        /* fall through */
+    case JSON_FIELD_U64:
+        json_uint(json, field->key, *number);
+        break;
+    case JSON_FIELD_BOOL:
+        json_bool(json, field->key, *(const bool *)from);
+        break;
+    case JSON_FIELD_NS:
+        json_milliseconds(json, field->key, *number);
+        break;
+    case JSON_FIELD_TEXT:
+        json_string(json, field->key, *(const char *)from == '\0' ? NULL : from);
+        break;
+    case JSON_FIELD_BOOL_WORD:
+        json_string(json, field->key, field->words[*(const bool *)from]);
+        break;
+    case JSON_FIELD_ENUM_WORD:
+        json_string(json, field->key, field->words[*(const unsigned int *)from]);
+        break;
+    }
+}
+
+void json_fields(struct json *json, const struct json_field *fields, size_t count, const void *from)
+{
+    for (size_t i = 0; i < count; i++)
+        write_field(json, &fields[i], (const char *)from + fields[i].offset);
+}

@@ -7,6 +7,7 @@
 #define RDMIG_TOOL_JSON_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -31,5 +32,27 @@ void json_bool(struct json *json, const char *key, bool value);
 void json_null(struct json *json, const char *key);
 /* Nanoseconds as milliseconds with the fraction. */
 void json_milliseconds(struct json *json, const char *key, uint64_t value_ns);
+
+/* Members of a struct, as they stand in an object: one table for each struct. */
+enum json_field_kind {
+    JSON_FIELD_U32,
+    JSON_FIELD_U64,
+    JSON_FIELD_LIMIT, /* uint64_t; UINT64_MAX, none, and 0, not known yet: null */
+    JSON_FIELD_BOOL,
+    JSON_FIELD_NS,        /* uint64_t, written as milliseconds */
+    JSON_FIELD_TEXT,      /* char[]; empty: null */
+    JSON_FIELD_BOOL_WORD, /* the row's words: one for false, one for true */
+    JSON_FIELD_ENUM_WORD  /* one for each value, NULL: null */
+};
+
+struct json_field {
+    const char *key;
+    enum json_field_kind kind;
+    size_t offset;
+    const char *const *words; /* NULL: none are needed */
+};
+
+void json_fields(struct json *json, const struct json_field *fields, size_t count,
+                 const void *from);
 
 #endif

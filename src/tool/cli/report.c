@@ -20,6 +20,8 @@ static const char *const outcome_names[] = {
     [TOOL_COMPLETED] = "completed",
 };
 
+static const char *const mode_names[] = {"dynamic", "pin-all"};
+
 static const char *const refusal_names[] = {
     [RDMIG_PIN_ALL_NOT_REFUSED] = NULL,
     [RDMIG_PIN_ALL_REFUSED_BY_LIMIT] = "LIMIT",
@@ -103,19 +105,24 @@ void format_bytes(uint64_t size_bytes, char text[32])
     snprintf(text, 32, "%.1f %s", scaled, units[unit]);
 }
 
+struct bytes_text bytes_text(uint64_t size_bytes)
+{
+    struct bytes_text text;
+
+    format_bytes(size_bytes, text.text);
+    return text;
+}
+
 bool report_describe_refusal(const struct rdmig_progress *progress, char text[256])
 {
-    char limit[32];
-
     switch (progress->pin_all_refusal) {
     case RDMIG_PIN_ALL_REFUSED_BY_LIMIT:
-        format_bytes(progress->pinned_limit_bytes, limit);
         snprintf(
             text, 256,
             "not all memory can be pinned at a time: the limit on pinned memory is %s (%" PRIu64
             " bytes); going on with dynamic registration; for pin-all raise the limit: "
             "ulimit -l, --pinned-max",
-            limit, progress->pinned_limit_bytes);
+            bytes_text(progress->pinned_limit_bytes).text, progress->pinned_limit_bytes);
         return true;
     case RDMIG_PIN_ALL_REFUSED_BY_PEER:
         snprintf(text, 256,
@@ -125,6 +132,44 @@ bool report_describe_refusal(const struct rdmig_progress *progress, char text[25
         return false;
     }
 }
+
+/* ---- JSON */
+
+#define IN(member) offsetof(struct rdmig_progress, member)
+
+static const struct json_field fields[] = {
+    {"mode", JSON_FIELD_BOOL_WORD, IN(pin_all), mode_names},
+    {"pin_all_refusal", JSON_FIELD_ENUM_WORD, IN(pin_all_refusal), refusal_names},
+    {"bytes_total", JSON_FIELD_U64, IN(bytes_total), NULL},
+    {"bytes_written", JSON_FIELD_U64, IN(bytes_written), NULL},
+    {"bytes_zero", JSON_FIELD_U64, IN(bytes_zero), NULL},
+    {"rounds", JSON_FIELD_U64, IN(rounds), NULL},
+    {"control_messages", JSON_FIELD_U64, IN(control_messages), NULL},
+    {"control_bytes", JSON_FIELD_U64, IN(control_bytes), NULL},
+    {"round_trips", JSON_FIELD_U64, IN(round_trips), NULL},
+    {"registrations", JSON_FIELD_U64, IN(registrations), NULL},
+    {"pinned_peak_bytes", JSON_FIELD_U64, IN(pinned_peak_bytes), NULL},
+    {"pinned_limit_bytes", JSON_FIELD_LIMIT, IN(pinned_limit_bytes), NULL},
+    {"relaxed_ordering", JSON_FIELD_BOOL, IN(relaxed_ordering), NULL},
+    {"on_demand_paging", JSON_FIELD_BOOL, IN(on_demand_paging), NULL},
+    {"setup_ms", JSON_FIELD_NS, IN(setup_ns), NULL},
+    {"total_ms", JSON_FIELD_NS, IN(total_ns), NULL},
+    {"downtime_ms", JSON_FIELD_NS, IN(downtime_ns), NULL},
+    {"throughput_bytes_per_s", JSON_FIELD_U64, IN(throughput_bytes_per_s), NULL},
+    {"data_bytes_per_s", JSON_FIELD_U64, IN(data_bytes_per_s), NULL},
+};
+
+/* relay: the side of the source, of which most is the source's own choice. */
+static const struct json_field incoming_fields[] = {
+    {"mode", JSON_FIELD_BOOL_WORD, IN(pin_all), mode_names},
+    {"bytes_zero", JSON_FIELD_U64, IN(bytes_zero), NULL},
+    {"rounds", JSON_FIELD_U64, IN(rounds), NULL},
+    {"control_messages", JSON_FIELD_U64, IN(control_messages), NULL},
+    {"registrations", JSON_FIELD_U64, IN(registrations), NULL},
+    {"pinned_peak_bytes", JSON_FIELD_U64, IN(pinned_peak_bytes), NULL},
+    {"setup_ms", JSON_FIELD_NS, IN(setup_ns), NULL},
+    {"total_ms", JSON_FIELD_NS, IN(total_ns), NULL},
+};
 
 void report_write_error(struct json *json, const struct tool_error *error)
 {
@@ -139,64 +184,26 @@ void report_write_error(struct json *json, const struct tool_error *error)
     json_close_object(json);
 }
 
-/* 0: the migration has not come so far that there would be one. */
-static bool has_limit(const struct rdmig_progress *progress)
-{
-    return progress->pinned_limit_bytes != 0 && progress->pinned_limit_bytes != UINT64_MAX;
-}
-
-static void write_relay_json(const struct report *report, struct json *json)
-{
-    const struct rdmig_progress *incoming = report->incoming;
-
-    json_string(json, "side", report->side);
-    json_open_object(json, "incoming");
-    json_string(json, "mode", incoming->pin_all ? "pin-all" : "dynamic");
-    json_uint(json, "bytes_zero", incoming->bytes_zero);
-    json_uint(json, "rounds", incoming->rounds);
-    json_uint(json, "control_messages", incoming->control_messages);
-    json_uint(json, "registrations", incoming->registrations);
-    json_uint(json, "pinned_peak_bytes", incoming->pinned_peak_bytes);
-    json_milliseconds(json, "setup_ms", incoming->setup_ns);
-    json_milliseconds(json, "total_ms", incoming->total_ns);
-    json_close_object(json);
-}
-
 void report_write_json(const struct report *report, FILE *out)
 {
-    const struct rdmig_progress *progress = &report->progress;
     struct json json;
 
     json_begin(&json, out);
     json_open_object(&json, NULL);
     json_string(&json, "status", outcome_names[report->outcome]);
     report_write_error(&json, &report->error);
-    json_string(&json, "mode", progress->pin_all ? "pin-all" : "dynamic");
-    json_string(&json, "pin_all_refusal", refusal_names[progress->pin_all_refusal]);
-    json_uint(&json, "bytes_total", progress->bytes_total);
-    json_uint(&json, "bytes_written", progress->bytes_written);
-    json_uint(&json, "bytes_zero", progress->bytes_zero);
-    json_uint(&json, "rounds", progress->rounds);
-    json_uint(&json, "control_messages", progress->control_messages);
-    json_uint(&json, "control_bytes", progress->control_bytes);
-    json_uint(&json, "round_trips", progress->round_trips);
-    json_uint(&json, "registrations", progress->registrations);
-    json_uint(&json, "pinned_peak_bytes", progress->pinned_peak_bytes);
-    if (has_limit(progress))
-        json_uint(&json, "pinned_limit_bytes", progress->pinned_limit_bytes);
-    else
-        json_null(&json, "pinned_limit_bytes");
-    json_bool(&json, "relaxed_ordering", progress->relaxed_ordering);
-    json_bool(&json, "on_demand_paging", progress->on_demand_paging);
-    json_milliseconds(&json, "setup_ms", progress->setup_ns);
-    json_milliseconds(&json, "total_ms", progress->total_ns);
-    json_milliseconds(&json, "downtime_ms", progress->downtime_ns);
-    json_uint(&json, "throughput_bytes_per_s", progress->throughput_bytes_per_s);
-    json_uint(&json, "data_bytes_per_s", progress->data_bytes_per_s);
-    if (report->incoming != NULL)
-        write_relay_json(report, &json);
+    json_fields(&json, fields, sizeof(fields) / sizeof(fields[0]), &report->progress);
+    if (report->incoming != NULL) {
+        json_string(&json, "side", report->side);
+        json_open_object(&json, "incoming");
+        json_fields(&json, incoming_fields, sizeof(incoming_fields) / sizeof(incoming_fields[0]),
+                    report->incoming);
+        json_close_object(&json);
+    }
     json_close_object(&json);
 }
+
+/* ---- text */
 
 /* Nothing for what was not asked for. */
 static void write_wish(const char *what, bool is_wanted, bool is_granted, FILE *out)
@@ -206,62 +213,60 @@ static void write_wish(const char *what, bool is_wanted, bool is_granted, FILE *
                 is_granted ? "yes" : "no, the device or the kernel does not have it");
 }
 
-/* The side of the source, of which most is the source's own choice. */
-static void write_incoming_text(const struct rdmig_progress *incoming, FILE *out)
-{
-    char pinned[32];
-
-    format_bytes(incoming->pinned_peak_bytes, pinned);
-    fprintf(out,
-            "  incoming    %" PRIu64 " rounds, %s, %" PRIu64 " registrations, at most %s pinned\n",
-            incoming->rounds, incoming->pin_all ? "pin-all" : "dynamic", incoming->registrations,
-            pinned);
-}
-
 void report_write_text(const struct report *report, FILE *out)
 {
     const struct rdmig_progress *progress = &report->progress;
-    char total[32];
-    char written[32];
-    char zero[32];
-    char stream[32];
-    char pinned[32];
-    char limit[32];
-    char rate[32];
-    char control[32];
+    const struct rdmig_progress *incoming = report->incoming;
+    /* 0: the migration has not come so far that there would be one. */
+    const bool has_limit =
+        progress->pinned_limit_bytes != 0 && progress->pinned_limit_bytes != UINT64_MAX;
 
-    format_bytes(progress->bytes_total, total);
-    format_bytes(progress->bytes_written, written);
-    format_bytes(progress->bytes_zero, zero);
-    format_bytes(progress->bytes_stream, stream);
-    format_bytes(progress->pinned_peak_bytes, pinned);
-    format_bytes(progress->control_bytes, control);
-    format_bytes(progress->throughput_bytes_per_s, rate);
     fprintf(out, "completed: %u block%s, %s in %.3f s, downtime %.1f ms\n", report->block_count,
-            report->block_count == 1 ? "" : "s", total, (double)progress->total_ns / 1e9,
-            (double)progress->downtime_ns / 1e6);
+            report->block_count == 1 ? "" : "s", bytes_text(progress->bytes_total).text,
+            (double)progress->total_ns / 1e9, (double)progress->downtime_ns / 1e6);
     if (progress->throughput_bytes_per_s > 0)
-        fprintf(out, "  memory      %s written, %s zero, %s/s\n", written, zero, rate);
+        fprintf(out, "  memory      %s written, %s zero, %s/s\n",
+                bytes_text(progress->bytes_written).text, bytes_text(progress->bytes_zero).text,
+                bytes_text(progress->throughput_bytes_per_s).text);
     else
-        fprintf(out, "  memory      %s zero\n", zero);
-    fprintf(out, "  stream      %s\n", stream);
+        fprintf(out, "  memory      %s zero\n", bytes_text(progress->bytes_zero).text);
+    fprintf(out, "  stream      %s\n", bytes_text(progress->bytes_stream).text);
     fprintf(out, "  rounds      %" PRIu64 "\n", progress->rounds);
-    format_bytes(progress->pinned_limit_bytes, limit);
     fprintf(out, "  mode        %s, %" PRIu64 " registrations, at most %s pinned%s%s\n",
-            progress->pin_all ? "pin-all" : "dynamic", progress->registrations, pinned,
-            has_limit(progress) ? " of " : "", has_limit(progress) ? limit : "");
+            mode_names[progress->pin_all], progress->registrations,
+            bytes_text(progress->pinned_peak_bytes).text, has_limit ? " of " : "",
+            has_limit ? bytes_text(progress->pinned_limit_bytes).text : "");
     write_wish("relaxed ordering", report->is_relaxed_wanted, progress->relaxed_ordering, out);
     write_wish("on-demand paging", report->is_on_demand_wanted, progress->on_demand_paging, out);
     fprintf(out, "  control     %" PRIu64 " messages, %s, %" PRIu64 " round trips, setup %.1f ms\n",
-            progress->control_messages, control, progress->round_trips,
-            (double)progress->setup_ns / 1e6);
-    if (report->incoming != NULL)
-        write_incoming_text(report->incoming, out);
+            progress->control_messages, bytes_text(progress->control_bytes).text,
+            progress->round_trips, (double)progress->setup_ns / 1e6);
+    if (incoming != NULL)
+        fprintf(out,
+                "  incoming    %" PRIu64 " rounds, %s, %" PRIu64
+                " registrations, at most %s pinned\n",
+                incoming->rounds, mode_names[incoming->pin_all], incoming->registrations,
+                bytes_text(incoming->pinned_peak_bytes).text);
+}
+
+static bool is_printed(void)
+{
+    return fflush(stdout) == 0 && !ferror(stdout);
+}
+
+int report_end(int status)
+{
+    if (is_printed())
+        return status;
+    fprintf(stderr, "rdmig: cannot write to standard output: %s; check where it goes\n",
+            strerror(errno));
+    return TOOL_EXIT_FAILED;
 }
 
 int report_print(const struct report *report, bool is_json)
 {
     int status = report->outcome == TOOL_COMPLETED ? TOOL_EXIT_COMPLETED : TOOL_EXIT_FAILED;
+    struct tool_error error = {{0}, {0}, {0}};
 
     if (tool_error_is_set(&report->error))
         tool_error_print(&report->error);
@@ -273,13 +278,11 @@ int report_print(const struct report *report, bool is_json)
     } else if (report->outcome == TOOL_COMPLETED) {
         report_write_text(report, stdout);
     }
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        struct tool_error error = {{0}, {0}, {0}};
-
-        tool_error_set(
-            &error, TOOL_REASON_FILE, tool_error_remedy_of(errno),
-            "the migration has %s, but the report cannot be written to standard output: %s",
-            outcome_names[report->outcome], strerror(errno));
+    if (!is_printed()) {
+        tool_error_system(
+            &error, TOOL_REASON_FILE,
+            "the migration has %s, but the report cannot be written to standard output",
+            outcome_names[report->outcome]);
         tool_error_print(&error);
         return status == TOOL_EXIT_COMPLETED ? TOOL_EXIT_FAILED : status;
     }

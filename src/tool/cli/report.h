@@ -37,6 +37,11 @@ void progress_clear(struct progress_line *line);
 
 /* "1.5 GiB", "300 bytes" */
 void format_bytes(uint64_t size_bytes, char text[32]);
+/* The same for use in an expression: bytes_text(size_bytes).text. */
+struct bytes_text {
+    char text[32];
+};
+struct bytes_text bytes_text(uint64_t size_bytes);
 
 /* Why there is no pin-all, in a sentence. False: nothing that the user has not asked for himself.
  */
@@ -49,6 +54,9 @@ void report_write_text(const struct report *report, FILE *out);
 /* {"error": ...} of an object that is open; null when there is none. */
 void report_write_error(struct json *json, const struct tool_error *error);
 
+/* For what is no report: the status, or FAILED, with a word, when standard output does not take what
+ * was printed. */
+int report_end(int status);
 /*
  * Prints to standard output, and the error to standard error. Returns the exit status: that of the
  * outcome, or FAILED when standard output does not take it.

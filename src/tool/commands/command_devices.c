@@ -44,9 +44,8 @@ static bool list_read(struct device_list *list, struct tool_error *error)
             return true;
         capacity = list->count;
     }
-    tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), "free memory and try again",
-                   "no memory for the list of devices");
-    return false;
+    return tool_error_set(error, TOOL_REASON_MEMORY, "free memory and try again",
+                          "no memory for the list of devices");
 }
 
 static void check_usable(const struct device_list *list, struct tool_error *error)
@@ -79,14 +78,36 @@ static uint32_t shown(uint32_t count, size_t capacity)
     return count < capacity ? count : (uint32_t)capacity;
 }
 
+#define IN_PORT(member)   offsetof(struct rdmig_device_port, member)
+#define IN_DEVICE(member) offsetof(struct rdmig_device, member)
+
+static const char *const link_layers[] = {"InfiniBand", "Ethernet"};
+
+static const struct json_field port_fields[] = {
+    {"number", JSON_FIELD_U32, IN_PORT(number), NULL},
+    {"is_active", JSON_FIELD_BOOL, IN_PORT(is_active), NULL},
+    {"link_layer", JSON_FIELD_BOOL_WORD, IN_PORT(is_ethernet), link_layers},
+    {"mtu_active_bytes", JSON_FIELD_U32, IN_PORT(mtu_active_bytes), NULL},
+    {"gid_count", JSON_FIELD_U32, IN_PORT(gid_count), NULL},
+};
+
+static const struct json_field device_fields[] = {
+    {"name", JSON_FIELD_TEXT, IN_DEVICE(name), NULL},
+    {"is_usable", JSON_FIELD_BOOL, IN_DEVICE(is_usable), NULL},
+    {"reason", JSON_FIELD_TEXT, IN_DEVICE(reason), NULL},
+    {"queue_pair_depth_max", JSON_FIELD_U32, IN_DEVICE(queue_pair_depth_max), NULL},
+    {"completion_queue_depth_max", JSON_FIELD_U32, IN_DEVICE(completion_queue_depth_max), NULL},
+    {"region_count_max", JSON_FIELD_U64, IN_DEVICE(region_count_max), NULL},
+    {"region_bytes_max", JSON_FIELD_U64, IN_DEVICE(region_bytes_max), NULL},
+    {"message_bytes_max", JSON_FIELD_U64, IN_DEVICE(message_bytes_max), NULL},
+    {"has_on_demand_paging", JSON_FIELD_BOOL, IN_DEVICE(has_on_demand_paging), NULL},
+    {"port_count", JSON_FIELD_U32, IN_DEVICE(port_count), NULL},
+};
+
 static void write_port_json(struct json *json, const struct rdmig_device_port *port)
 {
     json_open_object(json, NULL);
-    json_uint(json, "number", port->number);
-    json_bool(json, "is_active", port->is_active);
-    json_string(json, "link_layer", port->is_ethernet ? "Ethernet" : "InfiniBand");
-    json_uint(json, "mtu_active_bytes", port->mtu_active_bytes);
-    json_uint(json, "gid_count", port->gid_count);
+    json_fields(json, port_fields, sizeof(port_fields) / sizeof(port_fields[0]), port);
     json_open_array(json, "gids");
     for (uint32_t i = 0; i < shown(port->gid_count, GIDS_SHOWN); i++) {
         char text[INET6_ADDRSTRLEN];
@@ -104,16 +125,7 @@ static void write_port_json(struct json *json, const struct rdmig_device_port *p
 static void write_device_json(struct json *json, const struct rdmig_device *device)
 {
     json_open_object(json, NULL);
-    json_string(json, "name", device->name);
-    json_bool(json, "is_usable", device->is_usable);
-    json_string(json, "reason", device->is_usable ? NULL : device->reason);
-    json_uint(json, "queue_pair_depth_max", device->queue_pair_depth_max);
-    json_uint(json, "completion_queue_depth_max", device->completion_queue_depth_max);
-    json_uint(json, "region_count_max", device->region_count_max);
-    json_uint(json, "region_bytes_max", device->region_bytes_max);
-    json_uint(json, "message_bytes_max", device->message_bytes_max);
-    json_bool(json, "has_on_demand_paging", device->has_on_demand_paging);
-    json_uint(json, "port_count", device->port_count);
+    json_fields(json, device_fields, sizeof(device_fields) / sizeof(device_fields[0]), device);
     json_open_array(json, "ports");
     for (uint32_t i = 0; i < shown(device->port_count, PORTS_SHOWN); i++)
         write_port_json(json, &device->ports[i]);
@@ -158,18 +170,14 @@ static void write_port_text(const struct rdmig_device_port *port, FILE *out)
 
 static void write_device_text(const struct rdmig_device *device, FILE *out)
 {
-    char region[32];
-    char message[32];
-
-    format_bytes(device->region_bytes_max, region);
-    format_bytes(device->message_bytes_max, message);
     fprintf(out, "%s\n", device->name);
     fprintf(out, "  migration    %s%s\n", device->is_usable ? "can use it" : "cannot use it: ",
             device->is_usable ? "" : device->reason);
     fprintf(out, "  queues       pair of %u work requests, completions %u\n",
             device->queue_pair_depth_max, device->completion_queue_depth_max);
     fprintf(out, "  regions      %" PRIu64 " of at most %s, messages of at most %s\n",
-            device->region_count_max, region, message);
+            device->region_count_max, bytes_text(device->region_bytes_max).text,
+            bytes_text(device->message_bytes_max).text);
     fprintf(out, "  paging       %s\n",
             device->has_on_demand_paging ? "on demand is possible" : "memory has to be pinned");
     for (uint32_t i = 0; i < shown(device->port_count, PORTS_SHOWN); i++)
@@ -180,20 +188,17 @@ static void write_device_text(const struct rdmig_device *device, FILE *out)
 
 static void write_text(const struct device_list *list, FILE *out)
 {
-    char limit[32] = "none";
-
     for (uint32_t i = 0; i < list->count; i++)
         write_device_text(&list->devices[i], out);
-    if (list->memlock_limit_bytes != UINT64_MAX)
-        format_bytes(list->memlock_limit_bytes, limit);
-    fprintf(out, "locked-memory limit (RLIMIT_MEMLOCK): %s\n", limit);
+    fprintf(out, "locked-memory limit (RLIMIT_MEMLOCK): %s\n",
+            list->memlock_limit_bytes == UINT64_MAX ? "none"
+                                                    : bytes_text(list->memlock_limit_bytes).text);
 }
 
 int devices_command(const struct tool_args *args)
 {
     struct tool_error error = {{0}, {0}, {0}};
     struct device_list list = {.memlock_limit_bytes = rdmig_memlock_limit_bytes()};
-    int status;
 
     if (list_read(&list, &error)) {
         check_usable(&list, &error);
@@ -207,11 +212,5 @@ int devices_command(const struct tool_args *args)
     else
         write_text(&list, stdout);
     free(list.devices);
-    status = tool_error_is_set(&error) ? TOOL_EXIT_FAILED : TOOL_EXIT_COMPLETED;
-    if (fflush(stdout) != 0 || ferror(stdout)) {
-        fprintf(stderr, "rdmig: cannot write to standard output: %s; check where it goes\n",
-                strerror(errno));
-        status = TOOL_EXIT_FAILED;
-    }
-    return status;
+    return report_end(tool_error_is_set(&error) ? TOOL_EXIT_FAILED : TOOL_EXIT_COMPLETED);
 }

@@ -7,44 +7,19 @@
  */
 #include "../../text/text.h"
 #include "commands.h"
+#include "drive.h"
 #include "relay.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-static bool prepare(struct relay *relay)
-{
-    struct session *session = &relay->session;
-    const struct tool_args *args = session->args;
-    struct rdmig_options options;
-    struct rdmig_error error;
-    int result;
-
-    if (!relay_stream_init(&relay->stream)) {
-        tool_error_set(session_error(session), rdmig_reason_name(RDMIG_REASON_MEMORY),
-                       "free memory", "no memory to pass the byte stream on with");
-        return false;
-    }
-    session_fill_options(session, &options);
-    options.report_rounds = true;
-    memset(&error, 0, sizeof(error));
-    result = rdmig_destination_create(&relay->incoming, args->address.host, args->address.port,
-                                      NULL, 0, &options, &error);
-    if (result < 0) {
-        session_create_failed(session, result, &error);
-        return false;
-    }
-    session_print_listening(session, relay->incoming);
-    return true;
-}
 
 /*
  * True when it is time to give up: either side has failed, so the other one has to go, too; or this
  * one does. Once the stream's end is on its way it cannot be taken back, whatever is wished.
  */
-static bool must_leave(struct relay *relay)
+static bool must_leave(void *context)
 {
+    struct relay *relay = context;
     struct session *session = &relay->session;
     bool is_stopped = session_must_stop(session);
 
@@ -54,83 +29,14 @@ static bool must_leave(struct relay *relay)
         relay->side = relay_failed_side(relay);
     if (!is_stopped && relay->side == RELAY_SIDE_NONE)
         return false;
-    relay->has_source_left = rdmig_destination_state(relay->incoming) == RDMIG_DESTINATION_PREPARED;
+    relay->has_source_left =
+        rdmig_destination_state(relay->session.destination) == RDMIG_DESTINATION_PREPARED;
     return true;
 }
 
-/* Refused, or without effect, where it is too late. */
-static void leave(struct relay *relay)
+static bool advance(void *context)
 {
-    (void)rdmig_destination_cancel(relay->incoming);
-    if (relay->outgoing != NULL)
-        (void)rdmig_source_cancel(relay->outgoing);
-}
-
-static bool have_ended(const struct relay *relay)
-{
-    return session_has_ended(rdmig_destination_state(relay->incoming)) &&
-           (relay->outgoing == NULL ||
-            session_source_has_ended(rdmig_source_state(relay->outgoing)));
-}
-
-static void show(struct relay *relay)
-{
-    struct session *session = &relay->session;
-    const struct rdmig_progress *progress = &session->report.progress;
-    char total[32];
-    char dirty[32];
-    char rate[32];
-
-    if (relay->outgoing == NULL) {
-        session_show_destination(session, rdmig_destination_state(relay->incoming));
-        return;
-    }
-    format_bytes(progress->bytes_total, total);
-    format_bytes(progress->bytes_dirty, dirty);
-    format_bytes(progress->throughput_bytes_per_s, rate);
-    progress_show(&session->line, "relaying %s: round %" PRIu64 ", %s to send, %s/s, %.0f s", total,
-                  progress->rounds, dirty, rate, (double)relay->incoming_progress.total_ns / 1e9);
-}
-
-static void process(struct relay *relay)
-{
-    rdmig_destination_process(relay->incoming);
-    rdmig_destination_progress(relay->incoming, &relay->incoming_progress,
-                               sizeof(relay->incoming_progress));
-    if (relay->outgoing != NULL) {
-        rdmig_source_process(relay->outgoing);
-        rdmig_source_progress(relay->outgoing, &relay->session.report.progress,
-                              sizeof(relay->session.report.progress));
-    }
-    show(relay);
-}
-
-/*
- * Bounded by the libraries' deadlines once a source has come: whatever this waits for is either
- * side's next step, and either side's failure ends the other.
- */
-static void drive(struct relay *relay)
-{
-    struct session *session = &relay->session;
-    bool is_leaving = false;
-
-    for (;;) {
-        bool has_moved = false;
-
-        process(relay);
-        if (have_ended(relay))
-            return;
-        is_leaving = is_leaving || must_leave(relay);
-        if (is_leaving) {
-            leave(relay);
-        } else {
-            has_moved = relay_advance(relay);
-            has_moved = relay_compare(relay) || has_moved;
-        }
-        if (!has_moved)
-            session_wait(session, rdmig_destination_fd(relay->incoming),
-                         relay->outgoing == NULL ? -1 : rdmig_source_fd(relay->outgoing));
-    }
+    return relay_advance(context);
 }
 
 /* ---- how it ended */
@@ -175,7 +81,7 @@ static void settle_handover(struct relay *relay)
 {
     struct tool_error *error = session_error(&relay->session);
 
-    session_settle(&relay->session, SESSION_FAILED, rdmig_source_error(relay->outgoing));
+    session_settle(&relay->session, TOOL_FAILED, rdmig_source_error(relay->session.source));
     snprintf(error->reason, sizeof(error->reason), "%s",
              rdmig_reason_name(RDMIG_REASON_HANDOVER_UNKNOWN));
     snprintf(error->remedy, sizeof(error->remedy), "%s",
@@ -192,8 +98,9 @@ static void settle(struct relay *relay)
     struct report *report = &session->report;
     const struct rdmig_error *from = NULL;
 
-    if (relay->outgoing != NULL && rdmig_source_state(relay->outgoing) == RDMIG_SOURCE_COMPLETED) {
-        session_settle(session, SESSION_COMPLETED, rdmig_source_error(relay->outgoing));
+    if (relay->session.source != NULL &&
+        rdmig_source_state(relay->session.source) == RDMIG_SOURCE_COMPLETED) {
+        session_settle(session, TOOL_COMPLETED, rdmig_source_error(relay->session.source));
         return;
     }
     if (relay->step >= RELAY_ENDING) {
@@ -201,12 +108,12 @@ static void settle(struct relay *relay)
         return;
     }
     if (relay->side == RELAY_SIDE_SOURCE)
-        from = rdmig_destination_error(relay->incoming);
-    else if (relay->side == RELAY_SIDE_DESTINATION && relay->outgoing != NULL)
-        from = rdmig_source_error(relay->outgoing);
+        from = rdmig_destination_error(relay->session.destination);
+    else if (relay->side == RELAY_SIDE_DESTINATION && relay->session.source != NULL)
+        from = rdmig_source_error(relay->session.source);
     /* A cause that was found here stands; its handle was only told to go. */
     if (from != NULL && from->reason != RDMIG_REASON_CANCELLED)
-        session_settle(session, SESSION_FAILED, from);
+        session_settle(session, TOOL_FAILED, from);
     report->side = side_names[relay->side];
     name_side(relay, &report->error);
     add_remedies(relay, &report->error);
@@ -214,20 +121,22 @@ static void settle(struct relay *relay)
 
 int relay_command(const struct tool_args *args)
 {
+    static const struct drive_calls calls = {.advance = advance, .must_leave = must_leave};
     struct relay relay;
+    struct session *session = &relay.session;
 
     memset(&relay, 0, sizeof(relay));
-    if (session_begin(&relay.session, args)) {
-        relay.session.report.incoming = &relay.incoming_progress;
-        if (prepare(&relay)) {
-            drive(&relay);
+    if (session_begin(session, args)) {
+        session->report.incoming = &session->incoming;
+        if (!relay_stream_init(&relay.stream))
+            tool_error_memory(session_error(session), "no memory to pass the byte stream on with");
+        else if (session_listen(session, NULL, 0, true)) {
+            drive(session, &calls, &relay);
             settle(&relay);
         }
     }
-    rdmig_source_destroy(relay.outgoing);
-    session_wait_closed(relay.incoming);
-    rdmig_destination_destroy(relay.incoming);
+    session_destroy_handles(session);
     relay_stream_free(&relay.stream);
     shadow_free(&relay.shadow);
-    return session_end(&relay.session);
+    return session_end(session);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * rdmig relay from inside. relay.c has the command, what it waits for and how it ends;
+ * rdmig relay from inside. command_relay.c has the command, what it waits for and how it ends;
  * relay_steps.c what is done with the stream, the rounds and the memory in between.
  */
 #ifndef RDMIG_TOOL_RELAY_H
@@ -23,10 +23,8 @@ enum relay_step {
 enum relay_side { RELAY_SIDE_NONE, RELAY_SIDE_SOURCE, RELAY_SIDE_DESTINATION };
 
 struct relay {
-    struct session session;
-    struct rdmig_destination *incoming; /* from the source QEMU */
-    struct rdmig_source *outgoing;      /* to the destination QEMU; NULL until blocks are known */
-    struct rdmig_progress incoming_progress;
+    struct session session; /* its destination is for the source QEMU, and the other way round; that
+                               source is there when the blocks are known */
     struct shadow shadow;
     struct relay_stream stream;
     enum relay_step step;
@@ -42,11 +40,8 @@ struct relay {
 /* The one that is going without having been told to, or NONE. */
 enum relay_side relay_failed_side(const struct relay *relay);
 
-/* Does what there is to do on either side; true: something was done, so look again before waiting.
- * Failures set the session's error. */
+/* Does what there is to do on either side, and compares a piece of the memory if it is time to;
+ * true: something was done, so look again before waiting. Failures set the session's error. */
 bool relay_advance(struct relay *relay);
-
-/* Compares a piece of the memory if it is time to; true: it was. */
-bool relay_compare(struct relay *relay);
 
 #endif

@@ -32,14 +32,10 @@ static bool allocate_block(struct shadow *shadow, uint32_t index, struct tool_er
                   ? MAP_FAILED
                   : mmap(NULL, (size_t)file->length_bytes, PROT_READ | PROT_WRITE,
                          MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (address == MAP_FAILED) {
-        int os_code = errno;
-
-        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), tool_error_remedy_of(os_code),
-                       "cannot make a second copy, %" PRIu64 " bytes, of block %s: %s",
-                       file->length_bytes, text_name(file->name).text, strerror(os_code));
-        return false;
-    }
+    if (address == MAP_FAILED)
+        return tool_error_system(error, TOOL_REASON_MEMORY,
+                                 "cannot make a second copy, %" PRIu64 " bytes, of block %s",
+                                 file->length_bytes, text_name(file->name).text);
     block->name = file->name;
     block->host_addr = address;
     block->length_bytes = file->length_bytes;
@@ -53,11 +49,8 @@ bool shadow_allocate(struct shadow *shadow, const struct ramfile_set *received,
     shadow->received = received;
     shadow->blocks = calloc(received->count, sizeof(*shadow->blocks));
     shadow->are_touched = calloc(received->count, sizeof(*shadow->are_touched));
-    if (shadow->blocks == NULL || shadow->are_touched == NULL) {
-        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), "free memory",
-                       "no memory for the list of %u blocks", received->count);
-        return false;
-    }
+    if (shadow->blocks == NULL || shadow->are_touched == NULL)
+        return tool_error_memory(error, "no memory for the list of %u blocks", received->count);
     shadow->count = received->count;
     for (uint32_t i = 0; i < shadow->count; i++) {
         if (!allocate_block(shadow, i, error))

@@ -1,9 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "relay.h"
-#include "signals.h"
 
 #include <rdmig/core.h>
-#include <string.h>
 #include <time.h>
 
 /* One part of so many: a processor that is shared with a guest is not to be eaten up. */
@@ -32,9 +30,10 @@ static bool is_outgoing_leaving(enum rdmig_source_state state)
 
 enum relay_side relay_failed_side(const struct relay *relay)
 {
-    if (is_incoming_leaving(rdmig_destination_state(relay->incoming)))
+    if (is_incoming_leaving(rdmig_destination_state(relay->session.destination)))
         return RELAY_SIDE_SOURCE;
-    if (relay->outgoing != NULL && is_outgoing_leaving(rdmig_source_state(relay->outgoing)))
+    if (relay->session.source != NULL &&
+        is_outgoing_leaving(rdmig_source_state(relay->session.source)))
         return RELAY_SIDE_DESTINATION;
     return RELAY_SIDE_NONE;
 }
@@ -42,9 +41,8 @@ enum relay_side relay_failed_side(const struct relay *relay)
 /* True unless the call was refused. By a side that has failed meanwhile it may be. */
 static bool check(struct relay *relay, const char *call, int64_t result)
 {
-    if (result < 0 && relay_failed_side(relay) == RELAY_SIDE_NONE)
-        session_refused(&relay->session, call, result);
-    return result >= 0;
+    return result >= 0 || (relay_failed_side(relay) == RELAY_SIDE_NONE &&
+                           session_check(&relay->session, call, result));
 }
 
 /* ---- the beginning */
@@ -70,51 +68,32 @@ static uint64_t outgoing_limit_bytes(const struct relay *relay)
 static bool begin_outgoing(struct relay *relay)
 {
     struct session *session = &relay->session;
-    const struct tool_address *to = &session->args->relay_to;
     struct rdmig_options options;
-    struct rdmig_error from;
-    int result;
 
     session_fill_options(session, &options);
     options.stream_format = RDMIG_STREAM_QEMU;
     options.pinned_limit_bytes = outgoing_limit_bytes(relay);
-    memset(&from, 0, sizeof(from));
-    result = rdmig_source_create(&relay->outgoing, to->host, to->port, relay->shadow.blocks,
-                                 relay->shadow.count, &options, &from);
-    if (result < 0) {
-        relay->side = RELAY_SIDE_DESTINATION;
-        session_create_failed(session, result, &from);
-    }
-    return result >= 0;
+    if (session_connect(session, &session->args->relay_to, relay->shadow.blocks,
+                        relay->shadow.count, &options))
+        return true;
+    relay->side = RELAY_SIDE_DESTINATION;
+    return false;
 }
 
 /* The source's blocks are known: memory for them, twice, and a connection to the destination. */
 static void begin(struct relay *relay)
 {
     struct session *session = &relay->session;
-    const struct rdmig_ram_block *announced;
-    struct rdmig_error error;
-    uint32_t count = 0;
-    int result;
 
-    if (!rdmig_destination_is_qemu_stream(relay->incoming)) {
+    if (!rdmig_destination_is_qemu_stream(session->destination)) {
         relay->side = RELAY_SIDE_SOURCE;
         tool_error_set(session_error(session), TOOL_REASON_SOURCE_KIND,
                        "let it send to an rdmig recv at the destination",
                        "it is an rdmig, not a QEMU");
-        return;
-    }
-    announced = rdmig_destination_announced(relay->incoming, &count);
-    session->report.block_count = count;
-    if (!ramfile_set_allocate(&session->rams, announced, count, session_error(session)) ||
-        !shadow_allocate(&relay->shadow, &session->rams, session_error(session)))
-        return;
-    signals_watch(&session->rams);
-    if (begin_outgoing(relay)) {
-        result =
-            rdmig_destination_provide_blocks(relay->incoming, session->rams.blocks, count, &error);
-        if (result < 0 && relay_failed_side(relay) == RELAY_SIDE_NONE)
-            session_blocks_refused(session, result, &error);
+    } else if (session_allocate_memory(session) &&
+               shadow_allocate(&relay->shadow, &session->rams, session_error(session)) &&
+               begin_outgoing(relay)) {
+        session_provide_blocks(session);
     }
 }
 
@@ -133,7 +112,7 @@ static bool read_bytes(struct relay *relay, uint64_t length_bytes)
                "no memory for the end of the byte stream");
         return false;
     }
-    got = rdmig_destination_stream_read(relay->incoming, place, piece_bytes);
+    got = rdmig_destination_stream_read(relay->session.destination, place, piece_bytes);
     if (!check(relay, "rdmig_destination_stream_read", got) || got == 0)
         return false;
     relay_stream_added(stream, (size_t)got);
@@ -147,7 +126,7 @@ static bool read_bytes(struct relay *relay, uint64_t length_bytes)
  */
 static bool read_stream(struct relay *relay)
 {
-    uint64_t length_bytes = rdmig_destination_stream_available_bytes(relay->incoming);
+    uint64_t length_bytes = rdmig_destination_stream_available_bytes(relay->session.destination);
     size_t left_bytes = relay_stream_left_bytes(&relay->stream);
     size_t room_bytes = left_bytes < RELAY_STREAM_BYTES ? RELAY_STREAM_BYTES - left_bytes : 0;
 
@@ -177,8 +156,8 @@ static bool write_stream(struct relay *relay)
 
     if (passable_bytes == 0)
         return false;
-    taken =
-        rdmig_source_stream_write(relay->outgoing, stream->bytes + stream->start, passable_bytes);
+    taken = rdmig_source_stream_write(relay->session.source, stream->bytes + stream->start,
+                                      passable_bytes);
     if (!check(relay, "rdmig_source_stream_write", taken) || taken == 0)
         return false;
     relay_stream_passed(stream, (size_t)taken);
@@ -191,17 +170,20 @@ static bool read_last_byte(struct relay *relay)
     if (relay->flushed_bytes < passed_bytes(relay)) {
         relay->flushed_bytes = passed_bytes(relay);
         return check(relay, "rdmig_source_stream_flush",
-                     rdmig_source_stream_flush(relay->outgoing));
+                     rdmig_source_stream_flush(relay->session.source));
     }
-    return rdmig_destination_stream_available_bytes(relay->incoming) == 1 && read_bytes(relay, 1);
+    return rdmig_destination_stream_available_bytes(relay->session.destination) == 1 &&
+           read_bytes(relay, 1);
 }
 
 /* ---- rounds */
 
 static bool run_round(struct relay *relay)
 {
-    return check(relay, "rdmig_source_start_round", rdmig_source_start_round(relay->outgoing)) &&
-           check(relay, "rdmig_destination_resume", rdmig_destination_resume(relay->incoming));
+    return check(relay, "rdmig_source_start_round",
+                 rdmig_source_start_round(relay->session.source)) &&
+           check(relay, "rdmig_destination_resume",
+                 rdmig_destination_resume(relay->session.destination));
 }
 
 /* The source has ended a round, and the stream is passed on up to its hook. */
@@ -219,7 +201,7 @@ static bool take_hook(struct relay *relay)
     if (relay->hook_count++ == 0) {
         relay->step = RELAY_EXCHANGING;
         return check(relay, "rdmig_source_exchange_blocks",
-                     rdmig_source_exchange_blocks(relay->outgoing));
+                     rdmig_source_exchange_blocks(relay->session.source));
     }
     if (hook == RELAY_HOOK_PART) {
         /* What the comparison finds goes in whichever round is running or next. */
@@ -227,7 +209,7 @@ static bool take_hook(struct relay *relay)
             shadow_begin(&relay->shadow);
         return run_round(relay);
     }
-    (void)rdmig_source_guest_stopped(relay->outgoing);
+    (void)rdmig_source_guest_stopped(relay->session.source);
     shadow_begin(&relay->shadow);
     relay->step = RELAY_COMPARING;
     return true;
@@ -237,9 +219,11 @@ static bool take_hook(struct relay *relay)
 static bool end_setup(struct relay *relay)
 {
     relay->step = RELAY_PASSING;
-    return check(relay, "rdmig_source_begin_round", rdmig_source_begin_round(relay->outgoing)) &&
-           check(relay, "rdmig_source_end_round", rdmig_source_end_round(relay->outgoing)) &&
-           check(relay, "rdmig_destination_resume", rdmig_destination_resume(relay->incoming));
+    return check(relay, "rdmig_source_begin_round",
+                 rdmig_source_begin_round(relay->session.source)) &&
+           check(relay, "rdmig_source_end_round", rdmig_source_end_round(relay->session.source)) &&
+           check(relay, "rdmig_destination_resume",
+                 rdmig_destination_resume(relay->session.destination));
 }
 
 static bool end_comparing(struct relay *relay)
@@ -247,7 +231,8 @@ static bool end_comparing(struct relay *relay)
     if (relay->shadow.is_comparing)
         return false;
     relay->step = RELAY_LAST_ROUND;
-    return check(relay, "rdmig_source_start_round", rdmig_source_start_round(relay->outgoing));
+    return check(relay, "rdmig_source_start_round",
+                 rdmig_source_start_round(relay->session.source));
 }
 
 /*
@@ -260,7 +245,8 @@ static bool end_last_round(struct relay *relay)
     relay->step = RELAY_PASSING;
     relay->is_memory_whole = true;
     relay->stream.is_end_held = true;
-    return check(relay, "rdmig_destination_resume", rdmig_destination_resume(relay->incoming));
+    return check(relay, "rdmig_destination_resume",
+                 rdmig_destination_resume(relay->session.destination));
 }
 
 /* ---- the end */
@@ -280,7 +266,8 @@ static bool take_end(struct relay *relay)
                "its stream has no last part of the memory");
         return false;
     }
-    if (!check(relay, "rdmig_destination_confirm", rdmig_destination_confirm(relay->incoming)))
+    if (!check(relay, "rdmig_destination_confirm",
+               rdmig_destination_confirm(relay->session.destination)))
         return false;
     relay->stream.is_end_held = false;
     relay->step = RELAY_ENDING;
@@ -289,13 +276,13 @@ static bool take_end(struct relay *relay)
 
 static bool pass(struct relay *relay)
 {
-    enum rdmig_destination_state state = rdmig_destination_state(relay->incoming);
+    enum rdmig_destination_state state = rdmig_destination_state(relay->session.destination);
 
     if (write_stream(relay))
         return true;
     if (relay_stream_passable_bytes(&relay->stream) > 0)
         return false;
-    if (rdmig_destination_stream_available_bytes(relay->incoming) == 0) {
+    if (rdmig_destination_stream_available_bytes(relay->session.destination) == 0) {
         if (state == RDMIG_DESTINATION_ROUND_ENDED)
             return take_hook(relay);
         if (state == RDMIG_DESTINATION_PREPARED)
@@ -309,7 +296,7 @@ static bool end_stream(struct relay *relay)
     if (relay_stream_left_bytes(&relay->stream) > 0)
         return write_stream(relay);
     relay->step = RELAY_HANDED_OVER;
-    return check(relay, "rdmig_source_finish", rdmig_source_finish(relay->outgoing));
+    return check(relay, "rdmig_source_finish", rdmig_source_finish(relay->session.source));
 }
 
 static bool take_step(struct relay *relay)
@@ -331,19 +318,19 @@ static bool take_step(struct relay *relay)
     return false;
 }
 
-bool relay_advance(struct relay *relay)
+static bool take_steps(struct relay *relay)
 {
     bool has_moved = false;
 
-    if (rdmig_destination_state(relay->incoming) == RDMIG_DESTINATION_BLOCKS_NEEDED) {
+    if (rdmig_destination_state(relay->session.destination) == RDMIG_DESTINATION_BLOCKS_NEEDED) {
         begin(relay);
         return true;
     }
-    if (relay->outgoing == NULL)
+    if (relay->session.source == NULL)
         return false;
     if (relay->step < RELAY_ENDING)
         has_moved = read_stream(relay);
-    if (rdmig_source_state(relay->outgoing) == RDMIG_SOURCE_IDLE)
+    if (rdmig_source_state(relay->session.source) == RDMIG_SOURCE_IDLE)
         has_moved = take_step(relay) || has_moved;
     return has_moved;
 }
@@ -353,8 +340,9 @@ static bool mark_changed(void *context, uint32_t block_index, uint64_t offset_by
 {
     struct relay *relay = context;
 
-    return check(relay, "rdmig_source_mark_range",
-                 rdmig_source_mark_range(relay->outgoing, block_index, offset_bytes, length_bytes));
+    return check(
+        relay, "rdmig_source_mark_range",
+        rdmig_source_mark_range(relay->session.source, block_index, offset_bytes, length_bytes));
 }
 
 static uint64_t now_ns(void)
@@ -379,7 +367,8 @@ static bool may_compare(struct relay *relay)
     return relay->step == RELAY_COMPARING || relay->compare_allowance_ns > 0;
 }
 
-bool relay_compare(struct relay *relay)
+/* True: a piece was compared. */
+static bool compare(struct relay *relay)
 {
     uint64_t start_ns;
 
@@ -390,4 +379,11 @@ bool relay_compare(struct relay *relay)
     relay->compared_ns = now_ns();
     relay->compare_allowance_ns -= (int64_t)(relay->compared_ns - start_ns);
     return true;
+}
+
+bool relay_advance(struct relay *relay)
+{
+    const bool has_moved = take_steps(relay);
+
+    return compare(relay) || has_moved;
 }

@@ -4,13 +4,10 @@
 #include "../../text/text.h"
 #include "signals.h"
 
-#include <inttypes.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
 
-#define TICK_MS   200
 #define CLOSE_MS  2000
 #define REPORT_IT "report it as a fault of rdmig"
 
@@ -30,6 +27,7 @@ bool session_begin(struct session *session, const struct tool_args *args)
 {
     memset(session, 0, sizeof(*session));
     session->args = args;
+    session->input_fd = -1;
     session->report.outcome = TOOL_FAILED;
     session->report.is_on_demand_wanted = args->is_on_demand_wanted;
     session->report.is_relaxed_wanted = args->is_relaxed_wanted;
@@ -38,8 +36,19 @@ bool session_begin(struct session *session, const struct tool_args *args)
     return signals_install(session_error(session));
 }
 
+void session_destroy_handles(struct session *session)
+{
+    rdmig_source_destroy(session->source);
+    if (session->destination != NULL)
+        (void)rdmig_destination_wait_closed(session->destination, CLOSE_MS);
+    rdmig_destination_destroy(session->destination);
+    session->source = NULL;
+    session->destination = NULL;
+}
+
 int session_end(struct session *session)
 {
+    session_destroy_handles(session);
     progress_clear(&session->line);
     signals_watch(NULL);
     ramfile_set_close(&session->rams);
@@ -64,20 +73,88 @@ void session_fill_options(const struct session *session, struct rdmig_options *o
     options->pinned_limit_bytes = args->pinned_limit_bytes;
 }
 
-/* Once, when it is known: the migration goes on, but not in the way that was asked for. */
-static void tell_of_refusal(struct session *session)
-{
-    const enum rdmig_pin_all_refusal refusal = session->report.progress.pin_all_refusal;
-    char note[256];
+/* ---- handles */
 
-    if (session->is_refusal_told || refusal == RDMIG_PIN_ALL_NOT_REFUSED)
-        return;
-    session->is_refusal_told = true;
-    if (report_describe_refusal(&session->report.progress, note)) {
-        progress_clear(&session->line);
-        fprintf(stderr, "rdmig: note: %s\n", note);
-    }
+static void print_listening(struct session *session)
+{
+    char host[4 * TOOL_HOST_BYTES_MAX + 1];
+    bool is_bracketed = strchr(session->args->address.host, ':') != NULL;
+
+    /* Always, and at once: who starts a source waits for this line. */
+    progress_clear(&session->line);
+    text_line(host, sizeof(host), session->args->address.host);
+    fprintf(stderr, "listening on %s%s%s:%u\n", is_bracketed ? "[" : "",
+            host[0] == '\0' ? "*" : host, is_bracketed ? "]" : "",
+            rdmig_destination_port(session->destination));
 }
+
+bool session_listen(struct session *session, const struct rdmig_ram_block *blocks, uint32_t count,
+                    bool are_rounds_reported)
+{
+    const struct tool_address *address = &session->args->address;
+    struct rdmig_error error = {.reason = RDMIG_REASON_NONE};
+    struct rdmig_options options;
+    int result;
+
+    session_fill_options(session, &options);
+    options.report_rounds = are_rounds_reported;
+    result = rdmig_destination_create(&session->destination, address->host, address->port, blocks,
+                                      count, &options, &error);
+    if (result < 0)
+        session_create_failed(session, result, &error);
+    else
+        print_listening(session);
+    return result >= 0;
+}
+
+bool session_connect(struct session *session, const struct tool_address *to,
+                     const struct rdmig_ram_block *blocks, uint32_t count,
+                     const struct rdmig_options *options)
+{
+    struct rdmig_error error = {.reason = RDMIG_REASON_NONE};
+    const int result =
+        rdmig_source_create(&session->source, to->host, to->port, blocks, count, options, &error);
+
+    if (result < 0)
+        session_create_failed(session, result, &error);
+    return result >= 0;
+}
+
+bool session_load_memory(struct session *session)
+{
+    session->report.block_count = session->rams.count;
+    session_copy_begin(session, "reading", true);
+    if (!ramfile_set_load(&session->rams, session_copy_proceed, session, session_error(session)) ||
+        session_must_stop(session))
+        return false;
+    signals_watch(&session->rams);
+    return true;
+}
+
+bool session_allocate_memory(struct session *session)
+{
+    uint32_t count = 0;
+    const struct rdmig_ram_block *announced =
+        rdmig_destination_announced(session->destination, &count);
+
+    session->report.block_count = count;
+    if (!ramfile_set_allocate(&session->rams, announced, count, session_error(session)))
+        return false;
+    signals_watch(&session->rams);
+    return true;
+}
+
+void session_provide_blocks(struct session *session)
+{
+    struct rdmig_error error = {.reason = RDMIG_REASON_NONE};
+    const int result = rdmig_destination_provide_blocks(session->destination, session->rams.blocks,
+                                                        session->rams.count, &error);
+
+    if (result < 0)
+        session_blocks_refused(session, result, &error);
+}
+
+/* ---- what went wrong */
 
 void session_create_failed(struct session *session, int result, const struct rdmig_error *from)
 {
@@ -98,13 +175,14 @@ void session_create_failed(struct session *session, int result, const struct rdm
     }
 }
 
-void session_refused(struct session *session, const char *call, int64_t result)
+bool session_check(struct session *session, const char *call, int64_t result)
 {
-    if (result == -RDMIG_E_FAILED) {
-        return; /* the migration has failed meanwhile: its state and error tell of it */
-    }
-    tool_error_set(session_error(session), rdmig_reason_name(RDMIG_REASON_INTERNAL), REPORT_IT,
-                   "%s was refused: %s", call, rdmig_result_text((int)result));
+    if (result >= 0)
+        return true;
+    /* But for a migration that has failed meanwhile: its state and error tell of it. */
+    return result != -RDMIG_E_FAILED &&
+           tool_error_set(session_error(session), rdmig_reason_name(RDMIG_REASON_INTERNAL),
+                          REPORT_IT, "%s was refused: %s", call, rdmig_result_text((int)result));
 }
 
 void session_blocks_refused(struct session *session, int result, const struct rdmig_error *from)
@@ -162,19 +240,6 @@ bool session_must_stop(struct session *session)
     return false;
 }
 
-void session_wait(const struct session *session, int handle_fd, int other_fd)
-{
-    struct pollfd polls[] = {
-        {.fd = handle_fd, .events = POLLIN},
-        {.fd = other_fd, .events = POLLIN},
-        /* Once a signal has been seen the pipe would stay readable and make this spin. */
-        {.fd = tool_error_is_set(&session->report.error) ? -1 : signals_fd(), .events = POLLIN},
-    };
-
-    /* Whatever ends the wait, the caller looks at everything anew. */
-    (void)poll(polls, sizeof(polls) / sizeof(polls[0]), TICK_MS);
-}
-
 void session_copy_begin(struct session *session, const char *text, bool is_cancellable)
 {
     session->copy_text = text;
@@ -185,26 +250,25 @@ void session_copy_begin(struct session *session, const char *text, bool is_cance
 bool session_copy_proceed(void *context, uint64_t done_bytes)
 {
     struct session *session = context;
-    char done[32];
 
-    format_bytes(session->copy_before_bytes + done_bytes, done);
-    progress_show(&session->line, "%s: %s", session->copy_text, done);
+    progress_show(&session->line, "%s: %s", session->copy_text,
+                  bytes_text(session->copy_before_bytes + done_bytes).text);
     return !session->is_copy_cancellable || !session_must_stop(session);
 }
 
-void session_settle(struct session *session, enum session_end_state state,
+void session_settle(struct session *session, enum tool_outcome outcome,
                     const struct rdmig_error *from)
 {
     struct tool_error *error = session_error(session);
     bool is_cancel = session->report.outcome == TOOL_CANCELLED;
 
-    switch (state) {
-    case SESSION_COMPLETED:
+    switch (outcome) {
+    case TOOL_COMPLETED:
         /* A cancel that came too late to be one. */
         tool_error_clear(error);
         session->report.outcome = TOOL_COMPLETED;
         return;
-    case SESSION_FAILED:
+    case TOOL_FAILED:
         /* What failed of itself counts more than a wish, and who owns the guest above all. */
         if (!tool_error_is_set(error) || is_cancel ||
             from->reason == RDMIG_REASON_HANDOVER_UNKNOWN) {
@@ -215,126 +279,11 @@ void session_settle(struct session *session, enum session_end_state state,
         }
         session->report.outcome = TOOL_FAILED;
         return;
-    case SESSION_CANCELLED:
+    case TOOL_CANCELLED:
         if (!tool_error_is_set(error)) {
             tool_error_take(error, from);
             session->report.outcome = TOOL_CANCELLED;
         }
         return;
     }
-}
-
-void session_show_source(struct session *session, enum rdmig_source_state state)
-{
-    static const char *const names[] = {
-        [RDMIG_SOURCE_CONNECTING] = "connecting", [RDMIG_SOURCE_IDLE] = "sending the stream",
-        [RDMIG_SOURCE_SENDING] = "sending",       [RDMIG_SOURCE_FINISHING] = "handing over",
-        [RDMIG_SOURCE_CANCELLING] = "cancelling", [RDMIG_SOURCE_COMPLETED] = "completed",
-        [RDMIG_SOURCE_FAILED] = "failed",         [RDMIG_SOURCE_CANCELLED] = "cancelled",
-    };
-    const struct rdmig_progress *progress = &session->report.progress;
-    uint64_t done_bytes = progress->bytes_total < progress->bytes_dirty
-                              ? 0
-                              : progress->bytes_total - progress->bytes_dirty;
-    char done[32];
-    char total[32];
-    char rate[32];
-
-    tell_of_refusal(session);
-    format_bytes(done_bytes, done);
-    format_bytes(progress->bytes_total, total);
-    format_bytes(progress->throughput_bytes_per_s, rate);
-    progress_show(&session->line, "%s: %s of %s, %s/s, %.0f s", names[state], done, total, rate,
-                  (double)progress->total_ns / 1e9);
-}
-
-bool session_source_has_ended(enum rdmig_source_state state)
-{
-    return state == RDMIG_SOURCE_COMPLETED || state == RDMIG_SOURCE_FAILED ||
-           state == RDMIG_SOURCE_CANCELLED;
-}
-
-void session_settle_source(struct session *session, const struct rdmig_source *source)
-{
-    enum rdmig_source_state state = rdmig_source_state(source);
-    enum session_end_state end = state == RDMIG_SOURCE_COMPLETED   ? SESSION_COMPLETED
-                                 : state == RDMIG_SOURCE_CANCELLED ? SESSION_CANCELLED
-                                                                   : SESSION_FAILED;
-
-    session_settle(session, end, rdmig_source_error(source));
-}
-
-void session_print_listening(struct session *session, const struct rdmig_destination *destination)
-{
-    char host[4 * TOOL_HOST_BYTES_MAX + 1];
-    bool is_bracketed = strchr(session->args->address.host, ':') != NULL;
-
-    /* Always, and at once: who starts a source waits for this line. */
-    progress_clear(&session->line);
-    text_line(host, sizeof(host), session->args->address.host);
-    fprintf(stderr, "listening on %s%s%s:%u\n", is_bracketed ? "[" : "",
-            host[0] == '\0' ? "*" : host, is_bracketed ? "]" : "",
-            rdmig_destination_port(destination));
-}
-
-void session_show_destination(struct session *session, enum rdmig_destination_state state)
-{
-    static const char *const names[] = {
-        [RDMIG_DESTINATION_LISTENING] = "waiting for a source",
-        [RDMIG_DESTINATION_CONNECTED] = "connected",
-        [RDMIG_DESTINATION_BLOCKS_NEEDED] = "making memory",
-        [RDMIG_DESTINATION_RECEIVING] = "receiving",
-        [RDMIG_DESTINATION_ROUND_ENDED] = "receiving",
-        [RDMIG_DESTINATION_PREPARED] = "received",
-        [RDMIG_DESTINATION_CONFIRMING] = "confirming",
-        [RDMIG_DESTINATION_CANCELLING] = "cancelling",
-        [RDMIG_DESTINATION_COMPLETED] = "completed",
-        [RDMIG_DESTINATION_FAILED] = "failed",
-        [RDMIG_DESTINATION_CANCELLED] = "cancelled",
-    };
-    const struct rdmig_progress *progress = &session->report.progress;
-    char total[32];
-    char zero[32];
-    char stream[32];
-
-    tell_of_refusal(session);
-    if (state == RDMIG_DESTINATION_LISTENING) {
-        progress_show(&session->line, "%s", names[state]);
-        return;
-    }
-    format_bytes(progress->bytes_total, total);
-    format_bytes(progress->bytes_zero, zero);
-    format_bytes(progress->bytes_stream, stream);
-    progress_show(
-        &session->line, "%s: %s of memory, %s zero, round %" PRIu64 ", %s of stream, %.0f s",
-        names[state], total, zero, progress->rounds, stream, (double)progress->total_ns / 1e9);
-}
-
-bool session_has_ended(enum rdmig_destination_state state)
-{
-    return state == RDMIG_DESTINATION_COMPLETED || state == RDMIG_DESTINATION_FAILED ||
-           state == RDMIG_DESTINATION_CANCELLED;
-}
-
-void session_settle_destination(struct session *session,
-                                const struct rdmig_destination *destination)
-{
-    const struct rdmig_error *from = rdmig_destination_error(destination);
-
-    switch (rdmig_destination_state(destination)) {
-    case RDMIG_DESTINATION_COMPLETED:
-        session_settle(session, SESSION_COMPLETED, from);
-        break;
-    case RDMIG_DESTINATION_CANCELLED:
-        session_settle(session, SESSION_CANCELLED, from);
-        break;
-    default:
-        session_settle(session, SESSION_FAILED, from);
-    }
-}
-
-void session_wait_closed(struct rdmig_destination *destination)
-{
-    if (destination != NULL)
-        (void)rdmig_destination_wait_closed(destination, CLOSE_MS);
 }

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What the sub-commands that migrate have in common: memory, first cause, outcome, waiting,
- * reporting. */
+/*
+ * What the sub-commands that migrate have in common: the library's handles, memory, the first
+ * cause, outcome, reporting. drive.h has the loop that drives the handles.
+ */
 #ifndef RDMIG_TOOL_SESSION_H
 #define RDMIG_TOOL_SESSION_H
 
@@ -9,7 +11,11 @@
 
 struct session {
     const struct tool_args *args;
-    struct report report; /* the error in it is the first cause */
+    struct rdmig_destination *destination; /* NULL: none, or not yet; relay has both */
+    struct rdmig_source *source;
+    int input_fd;                   /* waited for beside the handles; -1: none */
+    struct report report;           /* the error in it is the first cause */
+    struct rdmig_progress incoming; /* relay: of the destination, if report.incoming is this */
     struct progress_line line;
     struct ramfile_set rams;
     const char *copy_text;      /* "reading", "writing": of the copy that is running */
@@ -20,8 +26,11 @@ struct session {
 
 /* Signals, terminal, number of open files. False: the first cause is set. */
 bool session_begin(struct session *session, const struct tool_args *args);
-/* Closes the memory and prints the report. Returns the exit status. */
+/* Destroys the handles, closes the memory and prints the report. Returns the exit status. */
 int session_end(struct session *session);
+/* The handles alone: it unpins the memory. A source that has handed over hears that it has: waits
+ * for that, two seconds at most. */
+void session_destroy_handles(struct session *session);
 
 static inline struct tool_error *session_error(struct session *session)
 {
@@ -31,12 +40,26 @@ static inline struct tool_error *session_error(struct session *session)
 /* Fills in what all sub-commands give to the library in the same way. */
 void session_fill_options(const struct session *session, struct rdmig_options *options);
 
+/* Makes the destination, and says that its port is open. No blocks: they are provided later. */
+bool session_listen(struct session *session, const struct rdmig_ram_block *blocks, uint32_t count,
+                    bool are_rounds_reported);
+/* Makes the source. */
+bool session_connect(struct session *session, const struct tool_address *to,
+                     const struct rdmig_ram_block *blocks, uint32_t count,
+                     const struct rdmig_options *options);
+/* The memory is there, and watched from now on. Files that cannot be pinned are read in. False: the
+ * first cause is set. */
+bool session_load_memory(struct session *session);
+/* The destination knows what the source has: memory for that. It is provided by
+ * session_provide_blocks(). False: the first cause is set. */
+bool session_allocate_memory(struct session *session);
+void session_provide_blocks(struct session *session);
+
 /* The library could not make a handle. */
 void session_create_failed(struct session *session, int result, const struct rdmig_error *from);
-
-/* The library refused a call that should have been possible, but for a migration that has failed.
- */
-void session_refused(struct session *session, const char *call, int64_t result);
+/* Takes a call's result. False: the library has refused it; but for a migration that has failed,
+ * whose state and error tell of it, that is the first cause. */
+bool session_check(struct session *session, const char *call, int64_t result);
 /* The same for the memory that a destination was given; from is what the library said. */
 void session_blocks_refused(struct session *session, int result, const struct rdmig_error *from);
 
@@ -46,33 +69,13 @@ void session_blocks_refused(struct session *session, int result, const struct rd
  */
 bool session_must_stop(struct session *session);
 
-/* Waits for one of the descriptors (other_fd may be -1), a signal, or a short while. */
-void session_wait(const struct session *session, int handle_fd, int other_fd);
-
 /* sparse_proceed for copies: shows how far they are, stops them on a cancel. */
 bool session_copy_proceed(void *context, uint64_t done_bytes);
 /* Makes ready for a copy. */
 void session_copy_begin(struct session *session, const char *text, bool is_cancellable);
 
-/* What send and restore show. */
-void session_show_source(struct session *session, enum rdmig_source_state state);
-bool session_source_has_ended(enum rdmig_source_state state);
-
-/* What recv and capture show: a line on standard error that says the port is open, and how it goes.
- */
-void session_print_listening(struct session *session, const struct rdmig_destination *destination);
-void session_show_destination(struct session *session, enum rdmig_destination_state state);
-bool session_has_ended(enum rdmig_destination_state state);
-
-/* The library's handle has come to its end; from is its error. */
-enum session_end_state { SESSION_COMPLETED, SESSION_FAILED, SESSION_CANCELLED };
-void session_settle(struct session *session, enum session_end_state state,
+/* A handle has come to its end; from is its error. */
+void session_settle(struct session *session, enum tool_outcome outcome,
                     const struct rdmig_error *from);
-void session_settle_source(struct session *session, const struct rdmig_source *source);
-void session_settle_destination(struct session *session,
-                                const struct rdmig_destination *destination);
-
-/* Lets a source that has handed over hear that it has; bounded. NULL is fine. */
-void session_wait_closed(struct rdmig_destination *destination);
 
 #endif

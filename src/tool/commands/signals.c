@@ -2,20 +2,14 @@
 #include "signals.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 /* What handlers share with the rest: lock-free atomics, the only objects they may touch. */
 static atomic_int caught_signal;
 static _Atomic int64_t faulted_block = -1;
 static _Atomic(const struct ramfile_set *) watched;
-static int pipe_fds[2] = {-1, -1};
-
-static const int cancel_signals[] = {SIGINT, SIGTERM, SIGHUP};
 
 /*
  * The first asks for a cancel. A second one ends the process, but for a hang-up, which is nobody's
@@ -24,19 +18,12 @@ static const int cancel_signals[] = {SIGINT, SIGTERM, SIGHUP};
  */
 static void handle_cancel(int number)
 {
-    int saved = errno;
     int none = 0;
-    ssize_t ignored;
 
-    if (atomic_compare_exchange_strong(&caught_signal, &none, number)) {
-        /* The pipe is empty and takes a byte; should it not, the next tick finds the signal. */
-        ignored = write(pipe_fds[1], "", 1);
-        (void)ignored;
-    } else if (number != SIGHUP) {
+    if (!atomic_compare_exchange_strong(&caught_signal, &none, number) && number != SIGHUP) {
         signal(number, SIG_DFL);
         raise(number); /* takes effect when this handler returns */
     }
-    errno = saved;
 }
 
 static void handle_bus_error(int number, siginfo_t *info, void *context)
@@ -61,37 +48,24 @@ static void handle_bus_error(int number, siginfo_t *info, void *context)
     signal(number, SIG_DFL); /* the access is made again and ends the process */
 }
 
-static bool install(int number, void (*handler)(int))
+static bool install(int number, struct sigaction action)
 {
-    struct sigaction action;
-
-    memset(&action, 0, sizeof(action));
-    action.sa_handler = handler;
-    action.sa_flags = SA_RESTART;
+    action.sa_flags |= SA_RESTART;
     sigemptyset(&action.sa_mask);
     return sigaction(number, &action, NULL) == 0;
-}
-
-static bool install_bus_error(void)
-{
-    struct sigaction action;
-
-    memset(&action, 0, sizeof(action));
-    action.sa_sigaction = handle_bus_error;
-    action.sa_flags = SA_SIGINFO | SA_RESTART;
-    sigemptyset(&action.sa_mask);
-    return sigaction(SIGBUS, &action, NULL) == 0;
 }
 
 /* What is ignored stays ignored: by nohup, by a shell's background without job control, by
  * whoever else has started this. */
 static bool install_cancel(void)
 {
-    for (size_t i = 0; i < sizeof(cancel_signals) / sizeof(cancel_signals[0]); i++) {
-        struct sigaction action;
+    static const int numbers[] = {SIGINT, SIGTERM, SIGHUP};
+    struct sigaction before;
 
-        if (sigaction(cancel_signals[i], NULL, &action) != 0 ||
-            (action.sa_handler != SIG_IGN && !install(cancel_signals[i], handle_cancel)))
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        if (sigaction(numbers[i], NULL, &before) != 0 ||
+            (before.sa_handler != SIG_IGN &&
+             !install(numbers[i], (struct sigaction){.sa_handler = handle_cancel})))
             return false;
     }
     return true;
@@ -99,18 +73,12 @@ static bool install_cancel(void)
 
 bool signals_install(struct tool_error *error)
 {
-    if (pipe2(pipe_fds, O_CLOEXEC | O_NONBLOCK) != 0 || !install_bus_error() ||
-        !install(SIGPIPE, SIG_IGN) || !install(SIGXFSZ, SIG_IGN) || !install_cancel()) {
-        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), tool_error_remedy_of(errno),
-                       "cannot set up signals: %s", strerror(errno));
-        return false;
-    }
-    return true;
-}
+    const struct sigaction ignore = {.sa_handler = SIG_IGN};
+    const struct sigaction bus_error = {.sa_sigaction = handle_bus_error, .sa_flags = SA_SIGINFO};
 
-int signals_fd(void)
-{
-    return pipe_fds[0];
+    return (install(SIGBUS, bus_error) && install(SIGPIPE, ignore) && install(SIGXFSZ, ignore) &&
+            install_cancel()) ||
+           tool_error_system(error, TOOL_REASON_MEMORY, "cannot set up signals");
 }
 
 int signals_caught(void)

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Signals. The first ^C (SIGINT, SIGTERM, SIGHUP) asks for a cancel; a second SIGINT or SIGTERM
- * ends the process at once. What was ignored when the process started stays so. A SIGBUS inside a
- * memory block (its file was cut short, or its file system or the pool of huge pages is full) is
- * survived: the page is replaced, and the migration has to be given up.
+ * ends the process at once, also while it copies or a system call hangs: so they are taken by a
+ * handler, not read where the loop waits. Any wait of poll() is ended by one. What was ignored when
+ * the process started stays so. A SIGBUS inside a memory block (its file was cut short, or its file
+ * system or the pool of huge pages is full) is survived: the page is replaced, and the migration
+ * has to be given up.
  */
 #ifndef RDMIG_TOOL_SIGNALS_H
 #define RDMIG_TOOL_SIGNALS_H
@@ -13,9 +15,6 @@
 /* False with *error set. Once a process; ignores SIGPIPE and SIGXFSZ, so that writes say EPIPE and
  * EFBIG. */
 bool signals_install(struct tool_error *error);
-
-/* Readable from the first signal on: for poll only. */
-int signals_fd(void);
 
 /* The signal that asked for a cancel; 0: none did. */
 int signals_caught(void);

@@ -3,10 +3,7 @@
 #ifndef RDMIG_TOOL_OUTFILE_H
 #define RDMIG_TOOL_OUTFILE_H
 
-#include "../cli/error.h"
-
-/* Ends the name of what is not complete yet; the last six are made unique. */
-#define PART_SUFFIX ".partial-XXXXXX"
+#include "fileio.h"
 
 struct outfile {
     int fd;          /* -1: not open */
@@ -24,10 +21,5 @@ bool outfile_seal(struct outfile *file, struct tool_error *error);
 bool outfile_commit(struct outfile *file, struct tool_error *error);
 /* Removes what was not committed. */
 void outfile_close(struct outfile *file);
-
-/* fsync of a directory: makes names in it last. */
-bool sync_directory(int fd);
-/* 0666 or 0777 without the process's umask. */
-unsigned int mode_after_umask(unsigned int mode);
 
 #endif

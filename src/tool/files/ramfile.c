@@ -2,9 +2,8 @@
 #include "ramfile.h"
 
 #include "../../text/text.h"
-#include "again.h"
+#include "fileio.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/magic.h>
@@ -27,12 +26,13 @@ struct copy_context {
 
 static bool fail_file(struct tool_error *error, const char *what, const struct ramfile *file)
 {
-    int os_code = errno;
+    return tool_error_system(error, TOOL_REASON_FILE, "cannot %s %s of block %s", what, file->path,
+                             text_name(file->name).text);
+}
 
-    tool_error_set(error, TOOL_REASON_FILE, tool_error_remedy_of(os_code),
-                   "cannot %s %s of block %s: %s", what, file->path, text_name(file->name).text,
-                   strerror(os_code));
-    return false;
+static bool fail_list(struct tool_error *error, uint32_t count)
+{
+    return tool_error_memory(error, "no memory for the list of %u blocks", count);
 }
 
 static bool set_create(struct ramfile_set *set, uint32_t count, struct tool_error *error)
@@ -40,11 +40,8 @@ static bool set_create(struct ramfile_set *set, uint32_t count, struct tool_erro
     memset(set, 0, sizeof(*set));
     set->files = calloc(count, sizeof(*set->files));
     set->blocks = calloc(count, sizeof(*set->blocks));
-    if (set->files == NULL || set->blocks == NULL) {
-        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), "free memory",
-                       "no memory for the list of %u blocks", count);
-        return false;
-    }
+    if (set->files == NULL || set->blocks == NULL)
+        return fail_list(error, count);
     for (uint32_t i = 0; i < count; i++) {
         set->files[i].file_fd = -1;
         set->files[i].memory_fd = -1;
@@ -57,26 +54,20 @@ static bool map_fd(struct ramfile *file, int fd, int protection, int flags)
 {
     void *address = mmap(NULL, (size_t)file->length_bytes, protection, MAP_SHARED | flags, fd, 0);
 
-    if (address == MAP_FAILED)
-        return false;
-    file->host_addr = address;
-    return true;
+    file->host_addr = address == MAP_FAILED ? NULL : address;
+    return file->host_addr != NULL;
 }
 
 static bool map_memory(struct ramfile *file, struct tool_error *error)
 {
     file->page_bytes = RDMIG_PAGE_BYTES;
     file->memory_fd = memfd_create(MEMFD_NAME, MFD_CLOEXEC);
-    if (file->memory_fd < 0 || again_ftruncate(file->memory_fd, file->length_bytes) != 0 ||
-        !map_fd(file, file->memory_fd, PROT_READ | PROT_WRITE, 0)) {
-        int os_code = errno;
-
-        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), tool_error_remedy_of(os_code),
-                       "cannot make %" PRIu64 " bytes of shared memory for block %s: %s",
-                       file->length_bytes, text_name(file->name).text, strerror(os_code));
-        return false;
-    }
-    return true;
+    return (file->memory_fd >= 0 &&
+            AGAIN(ftruncate(file->memory_fd, (off_t)file->length_bytes)) == 0 &&
+            map_fd(file, file->memory_fd, PROT_READ | PROT_WRITE, 0)) ||
+           tool_error_system(error, TOOL_REASON_MEMORY,
+                             "cannot make %" PRIu64 " bytes of shared memory for block %s",
+                             file->length_bytes, text_name(file->name).text);
 }
 
 /*
@@ -98,12 +89,10 @@ static uint64_t pinnable_page_bytes(int fd)
 static bool check_kind(const struct ramfile *file, const struct stat *about,
                        struct tool_error *error)
 {
-    if (!S_ISREG(about->st_mode)) {
-        tool_error_set(error, TOOL_REASON_FILE, "name a regular file, or a memfd as /proc/PID/fd/N",
-                       "%s of block %s is no regular file", file->path, text_name(file->name).text);
-        return false;
-    }
-    return true;
+    return S_ISREG(about->st_mode) ||
+           tool_error_set(
+               error, TOOL_REASON_FILE, "name a regular file, or a memfd as /proc/PID/fd/N",
+               "%s of block %s is no regular file", file->path, text_name(file->name).text);
 }
 
 /*
@@ -116,34 +105,34 @@ static bool open_file(struct ramfile *file, enum ramfile_use use, int *protectio
 
     if (use != RAMFILE_SEND_READ_ONLY) {
         *protection = PROT_READ | PROT_WRITE;
-        file->file_fd = again_open(file->path, flags | O_RDWR);
+        file->file_fd = AGAIN(open(file->path, flags | O_RDWR));
         if (file->file_fd >= 0 || use == RAMFILE_RECV ||
             (errno != EACCES && errno != EPERM && errno != EROFS && errno != ETXTBSY))
             return file->file_fd >= 0;
     }
     *protection = use == RAMFILE_SEND_READ_ONLY ? PROT_READ : PROT_NONE;
-    file->file_fd = again_open(file->path, flags | O_RDONLY);
+    file->file_fd = AGAIN(open(file->path, flags | O_RDONLY));
     return file->file_fd >= 0;
 }
 
-static bool check_file(struct ramfile *file, struct stat *about, struct tool_error *error)
+static bool check_file(struct ramfile *file, struct tool_error *error)
 {
-    if (fstat(file->file_fd, about) != 0)
+    struct stat about;
+
+    if (fstat(file->file_fd, &about) != 0)
         return fail_file(error, "look at the file", file);
-    if (!check_kind(file, about, error))
+    if (!check_kind(file, &about, error))
         return false;
-    if (about->st_size == 0 || about->st_size % RDMIG_PAGE_BYTES != 0) {
-        tool_error_set(
+    if (about.st_size == 0 || about.st_size % RDMIG_PAGE_BYTES != 0)
+        return tool_error_set(
             error, TOOL_REASON_FILE, "make it that long with truncate -s",
             "%s of block %s is %" PRIu64 " bytes long, and a block's length is a multiple of "
             "%u and not 0",
-            file->path, text_name(file->name).text, (uint64_t)about->st_size, RDMIG_PAGE_BYTES);
-        return false;
-    }
-    file->length_bytes = (uint64_t)about->st_size;
+            file->path, text_name(file->name).text, (uint64_t)about.st_size, RDMIG_PAGE_BYTES);
+    file->length_bytes = (uint64_t)about.st_size;
     file->page_bytes = RDMIG_PAGE_BYTES;
-    file->device = about->st_dev;
-    file->inode = about->st_ino;
+    file->device = about.st_dev;
+    file->inode = about.st_ino;
     return true;
 }
 
@@ -171,11 +160,8 @@ static bool check_not_shared(const struct ramfile_set *set, struct tool_error *e
     const struct ramfile **sorted = calloc(set->count + (size_t)1, sizeof(*sorted));
     bool is_shared = false;
 
-    if (sorted == NULL) {
-        tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), "free memory",
-                       "no memory for the list of %u blocks", set->count);
-        return false;
-    }
+    if (sorted == NULL)
+        return fail_list(error, set->count);
     for (uint32_t i = 0; i < set->count; i++)
         sorted[i] = &set->files[i];
     qsort(sorted, set->count, sizeof(*sorted), compare_files);
@@ -211,10 +197,8 @@ static bool map_block(struct ramfile *file, int protection, bool may_copy, struc
     return map_memory(file, error);
 }
 
-static bool open_block(struct ramfile_set *set, uint32_t index, enum ramfile_use use,
-                       struct tool_error *error)
+static bool open_block(struct ramfile *file, enum ramfile_use use, struct tool_error *error)
 {
-    struct ramfile *file = &set->files[index];
     struct stat about;
     int protection;
 
@@ -224,8 +208,7 @@ static bool open_block(struct ramfile_set *set, uint32_t index, enum ramfile_use
         return false;
     if (!open_file(file, use, &protection))
         return fail_file(error, "open the file", file);
-    return check_file(file, &about, error) &&
-           map_block(file, protection, use != RAMFILE_RECV, error);
+    return check_file(file, error) && map_block(file, protection, use != RAMFILE_RECV, error);
 }
 
 static void list_block(struct ramfile_set *set, uint32_t index)
@@ -243,7 +226,7 @@ bool ramfile_set_open(struct ramfile_set *set, const struct tool_ram *rams, uint
     for (uint32_t i = 0; i < set->count; i++) {
         set->files[i].name = rams[i].name;
         set->files[i].path = rams[i].path;
-        if (!open_block(set, i, use, error))
+        if (!open_block(&set->files[i], use, error))
             return false;
         list_block(set, i);
     }
@@ -264,11 +247,10 @@ bool ramfile_set_adopt(struct ramfile_set *set, const struct tool_ram *rams, con
     }
     for (uint32_t i = 0; is_good && i < count; i++) {
         struct ramfile *file = &set->files[i];
-        struct stat about;
 
         file->name = rams[i].name;
         file->path = rams[i].path;
-        is_good = check_file(file, &about, error) &&
+        is_good = check_file(file, error) &&
                   map_block(file, is_mapped ? PROT_READ : PROT_NONE, true, error);
         list_block(set, i);
     }
@@ -284,11 +266,8 @@ bool ramfile_set_allocate(struct ramfile_set *set, const struct rdmig_ram_block 
         set->files[i].own_name = strdup(wanted[i].name);
         set->files[i].name = set->files[i].own_name;
         set->files[i].length_bytes = wanted[i].length_bytes;
-        if (set->files[i].own_name == NULL) {
-            tool_error_set(error, rdmig_reason_name(RDMIG_REASON_MEMORY), "free memory",
-                           "no memory for the name of block %u", i);
-            return false;
-        }
+        if (set->files[i].own_name == NULL)
+            return tool_error_memory(error, "no memory for the name of block %u", i);
         if (!map_memory(&set->files[i], error))
             return false;
         list_block(set, i);
@@ -308,57 +287,48 @@ static bool proceed_over_all(void *context, uint64_t done_bytes)
     return copy->proceed == NULL || copy->proceed(copy->context, copy->before_bytes + done_bytes);
 }
 
-bool ramfile_set_load(const struct ramfile_set *set, sparse_proceed *proceed, void *context,
+static bool copy_file(const struct ramfile *file, bool is_store, struct copy_context *over_all,
                       struct tool_error *error)
 {
-    struct copy_context over_all = {proceed, context, 0};
+    const struct sparse_copy copy = {.from_fd = is_store ? file->memory_fd : file->file_fd,
+                                     .to_fd = is_store ? file->file_fd : file->memory_fd,
+                                     .length_bytes = file->length_bytes,
+                                     .is_to_empty = !is_store,
+                                     .proceed = proceed_over_all,
+                                     .context = over_all};
 
-    for (uint32_t i = 0; i < set->count; i++) {
-        const struct ramfile *file = &set->files[i];
-        struct sparse_copy copy = {.from_fd = file->file_fd,
-                                   .to_fd = file->memory_fd,
-                                   .length_bytes = file->length_bytes,
-                                   .is_to_empty = true,
-                                   .proceed = proceed_over_all,
-                                   .context = &over_all};
-
-        if (is_copied(file)) {
-            if (!sparse_explain(sparse_run(&copy), file->path, MEMORY_TEXT, error))
-                return false;
-            over_all.before_bytes += file->length_bytes;
-        }
-    }
-    return true;
-}
-
-static bool store_file(const struct ramfile *file, struct copy_context *over_all,
-                       struct tool_error *error)
-{
-    struct sparse_copy copy = {.from_fd = file->memory_fd,
-                               .to_fd = file->file_fd,
-                               .length_bytes = file->length_bytes,
-                               .proceed = proceed_over_all,
-                               .context = over_all};
-
-    if (!sparse_explain(sparse_run(&copy), MEMORY_TEXT, file->path, error))
+    if (!sparse_explain(sparse_run(&copy), is_store ? MEMORY_TEXT : file->path,
+                        is_store ? file->path : MEMORY_TEXT, error))
         return false;
     /* The kernel tells of a failed write-back here, and only here. */
-    if (again_fsync(file->file_fd) != 0)
+    if (is_store && AGAIN(fsync(file->file_fd)) != 0)
         return fail_file(error, "write to disk", file);
     over_all->before_bytes += file->length_bytes;
     return true;
 }
 
-bool ramfile_set_store(const struct ramfile_set *set, sparse_proceed *proceed, void *context,
-                       struct tool_error *error)
+static bool copy_files(const struct ramfile_set *set, bool is_store, sparse_proceed *proceed,
+                       void *context, struct tool_error *error)
 {
     struct copy_context over_all = {proceed, context, 0};
 
     for (uint32_t i = 0; i < set->count; i++) {
-        if (is_copied(&set->files[i]) && !store_file(&set->files[i], &over_all, error))
+        if (is_copied(&set->files[i]) && !copy_file(&set->files[i], is_store, &over_all, error))
             return false;
     }
     return true;
+}
+
+bool ramfile_set_load(const struct ramfile_set *set, sparse_proceed *proceed, void *context,
+                      struct tool_error *error)
+{
+    return copy_files(set, false, proceed, context, error);
+}
+
+bool ramfile_set_store(const struct ramfile_set *set, sparse_proceed *proceed, void *context,
+                       struct tool_error *error)
+{
+    return copy_files(set, true, proceed, context, error);
 }
 
 bool ramfile_set_reserve(const struct ramfile_set *set, struct tool_error *error)
@@ -381,14 +351,13 @@ bool ramfile_set_check_lengths(const struct ramfile_set *set, struct tool_error 
         struct stat about;
 
         if (file->file_fd >= 0 && fstat(file->file_fd, &about) == 0 &&
-            (uint64_t)about.st_size < file->length_bytes) {
-            tool_error_set(error, TOOL_REASON_FILE, "leave the file alone while it is in use",
-                           "%s of block %s was cut short from %" PRIu64 " to %" PRIu64
-                           " bytes during the migration",
-                           file->path, text_name(file->name).text, file->length_bytes,
-                           (uint64_t)about.st_size);
-            return false;
-        }
+            (uint64_t)about.st_size < file->length_bytes)
+            return tool_error_set(error, TOOL_REASON_FILE,
+                                  "leave the file alone while it is in use",
+                                  "%s of block %s was cut short from %" PRIu64 " to %" PRIu64
+                                  " bytes during the migration",
+                                  file->path, text_name(file->name).text, file->length_bytes,
+                                  (uint64_t)about.st_size);
     }
     return true;
 }
@@ -412,10 +381,8 @@ void ramfile_set_close(struct ramfile_set *set)
 
         if (file->host_addr != NULL)
             munmap(file->host_addr, (size_t)file->length_bytes);
-        if (file->memory_fd >= 0)
-            close(file->memory_fd);
-        if (file->file_fd >= 0)
-            close(file->file_fd);
+        close_fd(file->memory_fd);
+        close_fd(file->file_fd);
         free(file->own_name);
     }
     free(set->files);

@@ -43,7 +43,4 @@ enum sparse_result sparse_reserve(int from_fd, int to_fd, uint64_t length_bytes)
 bool sparse_explain(enum sparse_result result, const char *from, const char *to,
                     struct tool_error *error);
 
-/* write(2) until everything is written; false with errno set. */
-bool write_fully(int fd, const void *bytes, size_t length_bytes);
-
 #endif

@@ -4,27 +4,49 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <yajl/yajl_parse.h>
 
+/* An object in a list in an object is what shapes can say; the text may say more. */
+#define FRAME_COUNT_MAX 8u
+/* Of what is passed over. */
 #define DEPTH_MAX 32u
 
-/* Where the characters of a string go. text NULL: nowhere. */
-struct sink {
-    char *text;
-    size_t capacity_bytes;
-    size_t length_bytes;
+/* An object or a list that has been opened. */
+struct frame {
+    const struct json_shape *shape; /* of the object, or of each in the list */
+    bool is_list;
+    uint32_t seen;                    /* members, by their bits */
+    const struct json_member *member; /* whose value is due; NULL: one that is passed over */
 };
 
-void json_reader_begin(struct json_reader *reader, const char *text, size_t text_bytes)
-{
-    memset(reader, 0, sizeof(*reader));
-    reader->at = text;
-    reader->end = text + text_bytes;
-    reader->line = 1;
-}
+struct json_reader {
+    yajl_handle parser;
+    const char *text;
+    size_t text_bytes;
+    const struct json_shape *shape;
+    void *into;
+    struct frame frames[FRAME_COUNT_MAX];
+    size_t frame_count;
+    unsigned int skipped_depth; /* opened inside of what is passed over */
+    bool is_complete;
+    bool is_text_at_end; /* the parser has had all of it */
+    char *problem;
+};
 
-bool json_reader_is_good(const struct json_reader *reader)
+static bool is_good(const struct json_reader *reader)
 {
     return reader->problem[0] == '\0';
+}
+
+static unsigned long line_of(const struct json_reader *reader)
+{
+    const size_t at =
+        reader->is_text_at_end ? reader->text_bytes : yajl_get_bytes_consumed(reader->parser);
+    unsigned long line = 1;
+
+    for (size_t i = 0; i < at && i < reader->text_bytes; i++)
+        line += reader->text[i] == '\n';
+    return line;
 }
 
 bool json_refuse(struct json_reader *reader, const char *format, ...)
@@ -32,330 +54,237 @@ bool json_refuse(struct json_reader *reader, const char *format, ...)
     va_list arguments;
     int used;
 
-    if (!json_reader_is_good(reader))
+    if (!is_good(reader))
         return false;
-    used = snprintf(reader->problem, sizeof(reader->problem),
-                    "line %llu: ", (unsigned long long)reader->line);
+    used = snprintf(reader->problem, JSON_PROBLEM_BYTES, "line %lu: ", line_of(reader));
     va_start(arguments, format);
-    vsnprintf(reader->problem + used, sizeof(reader->problem) - (size_t)used, format, arguments);
+    vsnprintf(reader->problem + used, JSON_PROBLEM_BYTES - (size_t)used, format, arguments);
     va_end(arguments);
     return false;
 }
 
-/* The next byte that is no white space; -1 at the end. */
-static int peek(struct json_reader *reader)
+static struct frame *top(struct json_reader *reader)
 {
-    for (; reader->at < reader->end; reader->at++) {
-        switch (*reader->at) {
-        case '\n':
-            reader->line++;
-            break;
-        case ' ':
-        case '\t':
-        case '\r':
-            break;
-        default:
-            return (unsigned char)*reader->at;
-        }
-    }
-    return -1;
+    return reader->frame_count == 0 ? NULL : &reader->frames[reader->frame_count - 1];
 }
 
-static bool take(struct json_reader *reader, char wanted, const char *what)
+static bool is_skipping(struct json_reader *reader)
 {
-    if (!json_reader_is_good(reader))
-        return false;
-    if (peek(reader) != wanted)
-        return json_refuse(reader, "%s is due", what);
-    reader->at++;
-    return true;
+    const struct frame *frame = top(reader);
+
+    return reader->skipped_depth > 0 || (frame != NULL && !frame->is_list && frame->member == NULL);
 }
 
-bool json_enter_object(struct json_reader *reader)
+/* The member whose value this is; NULL with a problem if another kind of value is due. */
+static const struct json_member *take_up(struct json_reader *reader, enum json_kind kind)
 {
-    reader->is_first = take(reader, '{', "an object");
-    return reader->is_first;
+    static const char *const wanted[] = {"a string is due", "a whole number without a sign is due",
+                                         "an array is due"};
+    const struct frame *frame = top(reader);
+    const bool is_object_due = frame == NULL || frame->is_list;
+
+    if (!is_object_due && frame->member->kind == kind)
+        return frame->member;
+    json_refuse(reader, "%s", is_object_due ? "an object is due" : wanted[frame->member->kind]);
+    return NULL;
 }
 
-bool json_enter_array(struct json_reader *reader)
+static bool check_member(struct json_reader *reader, const struct json_member *member)
 {
-    reader->is_first = take(reader, '[', "an array");
-    return reader->is_first;
+    return member->check == NULL || member->check(reader, reader->into);
 }
 
-/* True: a member comes. */
-static bool proceed(struct json_reader *reader, char closing)
+/* ---- what the parser finds; 0 ends it */
+
+static int take_string(void *context, const unsigned char *bytes, size_t length_bytes)
 {
-    bool is_first = reader->is_first;
+    struct json_reader *reader = context;
+    const struct json_member *member;
+    char *into;
 
-    if (!json_reader_is_good(reader))
-        return false;
-    reader->is_first = false;
-    if (peek(reader) == closing) {
-        reader->at++;
-        return false;
-    }
-    return is_first || take(reader, ',', closing == '}' ? "a comma or }" : "a comma or ]");
-}
-
-bool json_next_element(struct json_reader *reader)
-{
-    return proceed(reader, ']');
-}
-
-/* ----------------------------------------------------------------------------------------- strings
- */
-
-static bool put(struct json_reader *reader, struct sink *sink, char byte)
-{
-    if (sink->text == NULL)
+    if (is_skipping(reader))
         return true;
-    if (byte == '\0')
+    member = take_up(reader, JSON_STRING);
+    if (member == NULL)
+        return false;
+    if (memchr(bytes, 0, length_bytes) != NULL)
         return json_refuse(reader, "the string holds a zero byte");
-    if (sink->length_bytes + 1 >= sink->capacity_bytes)
-        return json_refuse(reader, "the string is longer than %zu bytes", sink->capacity_bytes - 1);
-    sink->text[sink->length_bytes++] = byte;
-    return true;
+    if (length_bytes >= member->capacity_bytes)
+        return json_refuse(reader, "the string is longer than %zu bytes",
+                           member->capacity_bytes - 1);
+    into = (char *)reader->into + member->offset;
+    memcpy(into, bytes, length_bytes);
+    into[length_bytes] = '\0';
+    return check_member(reader, member);
 }
 
-static bool put_code(struct json_reader *reader, struct sink *sink, uint32_t code)
+static int take_number(void *context, const char *digits, size_t digit_count)
 {
-    static const unsigned char leads[] = {0, 0, 0xc0, 0xe0, 0xf0};
-    unsigned int length = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    bool is_put = put(reader, sink, (char)(leads[length] | code >> (6 * (length - 1))));
-
-    for (unsigned int i = length - 1; i > 0 && is_put; i--)
-        is_put = put(reader, sink, (char)(0x80 | (code >> (6 * (i - 1)) & 0x3f)));
-    return is_put;
-}
-
-static int hex_value(char digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    digit = (char)(digit | 0x20);
-    return digit >= 'a' && digit <= 'f' ? digit - 'a' + 10 : -1;
-}
-
-/* The four digits behind \u. */
-static bool take_unit(struct json_reader *reader, uint32_t *unit)
-{
-    *unit = 0;
-    for (unsigned int i = 0; i < 4; i++) {
-        int value = reader->at < reader->end ? hex_value(*reader->at) : -1;
-
-        if (value < 0)
-            return json_refuse(reader, "four hexadecimal digits are due behind \\u");
-        *unit = *unit << 4 | (uint32_t)value;
-        reader->at++;
-    }
-    return true;
-}
-
-static bool take_unicode(struct json_reader *reader, struct sink *sink)
-{
-    uint32_t code;
-    uint32_t low;
-
-    if (!take_unit(reader, &code))
-        return false;
-    if (code >= 0xd800 && code < 0xdc00 && reader->end - reader->at >= 2 && reader->at[0] == '\\' &&
-        reader->at[1] == 'u') {
-        reader->at += 2;
-        if (!take_unit(reader, &low))
-            return false;
-        if (low >= 0xdc00 && low < 0xe000)
-            return put_code(reader, sink, 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00));
-    }
-    if (code >= 0xd800 && code < 0xe000)
-        return json_refuse(reader, "half of a surrogate pair");
-    return put_code(reader, sink, code);
-}
-
-static bool take_escape(struct json_reader *reader, struct sink *sink)
-{
-    static const char escapes[] = "\"\\/bfnrt";
-    static const char meanings[] = "\"\\/\b\f\n\r\t";
-    const char *found;
-    char byte;
-
-    if (reader->at == reader->end)
-        return json_refuse(reader, "the string is cut short");
-    byte = *reader->at++;
-    if (byte == 'u')
-        return take_unicode(reader, sink);
-    found = byte == '\0' ? NULL : strchr(escapes, byte);
-    if (found == NULL)
-        return json_refuse(reader, "there is no such escape sequence");
-    return put(reader, sink, meanings[found - escapes]);
-}
-
-static bool take_string(struct json_reader *reader, struct sink *sink)
-{
-    if (!take(reader, '"', "a string"))
-        return false;
-    while (reader->at < reader->end) {
-        char byte = *reader->at++;
-
-        if (byte == '"') {
-            if (sink->text != NULL)
-                sink->text[sink->length_bytes] = '\0';
-            return true;
-        }
-        if ((unsigned char)byte < 0x20)
-            return json_refuse(reader, "a control character in a string");
-        if (byte == '\\' ? !take_escape(reader, sink) : !put(reader, sink, byte))
-            return false;
-    }
-    return json_refuse(reader, "the string is cut short");
-}
-
-bool json_read_string(struct json_reader *reader, char *text, size_t capacity_bytes)
-{
-    struct sink sink = {.text = text, .capacity_bytes = capacity_bytes};
-
-    text[0] = '\0';
-    return take_string(reader, &sink);
-}
-
-bool json_next_key(struct json_reader *reader, char *key, size_t capacity_bytes)
-{
-    return proceed(reader, '}') && json_read_string(reader, key, capacity_bytes) &&
-           take(reader, ':', "a colon");
-}
-
-/* ----------------------------------------------------------------------------------------- numbers
- */
-
-static bool is_digit(const struct json_reader *reader)
-{
-    return reader->at < reader->end && *reader->at >= '0' && *reader->at <= '9';
-}
-
-bool json_read_uint(struct json_reader *reader, uint64_t *value)
-{
-    const char *start;
+    struct json_reader *reader = context;
+    const struct json_member *member;
     uint64_t number = 0;
 
-    if (!json_reader_is_good(reader))
+    if (is_skipping(reader))
+        return true;
+    member = take_up(reader, JSON_NUMBER);
+    if (member == NULL)
         return false;
-    (void)peek(reader);
-    start = reader->at;
-    for (; is_digit(reader); reader->at++) {
-        uint64_t digit = (uint64_t)(*reader->at - '0');
-
-        if (number > (UINT64_MAX - digit) / 10)
+    for (size_t i = 0; i < digit_count; i++) {
+        if (digits[i] < '0' || digits[i] > '9')
+            return json_refuse(reader, "a whole number without a sign is due");
+        if (__builtin_mul_overflow(number, UINT64_C(10), &number) ||
+            __builtin_add_overflow(number, (uint64_t)(digits[i] - '0'), &number))
             return json_refuse(reader, "the number is beyond 2^64 - 1");
-        number = number * 10 + digit;
     }
-    if (reader->at == start || (*start == '0' && reader->at - start > 1) ||
-        (reader->at < reader->end && strchr(".eE", *reader->at) != NULL && *reader->at != '\0'))
-        return json_refuse(reader, "a whole number without a sign is due");
-    *value = number;
+    memcpy((char *)reader->into + member->offset, &number, sizeof(number));
+    return check_member(reader, member);
+}
+
+/* null, true and false: no member is that. */
+static int take_word(void *context)
+{
+    return is_skipping(context) || take_up(context, JSON_OTHER) != NULL;
+}
+
+static int take_boolean(void *context, int value)
+{
+    (void)value;
+    return take_word(context);
+}
+
+static bool skip_deeper(struct json_reader *reader)
+{
+    if (reader->skipped_depth == DEPTH_MAX)
+        return json_refuse(reader, "nested more than %u deep", DEPTH_MAX);
+    reader->skipped_depth++;
     return true;
 }
 
-static bool skip_digits(struct json_reader *reader)
+static bool push(struct json_reader *reader, const struct json_shape *shape, bool is_list)
 {
-    if (!is_digit(reader))
-        return json_refuse(reader, "a digit is due");
-    while (is_digit(reader))
-        reader->at++;
+    if (reader->frame_count == FRAME_COUNT_MAX)
+        return json_refuse(reader, "nested too deep");
+    reader->frames[reader->frame_count++] = (struct frame){.shape = shape, .is_list = is_list};
     return true;
 }
 
-static bool skip_number(struct json_reader *reader)
+static int open_object(void *context)
 {
-    if (*reader->at == '-')
-        reader->at++;
-    if (reader->at < reader->end && *reader->at == '0')
-        reader->at++;
-    else if (!skip_digits(reader))
+    struct json_reader *reader = context;
+    const struct frame *frame = top(reader);
+
+    if (is_skipping(reader))
+        return skip_deeper(reader);
+    if (frame == NULL || frame->is_list)
+        return push(reader, frame == NULL ? reader->shape : frame->shape, false);
+    return take_up(reader, JSON_OTHER) != NULL;
+}
+
+static int open_list(void *context)
+{
+    struct json_reader *reader = context;
+    const struct json_member *member;
+
+    if (is_skipping(reader))
+        return skip_deeper(reader);
+    member = take_up(reader, JSON_LIST);
+    return member != NULL && push(reader, member->shape, true);
+}
+
+static int take_key(void *context, const unsigned char *key, size_t key_bytes)
+{
+    struct json_reader *reader = context;
+    struct frame *frame = top(reader);
+
+    if (reader->skipped_depth > 0)
+        return true;
+    frame->member = NULL;
+    for (size_t i = 0; i < frame->shape->count; i++) {
+        const struct json_member *member = &frame->shape->members[i];
+
+        if (strlen(member->key) != key_bytes || memcmp(member->key, key, key_bytes) != 0)
+            continue;
+        if ((frame->seen >> i & 1) != 0)
+            return json_refuse(reader, "%s stands there twice", member->key);
+        frame->seen |= UINT32_C(1) << i;
+        frame->member = member;
+    }
+    return true;
+}
+
+static int close_object(void *context)
+{
+    struct json_reader *reader = context;
+    const struct frame *frame = top(reader);
+
+    if (reader->skipped_depth > 0) {
+        reader->skipped_depth--;
+        return true;
+    }
+    for (size_t i = 0; i < frame->shape->count; i++) {
+        if ((frame->seen >> i & 1) == 0)
+            return json_refuse(reader, "%s is missing", frame->shape->members[i].key);
+    }
+    reader->is_complete = --reader->frame_count == 0;
+    return frame->shape->check == NULL || frame->shape->check(reader, reader->into);
+}
+
+static int close_list(void *context)
+{
+    struct json_reader *reader = context;
+
+    if (reader->skipped_depth > 0) {
+        reader->skipped_depth--;
+        return true;
+    }
+    reader->frame_count--;
+    return check_member(reader, top(reader)->member);
+}
+
+/* The parser's own words, if it was not stopped by what was found. */
+static void take_error(struct json_reader *reader)
+{
+    unsigned char *error = yajl_get_error(reader->parser, 0, NULL, 0);
+
+    if (reader->is_complete)
+        json_refuse(reader, "something stands behind the end");
+    else if (error == NULL)
+        json_refuse(reader, "no memory for its error");
+    else
+        json_refuse(reader, "%.*s", (int)strcspn((const char *)error, "\n"), (const char *)error);
+    if (error != NULL)
+        yajl_free_error(reader->parser, error);
+}
+
+bool json_read(const char *text, size_t text_bytes, const struct json_shape *shape, void *into,
+               char problem[JSON_PROBLEM_BYTES])
+{
+    static const yajl_callbacks callbacks = {.yajl_null = take_word,
+                                             .yajl_boolean = take_boolean,
+                                             .yajl_number = take_number,
+                                             .yajl_string = take_string,
+                                             .yajl_start_map = open_object,
+                                             .yajl_map_key = take_key,
+                                             .yajl_end_map = close_object,
+                                             .yajl_start_array = open_list,
+                                             .yajl_end_array = close_list};
+    struct json_reader reader = {
+        .text = text, .text_bytes = text_bytes, .shape = shape, .into = into, .problem = problem};
+    yajl_status status;
+
+    problem[0] = '\0';
+    reader.parser = yajl_alloc(&callbacks, NULL, &reader);
+    if (reader.parser == NULL) {
+        snprintf(problem, JSON_PROBLEM_BYTES, "no memory to read it with");
         return false;
-    if (reader->at < reader->end && *reader->at == '.') {
-        reader->at++;
-        if (!skip_digits(reader))
-            return false;
     }
-    if (reader->at < reader->end && (*reader->at | 0x20) == 'e') {
-        reader->at++;
-        if (reader->at < reader->end && (*reader->at == '+' || *reader->at == '-'))
-            reader->at++;
-        return skip_digits(reader);
+    status = yajl_parse(reader.parser, (const unsigned char *)text, text_bytes);
+    if (status == yajl_status_ok) {
+        reader.is_text_at_end = true;
+        status = yajl_complete_parse(reader.parser);
     }
-    return true;
-}
-
-/* ------------------------------------------------------------------------------------ other values
- */
-
-static bool skip_word(struct json_reader *reader)
-{
-    static const char *const words[] = {"true", "false", "null"};
-
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        size_t length = strlen(words[i]);
-
-        if ((size_t)(reader->end - reader->at) >= length &&
-            memcmp(reader->at, words[i], length) == 0) {
-            reader->at += length;
-            return true;
-        }
-    }
-    return json_refuse(reader, "a value is due");
-}
-
-static bool skip_scalar(struct json_reader *reader)
-{
-    struct sink nowhere = {NULL, 0, 0};
-    int first = peek(reader);
-
-    if (first == '"')
-        return take_string(reader, &nowhere);
-    return first == '-' || (first >= '0' && first <= '9') ? skip_number(reader) : skip_word(reader);
-}
-
-/* A member of the group that closes with this; its key is skipped. */
-static bool skip_to_member(struct json_reader *reader, char closing)
-{
-    struct sink nowhere = {NULL, 0, 0};
-
-    return proceed(reader, closing) &&
-           (closing == ']' || (take_string(reader, &nowhere) && take(reader, ':', "a colon")));
-}
-
-/* Without recursion: how deep it goes is the file's doing. */
-bool json_skip(struct json_reader *reader)
-{
-    char closings[DEPTH_MAX];
-    unsigned int depth = 0;
-
-    if (!json_reader_is_good(reader))
-        return false;
-    do {
-        int first = peek(reader);
-
-        if (first == '{' || first == '[') {
-            if (depth == DEPTH_MAX)
-                return json_refuse(reader, "nested more than %u deep", DEPTH_MAX);
-            closings[depth++] = first == '{' ? '}' : ']';
-            reader->at++;
-            reader->is_first = true;
-        } else if (!skip_scalar(reader)) {
-            return false;
-        }
-        while (depth > 0 && !skip_to_member(reader, closings[depth - 1])) {
-            if (!json_reader_is_good(reader))
-                return false;
-            depth--;
-        }
-    } while (depth > 0);
-    return true;
-}
-
-bool json_reader_end(struct json_reader *reader)
-{
-    if (json_reader_is_good(reader) && peek(reader) != -1)
-        return json_refuse(reader, "something stands behind the end");
-    return json_reader_is_good(reader);
+    if (status != yajl_status_ok)
+        take_error(&reader);
+    yajl_free(reader.parser);
+    return is_good(&reader);
 }

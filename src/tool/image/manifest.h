@@ -9,6 +9,11 @@
 
 #define MANIFEST_FORMAT 1u
 
+/* What is in the directory. */
+#define IMAGE_RAM_NAME      "ram"
+#define IMAGE_STREAM_NAME   "stream"
+#define IMAGE_MANIFEST_NAME "manifest.json"
+
 /* Places in the stream: the end of the hook, and where REGISTER_FINISHED came. */
 struct manifest_round {
     uint64_t hook_position_bytes;
