@@ -538,10 +538,7 @@ static void test_bytes(void **state)
 
     (void)state;
     for (i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-        char text[32];
-
-        format_bytes(rows[i].size_bytes, text);
-        assert_string_equal(text, rows[i].text);
+        assert_string_equal(bytes_text(rows[i].size_bytes).text, rows[i].text);
     }
 }
 

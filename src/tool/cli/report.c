@@ -88,28 +88,19 @@ void progress_clear(struct progress_line *line)
     }
 }
 
-void format_bytes(uint64_t size_bytes, char text[32])
+struct bytes_text bytes_text(uint64_t size_bytes)
 {
     static const char *const units[] = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
     double scaled = (double)size_bytes / 1024;
+    struct bytes_text text;
     size_t unit = 0;
 
-    if (size_bytes < 1024) {
-        snprintf(text, 32, "%" PRIu64 " bytes", size_bytes);
-        return;
-    }
-    while (scaled >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0])) {
+    for (; scaled >= 1024 && unit + 1 < sizeof(units) / sizeof(units[0]); unit++)
         scaled /= 1024;
-        unit++;
-    }
-    snprintf(text, 32, "%.1f %s", scaled, units[unit]);
-}
-
-struct bytes_text bytes_text(uint64_t size_bytes)
-{
-    struct bytes_text text;
-
-    format_bytes(size_bytes, text.text);
+    if (size_bytes < 1024)
+        snprintf(text.text, sizeof(text.text), "%" PRIu64 " bytes", size_bytes);
+    else
+        snprintf(text.text, sizeof(text.text), "%.1f %s", scaled, units[unit]);
     return text;
 }
 

@@ -35,9 +35,7 @@ __attribute__((format(printf, 2, 3))) void progress_show(struct progress_line *l
                                                          const char *format, ...);
 void progress_clear(struct progress_line *line);
 
-/* "1.5 GiB", "300 bytes" */
-void format_bytes(uint64_t size_bytes, char text[32]);
-/* The same for use in an expression: bytes_text(size_bytes).text. */
+/* "1.5 GiB", "300 bytes"; for use in an expression: bytes_text(size_bytes).text. */
 struct bytes_text {
     char text[32];
 };

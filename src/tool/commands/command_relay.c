@@ -30,13 +30,8 @@ static bool must_leave(void *context)
     if (!is_stopped && relay->side == RELAY_SIDE_NONE)
         return false;
     relay->has_source_left =
-        rdmig_destination_state(relay->session.destination) == RDMIG_DESTINATION_PREPARED;
+        rdmig_destination_state(session->destination) == RDMIG_DESTINATION_PREPARED;
     return true;
-}
-
-static bool advance(void *context)
-{
-    return relay_advance(context);
 }
 
 /* ---- how it ended */
@@ -64,9 +59,8 @@ static void name_side(const struct relay *relay, struct tool_error *error)
 /* What the two QEMUs are up to now, as far as it can be known here. */
 static void add_remedies(const struct relay *relay, struct tool_error *error)
 {
-    if (relay->session.report.block_count == 0) {
+    if (relay->session.report.block_count == 0)
         return; /* nothing has begun */
-    }
     if (relay->has_source_left && relay->side != RELAY_SIDE_SOURCE)
         tool_error_add_remedy(error, "the source may have completed: then its guest stands still, "
                                      "and 'cont' there lets it run on");
@@ -98,9 +92,8 @@ static void settle(struct relay *relay)
     struct report *report = &session->report;
     const struct rdmig_error *from = NULL;
 
-    if (relay->session.source != NULL &&
-        rdmig_source_state(relay->session.source) == RDMIG_SOURCE_COMPLETED) {
-        session_settle(session, TOOL_COMPLETED, rdmig_source_error(relay->session.source));
+    if (session->source != NULL && rdmig_source_state(session->source) == RDMIG_SOURCE_COMPLETED) {
+        session_settle(session, TOOL_COMPLETED, rdmig_source_error(session->source));
         return;
     }
     if (relay->step >= RELAY_ENDING) {
@@ -108,9 +101,9 @@ static void settle(struct relay *relay)
         return;
     }
     if (relay->side == RELAY_SIDE_SOURCE)
-        from = rdmig_destination_error(relay->session.destination);
-    else if (relay->side == RELAY_SIDE_DESTINATION && relay->session.source != NULL)
-        from = rdmig_source_error(relay->session.source);
+        from = rdmig_destination_error(session->destination);
+    else if (relay->side == RELAY_SIDE_DESTINATION && session->source != NULL)
+        from = rdmig_source_error(session->source);
     /* A cause that was found here stands; its handle was only told to go. */
     if (from != NULL && from->reason != RDMIG_REASON_CANCELLED)
         session_settle(session, TOOL_FAILED, from);
@@ -121,7 +114,7 @@ static void settle(struct relay *relay)
 
 int relay_command(const struct tool_args *args)
 {
-    static const struct drive_calls calls = {.advance = advance, .must_leave = must_leave};
+    static const struct drive_calls calls = {.advance = relay_advance, .must_leave = must_leave};
     struct relay relay;
     struct session *session = &relay.session;
 

@@ -105,23 +105,31 @@ static void process(struct session *session)
         show_relay(session);
 }
 
-bool drive_is_source_over(enum rdmig_source_state state)
+/* What a handle that has ended has come to. */
+static enum tool_outcome source_outcome(const struct session *session)
 {
-    return state == RDMIG_SOURCE_COMPLETED || state == RDMIG_SOURCE_FAILED ||
-           state == RDMIG_SOURCE_CANCELLED;
+    const enum rdmig_source_state state = rdmig_source_state(session->source);
+
+    return state == RDMIG_SOURCE_COMPLETED   ? TOOL_COMPLETED
+           : state == RDMIG_SOURCE_CANCELLED ? TOOL_CANCELLED
+                                             : TOOL_FAILED;
 }
 
-bool drive_is_destination_over(enum rdmig_destination_state state)
+static enum tool_outcome destination_outcome(const struct session *session)
 {
-    return state == RDMIG_DESTINATION_COMPLETED || state == RDMIG_DESTINATION_FAILED ||
-           state == RDMIG_DESTINATION_CANCELLED;
+    const enum rdmig_destination_state state = rdmig_destination_state(session->destination);
+
+    return state == RDMIG_DESTINATION_COMPLETED   ? TOOL_COMPLETED
+           : state == RDMIG_DESTINATION_CANCELLED ? TOOL_CANCELLED
+                                                  : TOOL_FAILED;
 }
 
 static bool have_ended(const struct session *session)
 {
-    return (session->destination == NULL ||
-            drive_is_destination_over(rdmig_destination_state(session->destination))) &&
-           (session->source == NULL || drive_is_source_over(rdmig_source_state(session->source)));
+    return (session->destination == NULL || destination_outcome(session) != TOOL_FAILED ||
+            rdmig_destination_state(session->destination) == RDMIG_DESTINATION_FAILED) &&
+           (session->source == NULL || source_outcome(session) != TOOL_FAILED ||
+            rdmig_source_state(session->source) == RDMIG_SOURCE_FAILED);
 }
 
 /* Refused, or without effect, where it is too late: the outcome comes by itself. */
@@ -175,23 +183,11 @@ void drive(struct session *session, const struct drive_calls *calls, void *conte
 
 void drive_settle(struct session *session)
 {
-    if (session->source != NULL) {
-        const enum rdmig_source_state state = rdmig_source_state(session->source);
-
-        session_settle(session,
-                       state == RDMIG_SOURCE_COMPLETED   ? TOOL_COMPLETED
-                       : state == RDMIG_SOURCE_CANCELLED ? TOOL_CANCELLED
-                                                         : TOOL_FAILED,
-                       rdmig_source_error(session->source));
-    } else {
-        const enum rdmig_destination_state state = rdmig_destination_state(session->destination);
-
-        session_settle(session,
-                       state == RDMIG_DESTINATION_COMPLETED   ? TOOL_COMPLETED
-                       : state == RDMIG_DESTINATION_CANCELLED ? TOOL_CANCELLED
-                                                              : TOOL_FAILED,
+    if (session->source != NULL)
+        session_settle(session, source_outcome(session), rdmig_source_error(session->source));
+    else
+        session_settle(session, destination_outcome(session),
                        rdmig_destination_error(session->destination));
-    }
 }
 
 /* ---- the byte stream */

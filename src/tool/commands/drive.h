@@ -24,9 +24,6 @@ void drive(struct session *session, const struct drive_calls *calls, void *conte
 /* The outcome, from the source if there is one, or from the destination. */
 void drive_settle(struct session *session);
 
-bool drive_is_source_over(enum rdmig_source_state state);
-bool drive_is_destination_over(enum rdmig_destination_state state);
-
 /* Takes bytes of the stream; false with *error set. */
 typedef bool drive_sink(void *context, const void *bytes, size_t length_bytes,
                         struct tool_error *error);

@@ -41,7 +41,8 @@ struct relay {
 enum relay_side relay_failed_side(const struct relay *relay);
 
 /* Does what there is to do on either side, and compares a piece of the memory if it is time to;
- * true: something was done, so look again before waiting. Failures set the session's error. */
-bool relay_advance(struct relay *relay);
+ * true: something was done, so look again before waiting. Failures set the session's error.
+ * context: the relay. */
+bool relay_advance(void *context);
 
 #endif

@@ -9,11 +9,11 @@
 /* What a pause can save up, about as much as the longest wait of the loop brings. */
 #define COMPARE_ALLOWANCE_NS_MAX INT64_C(100000000)
 
-static void refuse(struct relay *relay, enum relay_side side, enum rdmig_reason reason,
+static bool refuse(struct relay *relay, enum relay_side side, const char *reason,
                    const char *remedy, const char *detail)
 {
     relay->side = side;
-    tool_error_set(session_error(&relay->session), rdmig_reason_name(reason), remedy, "%s", detail);
+    return tool_error_set(session_error(&relay->session), reason, remedy, "%s", detail);
 }
 
 static bool is_incoming_leaving(enum rdmig_destination_state state)
@@ -86,10 +86,8 @@ static void begin(struct relay *relay)
     struct session *session = &relay->session;
 
     if (!rdmig_destination_is_qemu_stream(session->destination)) {
-        relay->side = RELAY_SIDE_SOURCE;
-        tool_error_set(session_error(session), TOOL_REASON_SOURCE_KIND,
-                       "let it send to an rdmig recv at the destination",
-                       "it is an rdmig, not a QEMU");
+        refuse(relay, RELAY_SIDE_SOURCE, TOOL_REASON_SOURCE_KIND,
+               "let it send to an rdmig recv at the destination", "it is an rdmig, not a QEMU");
     } else if (session_allocate_memory(session) &&
                shadow_allocate(&relay->shadow, &session->rams, session_error(session)) &&
                begin_outgoing(relay)) {
@@ -107,11 +105,9 @@ static bool read_bytes(struct relay *relay, uint64_t length_bytes)
     uint8_t *place = relay_stream_reserve(stream, piece_bytes);
     int64_t got;
 
-    if (place == NULL) {
-        refuse(relay, RELAY_SIDE_NONE, RDMIG_REASON_MEMORY, "free memory",
-               "no memory for the end of the byte stream");
-        return false;
-    }
+    if (place == NULL)
+        return refuse(relay, RELAY_SIDE_NONE, rdmig_reason_name(RDMIG_REASON_MEMORY), "free memory",
+                      "no memory for the end of the byte stream");
     got = rdmig_destination_stream_read(relay->session.destination, place, piece_bytes);
     if (!check(relay, "rdmig_destination_stream_read", got) || got == 0)
         return false;
@@ -191,12 +187,10 @@ static bool take_hook(struct relay *relay)
 {
     enum relay_hook hook = relay_stream_hook(&relay->stream);
 
-    if (hook == RELAY_HOOK_NONE) {
-        refuse(relay, RELAY_SIDE_SOURCE, RDMIG_REASON_STREAM_BROKEN,
-               "use a QEMU that migrates over RDMA",
-               "commands came where its stream has no hook for them");
-        return false;
-    }
+    if (hook == RELAY_HOOK_NONE)
+        return refuse(relay, RELAY_SIDE_SOURCE, rdmig_reason_name(RDMIG_REASON_STREAM_BROKEN),
+                      "use a QEMU that migrates over RDMA",
+                      "commands came where its stream has no hook for them");
     relay->is_memory_whole = false;
     if (relay->hook_count++ == 0) {
         relay->step = RELAY_EXCHANGING;
@@ -254,18 +248,14 @@ static bool end_last_round(struct relay *relay)
 /* The source has left, all it sent is read, and passed on but for the stream's end. */
 static bool take_end(struct relay *relay)
 {
-    if (!relay_stream_is_complete(&relay->stream)) {
-        refuse(relay, RELAY_SIDE_SOURCE, RDMIG_REASON_STREAM_TRUNCATED,
-               "see the source's own message; its guest runs on there",
-               "it left before the end of its stream");
-        return false;
-    }
-    if (!relay->is_memory_whole) {
-        refuse(relay, RELAY_SIDE_SOURCE, RDMIG_REASON_STREAM_BROKEN,
-               "report it with the version of that QEMU",
-               "its stream has no last part of the memory");
-        return false;
-    }
+    if (!relay_stream_is_complete(&relay->stream))
+        return refuse(relay, RELAY_SIDE_SOURCE, rdmig_reason_name(RDMIG_REASON_STREAM_TRUNCATED),
+                      "see the source's own message; its guest runs on there",
+                      "it left before the end of its stream");
+    if (!relay->is_memory_whole)
+        return refuse(relay, RELAY_SIDE_SOURCE, rdmig_reason_name(RDMIG_REASON_STREAM_BROKEN),
+                      "report it with the version of that QEMU",
+                      "its stream has no last part of the memory");
     if (!check(relay, "rdmig_destination_confirm",
                rdmig_destination_confirm(relay->session.destination)))
         return false;
@@ -381,8 +371,9 @@ static bool compare(struct relay *relay)
     return true;
 }
 
-bool relay_advance(struct relay *relay)
+bool relay_advance(void *context)
 {
+    struct relay *relay = context;
     const bool has_moved = take_steps(relay);
 
     return compare(relay) || has_moved;

@@ -187,15 +187,13 @@ bool session_check(struct session *session, const char *call, int64_t result)
 
 void session_blocks_refused(struct session *session, int result, const struct rdmig_error *from)
 {
-    if (result == -RDMIG_E_FAILED) {
+    if (result == -RDMIG_E_FAILED)
         return; /* likewise */
-    }
-    if (from->reason != RDMIG_REASON_CALLER) {
+    if (from->reason != RDMIG_REASON_CALLER)
         tool_error_take(session_error(session), from);
-        return;
-    }
-    tool_error_set(session_error(session), rdmig_reason_name(RDMIG_REASON_INTERNAL), REPORT_IT,
-                   "rdmig_destination_provide_blocks was refused: %s", from->detail);
+    else
+        tool_error_set(session_error(session), rdmig_reason_name(RDMIG_REASON_INTERNAL), REPORT_IT,
+                       "rdmig_destination_provide_blocks was refused: %s", from->detail);
 }
 
 static const char *cancel_remedy(enum tool_command command)

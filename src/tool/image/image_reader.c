@@ -16,13 +16,6 @@
 /* Of the longest lists of blocks and rounds, with room to spare. */
 #define MANIFEST_BYTES_MAX (UINT64_C(256) << 20)
 
-/* name: in the directory. */
-static bool fail(const struct image_reader *reader, const char *what, const char *name,
-                 struct tool_error *error)
-{
-    return tool_error_system(error, TOOL_REASON_FILE, "cannot %s %s/%s", what, reader->path, name);
-}
-
 void image_reader_init(struct image_reader *reader)
 {
     *reader = (struct image_reader){.directory_fd = -1, .stream_fd = -1};
@@ -65,36 +58,49 @@ static bool check_entry(const struct image_reader *reader, const struct stat *ab
 /*
  * An entry of a directory that is of this kind, S_IFREG or S_IFDIR, opened for reading; -1 with
  * *error set. Nothing else is opened: a link leads elsewhere, and opening a device may do
- * something. Should the entry be changed in between, the second look finds it. name: from the
- * image's directory, what stands behind its last slash in this one.
+ * something. Should the entry be changed in between, the second look finds it. path: its last part
+ * is the entry's name, all of it is for the error.
  */
-static int open_entry(const struct image_reader *reader, int directory_fd, const char *name,
+static int open_entry(const struct image_reader *reader, int directory_fd, const char *path,
                       mode_t kind, struct stat *about, struct tool_error *error)
 {
     const int flags = O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK |
                       (kind == S_IFDIR ? O_DIRECTORY : 0);
-    const char *slash = strrchr(name, '/');
-    const char *base = slash == NULL ? name : slash + 1;
-    char *path = NULL;
+    const char *name = strrchr(path, '/') + 1;
     int fd = -1;
-    bool is_good = false;
 
-    if (asprintf(&path, "%s/%s", reader->path, name) < 0) {
-        fail(reader, "open", name, error);
-        return -1;
-    }
-    if (fstatat(directory_fd, base, about, AT_SYMLINK_NOFOLLOW) != 0) {
+    if (fstatat(directory_fd, name, about, AT_SYMLINK_NOFOLLOW) != 0) {
         file_fail(error, "open the file", path);
     } else if (check_entry(reader, about, kind, path, error)) {
-        fd = AGAIN(openat(directory_fd, base, flags));
-        is_good = (fd >= 0 && fstat(fd, about) == 0) || file_fail(error, "open the file", path);
-        is_good = is_good && check_entry(reader, about, kind, path, error);
+        fd = AGAIN(openat(directory_fd, name, flags));
+        if (fd < 0 || fstat(fd, about) != 0)
+            file_fail(error, "open the file", path);
+        else if (check_entry(reader, about, kind, path, error))
+            return fd;
     }
-    free(path);
-    if (is_good)
-        return fd;
     close_fd(fd);
     return -1;
+}
+
+/* The path of an entry of the image's directory, to be freed; NULL with *error set. */
+static char *path_of(const struct image_reader *reader, const char *name, struct tool_error *error)
+{
+    char *path = NULL;
+
+    if (asprintf(&path, "%s/%s", reader->path, name) >= 0)
+        return path;
+    image_fail(reader, "open", name, error);
+    return NULL;
+}
+
+static int open_own_entry(const struct image_reader *reader, const char *name, mode_t kind,
+                          struct stat *about, struct tool_error *error)
+{
+    char *path = path_of(reader, name, error);
+    int fd = path == NULL ? -1 : open_entry(reader, reader->directory_fd, path, kind, about, error);
+
+    free(path);
+    return fd;
 }
 
 /* ---- manifest */
@@ -103,12 +109,12 @@ static bool parse_manifest(struct image_reader *reader, int fd, size_t length_by
                            struct tool_error *error)
 {
     char *text = malloc(length_bytes + 1);
-    char *path = NULL;
-    bool is_good = text != NULL && asprintf(&path, "%s/" IMAGE_MANIFEST_NAME, reader->path) >= 0;
+    char *path = path_of(reader, IMAGE_MANIFEST_NAME, error);
+    bool is_good;
 
-    if (!is_good)
-        fail(reader, "read", IMAGE_MANIFEST_NAME, error);
-    is_good = is_good &&
+    if (text == NULL)
+        image_fail(reader, "read", IMAGE_MANIFEST_NAME, error);
+    is_good = text != NULL && path != NULL &&
               image_read(reader, fd, IMAGE_MANIFEST_NAME, 0, text, length_bytes, error) &&
               manifest_parse(&reader->manifest, text, length_bytes, path, error);
     free(path);
@@ -119,7 +125,7 @@ static bool parse_manifest(struct image_reader *reader, int fd, size_t length_by
 static bool read_manifest(struct image_reader *reader, struct tool_error *error)
 {
     struct stat about;
-    int fd = open_entry(reader, reader->directory_fd, IMAGE_MANIFEST_NAME, S_IFREG, &about, error);
+    int fd = open_own_entry(reader, IMAGE_MANIFEST_NAME, S_IFREG, &about, error);
     bool is_good;
 
     if (fd < 0)
@@ -140,8 +146,7 @@ static bool open_stream(struct image_reader *reader, struct tool_error *error)
 {
     struct stat about;
 
-    reader->stream_fd =
-        open_entry(reader, reader->directory_fd, IMAGE_STREAM_NAME, S_IFREG, &about, error);
+    reader->stream_fd = open_own_entry(reader, IMAGE_STREAM_NAME, S_IFREG, &about, error);
     return reader->stream_fd >= 0 && image_stream_check(reader, (uint64_t)about.st_size, error);
 }
 
@@ -157,35 +162,19 @@ bool image_reader_open(struct image_reader *reader, const char *path, struct too
     return read_manifest(reader, error) && open_stream(reader, error);
 }
 
-static bool list_files(struct image_reader *reader, struct tool_error *error)
-{
-    struct manifest_read *manifest = &reader->manifest;
-    uint32_t i = 0;
-
-    reader->rams = calloc(manifest->block_count, sizeof(*reader->rams));
-    for (; reader->rams != NULL && i < manifest->block_count; i++) {
-        char *path = NULL;
-
-        if (asprintf(&path, "%s/%s", reader->path, manifest->blocks[i].file) < 0)
-            break;
-        reader->rams[i].name = manifest->blocks[i].name;
-        reader->rams[i].path = path;
-    }
-    return (reader->rams != NULL && i == manifest->block_count) ||
-           tool_error_memory(error, "no memory for the list of %u blocks", manifest->block_count);
-}
-
 /* Returns how many there are: all of them, or *error is set. */
-static uint32_t open_files(const struct image_reader *reader, int *fds, struct tool_error *error)
+static uint32_t open_files(struct image_reader *reader, int *fds, struct tool_error *error)
 {
     const struct manifest_read *manifest = &reader->manifest;
     struct stat about;
-    int ram_fd = open_entry(reader, reader->directory_fd, IMAGE_RAM_NAME, S_IFDIR, &about, error);
+    int ram_fd = open_own_entry(reader, IMAGE_RAM_NAME, S_IFDIR, &about, error);
     uint32_t count = 0;
 
     while (ram_fd >= 0 && count < manifest->block_count) {
-        fds[count] =
-            open_entry(reader, ram_fd, manifest->blocks[count].file, S_IFREG, &about, error);
+        char *path = path_of(reader, manifest->blocks[count].file, error);
+
+        reader->rams[count] = (struct tool_ram){manifest->blocks[count].name, path};
+        fds[count] = path == NULL ? -1 : open_entry(reader, ram_fd, path, S_IFREG, &about, error);
         if (fds[count] < 0)
             break;
         count++;
@@ -199,15 +188,16 @@ static bool adopt_files(struct image_reader *reader, struct ramfile_set *set, bo
 {
     const uint32_t block_count = reader->manifest.block_count;
     int *fds = calloc(block_count, sizeof(*fds));
-    uint32_t count;
-    bool is_good;
+    uint32_t count = 0;
+    bool is_good = false;
 
-    if (fds == NULL)
-        return tool_error_system(error, TOOL_REASON_FILE, "cannot open the files of %s/%s",
-                                 reader->path, IMAGE_RAM_NAME);
-    count = open_files(reader, fds, error);
-    is_good =
-        count == block_count && ramfile_set_adopt(set, reader->rams, fds, count, is_mapped, error);
+    reader->rams = calloc(block_count, sizeof(*reader->rams));
+    if (fds == NULL || reader->rams == NULL)
+        tool_error_memory(error, "no memory for the list of %u blocks", block_count);
+    else
+        count = open_files(reader, fds, error);
+    if (count == block_count)
+        is_good = ramfile_set_adopt(set, reader->rams, fds, count, is_mapped, error);
     while (count < block_count && count > 0)
         close(fds[--count]);
     free(fds);
@@ -219,7 +209,7 @@ bool image_reader_open_blocks(struct image_reader *reader, struct ramfile_set *s
 {
     const struct manifest_read *manifest = &reader->manifest;
 
-    if (!list_files(reader, error) || !adopt_files(reader, set, is_mapped, error))
+    if (!adopt_files(reader, set, is_mapped, error))
         return false;
     for (uint32_t i = 0; i < set->count; i++) {
         if (set->files[i].length_bytes != manifest->blocks[i].length_bytes)

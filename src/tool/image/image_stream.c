@@ -17,9 +17,8 @@
 #define HOOK_BYTES     8u
 #define LEFT_ALONE     "leave the directory alone while it is in use"
 
-/* name: in the directory. */
-static bool fail(const struct image_reader *reader, const char *what, const char *name,
-                 struct tool_error *error)
+bool image_fail(const struct image_reader *reader, const char *what, const char *name,
+                struct tool_error *error)
 {
     return tool_error_system(error, TOOL_REASON_FILE, "cannot %s %s/%s", what, reader->path, name);
 }
@@ -31,7 +30,7 @@ bool image_read(const struct image_reader *reader, int fd, const char *name,
     const ssize_t got = pread_fully(fd, bytes, length_bytes, position_bytes);
 
     if (got < 0)
-        return fail(reader, "read", name, error);
+        return image_fail(reader, "read", name, error);
     return (size_t)got == length_bytes ||
            tool_error_set(error, TOOL_REASON_FILE, LEFT_ALONE,
                           "%s/%s was cut short while it was read", reader->path, name);
@@ -147,7 +146,7 @@ static bool check_setup(const struct image_reader *reader, struct tool_error *er
     bool is_good;
 
     if (stream == NULL)
-        return fail(reader, "read", IMAGE_STREAM_NAME, error);
+        return image_fail(reader, "read", IMAGE_STREAM_NAME, error);
     is_good = feed_setup(reader, stream, error) && compare_blocks(reader, stream, error);
     qemu_stream_destroy(stream);
     return is_good;

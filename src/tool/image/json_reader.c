@@ -75,17 +75,21 @@ static bool is_skipping(struct json_reader *reader)
     return reader->skipped_depth > 0 || (frame != NULL && !frame->is_list && frame->member == NULL);
 }
 
+static const char *const due[] = {
+    [JSON_STRING] = "a string is due",
+    [JSON_NUMBER] = "a whole number without a sign is due",
+    [JSON_LIST] = "an array is due",
+};
+
 /* The member whose value this is; NULL with a problem if another kind of value is due. */
 static const struct json_member *take_up(struct json_reader *reader, enum json_kind kind)
 {
-    static const char *const wanted[] = {"a string is due", "a whole number without a sign is due",
-                                         "an array is due"};
     const struct frame *frame = top(reader);
     const bool is_object_due = frame == NULL || frame->is_list;
 
     if (!is_object_due && frame->member->kind == kind)
         return frame->member;
-    json_refuse(reader, "%s", is_object_due ? "an object is due" : wanted[frame->member->kind]);
+    json_refuse(reader, "%s", is_object_due ? "an object is due" : due[frame->member->kind]);
     return NULL;
 }
 
@@ -96,48 +100,54 @@ static bool check_member(struct json_reader *reader, const struct json_member *m
 
 /* ---- what the parser finds; 0 ends it */
 
-static int take_string(void *context, const unsigned char *bytes, size_t length_bytes)
+static bool put_string(struct json_reader *reader, const struct json_member *member,
+                       const char *bytes, size_t length_bytes)
 {
-    struct json_reader *reader = context;
-    const struct json_member *member;
-    char *into;
+    char *into = (char *)reader->into + member->offset;
 
-    if (is_skipping(reader))
-        return true;
-    member = take_up(reader, JSON_STRING);
-    if (member == NULL)
-        return false;
     if (memchr(bytes, 0, length_bytes) != NULL)
         return json_refuse(reader, "the string holds a zero byte");
     if (length_bytes >= member->capacity_bytes)
         return json_refuse(reader, "the string is longer than %zu bytes",
                            member->capacity_bytes - 1);
-    into = (char *)reader->into + member->offset;
     memcpy(into, bytes, length_bytes);
     into[length_bytes] = '\0';
-    return check_member(reader, member);
+    return true;
 }
 
-static int take_number(void *context, const char *digits, size_t digit_count)
+static bool put_number(struct json_reader *reader, const struct json_member *member,
+                       const char *digits, size_t digit_count)
 {
-    struct json_reader *reader = context;
-    const struct json_member *member;
     uint64_t number = 0;
 
-    if (is_skipping(reader))
-        return true;
-    member = take_up(reader, JSON_NUMBER);
-    if (member == NULL)
-        return false;
     for (size_t i = 0; i < digit_count; i++) {
         if (digits[i] < '0' || digits[i] > '9')
-            return json_refuse(reader, "a whole number without a sign is due");
+            return json_refuse(reader, "%s", due[JSON_NUMBER]);
         if (__builtin_mul_overflow(number, UINT64_C(10), &number) ||
             __builtin_add_overflow(number, (uint64_t)(digits[i] - '0'), &number))
             return json_refuse(reader, "the number is beyond 2^64 - 1");
     }
     memcpy((char *)reader->into + member->offset, &number, sizeof(number));
-    return check_member(reader, member);
+    return true;
+}
+
+static int take_string(void *context, const unsigned char *bytes, size_t length_bytes)
+{
+    const struct json_member *member = NULL;
+
+    return is_skipping(context) ||
+           ((member = take_up(context, JSON_STRING)) != NULL &&
+            put_string(context, member, (const char *)bytes, length_bytes) &&
+            check_member(context, member));
+}
+
+static int take_number(void *context, const char *digits, size_t digit_count)
+{
+    const struct json_member *member = NULL;
+
+    return is_skipping(context) ||
+           ((member = take_up(context, JSON_NUMBER)) != NULL &&
+            put_number(context, member, digits, digit_count) && check_member(context, member));
 }
 
 /* null, true and false: no member is that. */
