@@ -3,6 +3,8 @@
  * (clause B2). */
 #include "destination.h"
 
+#include "memory_kinds.h"
+
 #include "text/text.h"
 
 #include <stdlib.h>
@@ -102,6 +104,9 @@ static int hand_to_link(struct rdmig_destination *destination)
                : -RDMIG_E_MEMORY;
 
     free(blocks);
+    if (result == -RDMIG_E_FAILED)
+        /* The link has failed meanwhile, and knows why. */
+        explain_failure(destination->link, &destination->memory, &destination->error);
     if (result != RDMIG_OK)
         error_set(&destination->error, RDMIG_REASON_MEMORY, 0, "free memory",
                   "no memory for the tables of RAM chunks");

@@ -226,6 +226,9 @@ static bool open_exchange(struct rdmig_source *source)
         result = blocks ? link_provide_blocks(source->link, blocks, source->memory.block_count)
                         : -RDMIG_E_MEMORY;
         free(blocks);
+        if (result == -RDMIG_E_FAILED)
+            /* The link has failed meanwhile, and knows why. */
+            explain_failure(source->link, &source->memory, &source->error);
         if (result != RDMIG_OK) {
             error_set(&source->error, RDMIG_REASON_MEMORY, 0, "free memory",
                       "no memory for the tables of RAM chunks");

@@ -253,9 +253,33 @@ static void test_migration__other_blocks_provided__told_by_the_call_and_the_hand
     ends_free(&ends);
 }
 
+/* The hardware has gone at that moment: that is the cause, and not that memory is short. */
+static void test_migration__link_failed_when_blocks_come__its_own_reason_is_told(void **state)
+{
+    struct rdmig_error error;
+    struct two_ends ends;
+
+    (void)state;
+    run_to_blocks_needed(&ends);
+    pair_fail_provide(RDMIG_ROLE_DESTINATION);
+    assert_int_equal(rdmig_destination_provide_blocks(ends.destination, ends.destination_blocks,
+                                                      END_BLOCK_COUNT, &error),
+                     -RDMIG_E_FAILED);
+    assert_int_equal(error.reason, RDMIG_REASON_DEVICE);
+    assert_memory_equal(&error, rdmig_destination_error(ends.destination), sizeof(error));
+    ends_free(&ends);
+    ends_init(&ends);
+    pair_fail_provide(RDMIG_ROLE_SOURCE);
+    ends_create(&ends, NULL, NULL);
+    ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
+    assert_int_equal(rdmig_source_error(ends.source)->reason, RDMIG_REASON_DEVICE);
+    ends_free(&ends);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_migration__link_failed_when_blocks_come__its_own_reason_is_told),
         cmocka_unit_test(test_migration__a_bad_option__is_the_callers_and_named),
         cmocka_unit_test(test_migration__options_of_a_newer_header__are_taken_while_unused),
         cmocka_unit_test(test_migration__progress_of_another_version__is_filled_as_far_as_it_goes),

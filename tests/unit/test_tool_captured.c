@@ -379,6 +379,49 @@ static void test_a_link_to_the_directory_is_the_users_choice(void **state)
     free(link);
 }
 
+/* A hard link is the file itself, as backups have it; but not when it is somebody else's. */
+static void test_a_hard_link_is_the_file_unless_it_is_of_another_owner(void **state)
+{
+    static const char *const entries[] = {"ram/pc.ram", "stream", "manifest.json"};
+    char *path = in(disk, "guest");
+    char *backup = in(disk, "backup");
+    struct stream stream;
+    struct image_reader reader;
+    struct ramfile_set set;
+    struct tool_error error = {{0}, {0}, {0}};
+    struct stat before;
+    struct stat after;
+    size_t i;
+
+    (void)state;
+    make_stream(&stream);
+    make_directory(path, &stream);
+    for (i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
+        char *file = in(path, entries[i]);
+
+        assert_int_equal(link(file, backup), 0);
+        assert_int_equal(stat(backup, &before), 0);
+        assert_true(open_all(&reader, &set, path, &error));
+        ramfile_set_close(&set);
+        image_reader_close(&reader);
+        assert_int_equal(stat(backup, &after), 0);
+        assert_int_equal(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+        if (geteuid() == 0) { /* nobody else can give a file away */
+            assert_int_equal(chown(backup, 65534, 65534), 0);
+            assert_refused(path, "is a hard link to a file of another owner than the directory's");
+            assert_int_equal(unlink(backup), 0);
+            assert_true(open_all(&reader, &set, path, &error)); /* the only name it has */
+            ramfile_set_close(&set);
+            image_reader_close(&reader);
+        }
+        unlink(backup);
+        free(file);
+    }
+    remove_directory(path);
+    free(path);
+    free(backup);
+}
+
 static bool is_mapped_writable(const void *address)
 {
     FILE *maps = fopen("/proc/self/maps", "re");
@@ -494,6 +537,7 @@ int main(void)
         cmocka_unit_test(test_what_is_no_file_is_not_opened),
         cmocka_unit_test(test_a_link_in_the_directorys_place_is_not_followed),
         cmocka_unit_test(test_a_link_to_the_directory_is_the_users_choice),
+        cmocka_unit_test(test_a_hard_link_is_the_file_unless_it_is_of_another_owner),
         cmocka_unit_test(test_shared_memory_is_opened_for_reading_alone),
         cmocka_unit_test(test_streams_that_do_not_fit),
     };

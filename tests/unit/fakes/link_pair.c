@@ -67,6 +67,7 @@ static struct {
     struct pair_counts counts;
     uint32_t next_rkey;
     bool is_create_failing;
+    bool is_provide_failing[2];
     bool is_pipeline_hidden;
     uint64_t create_ns;
     uint64_t memlock_bytes;
@@ -186,6 +187,11 @@ void pair_kill_after_messages(enum rdmig_role role, uint64_t message_count)
     world.ends[role]->messages_left = message_count;
 }
 
+void pair_fail_provide(enum rdmig_role role)
+{
+    world.is_provide_failing[role] = true;
+}
+
 void pair_fail_create(void)
 {
     world.is_create_failing = true;
@@ -286,6 +292,8 @@ int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uin
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_BLOCKS_PROVIDED, .block_count = block_count};
 
+    if (world.is_provide_failing[link->role])
+        return -RDMIG_E_FAILED;
     link->blocks = malloc(block_count * sizeof(*blocks));
     memcpy(link->blocks, blocks, block_count * sizeof(*blocks));
     link->block_count = block_count;
@@ -580,7 +588,10 @@ void link_numbers(const struct link *link, struct link_numbers *out)
 void link_explain(const struct link *link, struct rdmig_error *error)
 {
     const struct rdmig_failure *failure = rdmig_conn_failure(link->conn);
+    static const struct rdmig_failure removed = {.reason = RDMIG_REASON_DEVICE};
 
+    if (world.is_provide_failing[link->role])
+        failure = &removed;
     if (error->reason != RDMIG_REASON_NONE || !failure)
         return;
     error->reason = failure->reason;

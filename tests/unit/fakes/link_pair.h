@@ -35,6 +35,8 @@ void pair_kill_after_messages(enum rdmig_role role, uint64_t message_count);
 void pair_set_memlock(uint64_t limit_bytes);
 /* The next link_create fails. */
 void pair_fail_create(void);
+/* This end's link has failed, of reason DEVICE, when its blocks are provided. */
+void pair_fail_provide(enum rdmig_role role);
 /* Something has come for this end: its descriptor is readable until it processes. */
 void pair_signal(enum rdmig_role role);
 /* The source's requests come without PIPELINE: the destination is like a QEMU, which knows none. */
