@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Reading a captured guest's manifest.json: what capture writes, and what it would never write. */
 #include "../../src/tool/image/json_reader.h"
-#include "../../src/tool/image/manifest_reader.h"
+#include "../../src/tool/image/manifest.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -21,32 +21,30 @@ void tool_error_clear(struct tool_error *error)
 /* What to do about an errno met with a file or memory. */
 static const char *remedy_of(int os_code)
 {
-    switch (os_code) {
-    case ENOSPC:
-    case EDQUOT:
-        return "make room on that file system";
-    case EFBIG:
-        return "the file system or 'ulimit -f' does not allow files of that size";
-    case EACCES:
-    case EPERM:
-        return "check the file's permissions and seals, or run as its owner";
-    case EROFS:
-        return "mount the file system read-write or name another file";
-    case ENOENT:
-    case ENOTDIR:
-        return "check the path";
-    case EMFILE:
-    case ENFILE:
-        return "raise 'ulimit -n'";
-    case ENOMEM:
-        return "free memory, or raise 'ulimit -v' and the memory cgroup's limit";
-    case EIO:
-        return "check the disk; the kernel's log says more";
-    case EISDIR:
-        return "name a file, not a directory";
-    default:
-        return "check the path and the file system";
+    static const struct {
+        int os_code;
+        const char *remedy;
+    } rows[] = {
+        {ENOSPC, "make room on that file system"},
+        {EDQUOT, "make room on that file system"},
+        {EFBIG, "the file system or 'ulimit -f' does not allow files of that size"},
+        {EACCES, "check the file's permissions and seals, or run as its owner"},
+        {EPERM, "check the file's permissions and seals, or run as its owner"},
+        {EROFS, "mount the file system read-write or name another file"},
+        {ENOENT, "check the path"},
+        {ENOTDIR, "check the path"},
+        {EMFILE, "raise 'ulimit -n'"},
+        {ENFILE, "raise 'ulimit -n'"},
+        {ENOMEM, "free memory, or raise 'ulimit -v' and the memory cgroup's limit"},
+        {EIO, "check the disk; the kernel's log says more"},
+        {EISDIR, "name a file, not a directory"},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        if (rows[i].os_code == os_code)
+            return rows[i].remedy;
     }
+    return "check the path and the file system";
 }
 
 __attribute__((format(printf, 4, 0))) static void set(struct tool_error *error, const char *reason,

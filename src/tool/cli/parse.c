@@ -115,22 +115,33 @@ const char *parse_address(const char *text, bool may_listen, struct tool_address
     return NULL;
 }
 
+static const char hex_digits[] = "0123456789ABCDEF";
+
+/* How a byte of a name is written; the length of that. */
+static size_t encode_byte(char byte, bool is_first, char piece[3])
+{
+    const unsigned char code = (unsigned char)byte;
+
+    piece[0] = byte;
+    if (is_kept(byte) && !(is_first && byte == '.'))
+        return 1;
+    piece[0] = '%';
+    piece[1] = hex_digits[code >> 4];
+    piece[2] = hex_digits[code & 15];
+    return 3;
+}
+
 size_t percent_encode(const char *name, char *text, size_t capacity_bytes)
 {
-    static const char digits[] = "0123456789ABCDEF";
     size_t length = 0;
-    const char *at;
+    char piece[3];
 
-    for (at = name; *at != '\0'; at++) {
-        unsigned char byte = (unsigned char)*at;
-        bool is_plain = is_kept(*at) && !(at == name && *at == '.');
-        const char piece[3] = {'%', digits[byte >> 4], digits[byte & 15]};
-        size_t piece_bytes = is_plain ? 1 : 3;
-        size_t i;
+    for (const char *at = name; *at != '\0'; at++) {
+        const size_t piece_bytes = encode_byte(*at, at == name, piece);
 
-        for (i = 0; i < piece_bytes; i++, length++) {
+        for (size_t i = 0; i < piece_bytes; i++, length++) {
             if (length + 1 < capacity_bytes)
-                text[length] = is_plain ? *at : piece[i];
+                text[length] = piece[i];
         }
     }
     if (capacity_bytes > 0)
@@ -138,38 +149,29 @@ size_t percent_encode(const char *name, char *text, size_t capacity_bytes)
     return length;
 }
 
-/* -1: not one of the digits that percent_encode() writes. */
-static int encoded_digit(char digit)
+/* The byte that "%XX" stands for; 0: that is none. */
+static char decode_byte(const char *text)
 {
-    if (digit >= '0' && digit <= '9')
-        return digit - '0';
-    return digit >= 'A' && digit <= 'F' ? digit - 'A' + 10 : -1;
+    const char *high = text[1] == '\0' ? NULL : strchr(hex_digits, text[1]);
+    const char *low = high == NULL || text[2] == '\0' ? NULL : strchr(hex_digits, text[2]);
+
+    return low == NULL ? '\0' : (char)((high - hex_digits) << 4 | (low - hex_digits));
 }
 
 bool percent_decode(const char *text, char *name, size_t capacity_bytes)
 {
     size_t length = 0;
-    const char *at = text;
+    char piece[3];
 
-    while (*at != '\0') {
-        char byte = *at++;
+    while (*text != '\0') {
+        const char byte = *text == '%' ? decode_byte(text) : *text;
+        const size_t piece_bytes = encode_byte(byte, length == 0, piece);
 
-        if (byte == '%') {
-            int high = encoded_digit(at[0]);
-            int low = high < 0 ? -1 : encoded_digit(at[1]);
-
-            if (low < 0 || (high == 0 && low == 0))
-                return false;
-            byte = (char)(high << 4 | low);
-            at += 2;
-            if (is_kept(byte) && !(length == 0 && byte == '.'))
-                return false;
-        } else if (!is_kept(byte) || (length == 0 && byte == '.')) {
-            return false;
-        }
-        if (length + 1 >= capacity_bytes)
+        /* Whatever it stands for, there is one way to write that. */
+        if (byte == '\0' || strncmp(text, piece, piece_bytes) != 0 || length + 1 >= capacity_bytes)
             return false;
         name[length++] = byte;
+        text += piece_bytes;
     }
     name[length] = '\0';
     return length > 0;

@@ -10,16 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Far beyond any migration; a source that never ends a round in earnest is not to eat our memory.
- */
-#define ROUND_COUNT_MAX (UINT32_C(1) << 20)
-
 struct capture {
     struct session session;
     struct image_writer writer;
     struct manifest_round *rounds;
     size_t round_count;
-    size_t round_capacity;
     uint64_t end_mark_position_bytes;
 };
 
@@ -42,33 +37,23 @@ static void provide_blocks(struct capture *capture)
         session_provide_blocks(session);
 }
 
-static bool grow_rounds(struct capture *capture)
-{
-    size_t capacity = capture->round_capacity == 0 ? 64 : capture->round_capacity * 2;
-    struct manifest_round *rounds;
-
-    if (capture->round_count < capture->round_capacity)
-        return true;
-    rounds = capacity > ROUND_COUNT_MAX
-                 ? NULL
-                 : realloc(capture->rounds, capacity * sizeof(*capture->rounds));
-    if (rounds == NULL)
-        return tool_error_set(session_error(&capture->session), TOOL_REASON_MEMORY,
-                              "slow the guest down at the source",
-                              "no memory for more than %zu rounds", capture->round_count);
-    capture->rounds = rounds;
-    capture->round_capacity = capacity;
-    return true;
-}
-
 static void record_round(struct capture *capture)
 {
     struct session *session = &capture->session;
+    struct manifest_round *rounds =
+        capture->round_count == MANIFEST_ROUND_COUNT_MAX
+            ? NULL
+            : manifest_grow(capture->rounds, capture->round_count, sizeof(*rounds));
     struct manifest_round *round;
 
-    if (!grow_rounds(capture))
+    if (rounds == NULL) {
+        tool_error_set(session_error(session), TOOL_REASON_MEMORY,
+                       "slow the guest down at the source", "no memory for more than %zu rounds",
+                       capture->round_count);
         return;
-    round = &capture->rounds[capture->round_count++];
+    }
+    capture->rounds = rounds;
+    round = &rounds[capture->round_count++];
     round->hook_position_bytes = rdmig_destination_round_position_bytes(session->destination);
     round->finished_position_bytes = rdmig_destination_stream_received_bytes(session->destination);
     (void)session_check(session, "rdmig_destination_resume",

@@ -196,46 +196,37 @@ void session_blocks_refused(struct session *session, int result, const struct rd
                        "rdmig_destination_provide_blocks was refused: %s", from->detail);
 }
 
-static const char *cancel_remedy(enum tool_command command)
-{
-    switch (command) {
-    case TOOL_COMMAND_SEND:
-        return "the source keeps its memory; start again when ready";
-    case TOOL_COMMAND_RESTORE:
-        return "the directory is as it was; start a new QEMU, then this again";
-    case TOOL_COMMAND_RELAY:
-        return "start again when ready";
-    default:
-        return "the source keeps its guest; start again when ready";
-    }
-}
+static const char *const cancel_remedies[] = {
+    [TOOL_COMMAND_SEND] = "the source keeps its memory; start again when ready",
+    [TOOL_COMMAND_RECV] = "the source keeps its guest; start again when ready",
+    [TOOL_COMMAND_CAPTURE] = "the source keeps its guest; start again when ready",
+    [TOOL_COMMAND_RESTORE] = "the directory is as it was; start a new QEMU, then this again",
+    [TOOL_COMMAND_RELAY] = "start again when ready",
+};
 
 bool session_must_stop(struct session *session)
 {
-    int number = signals_caught();
-    int64_t index = signals_faulted_block();
+    struct tool_error *error = session_error(session);
+    const int number = signals_caught();
+    const int64_t index = signals_faulted_block();
 
-    if (tool_error_is_set(session_error(session)))
+    if (tool_error_is_set(error))
         return true;
     if (index >= 0) {
         const struct ramfile *file = &session->rams.files[index];
 
-        if (ramfile_set_check_lengths(&session->rams, session_error(session)))
-            tool_error_set(session_error(session), TOOL_REASON_FILE,
+        if (ramfile_set_check_lengths(&session->rams, error))
+            tool_error_set(error, TOOL_REASON_FILE,
                            "make room in its file system, or in the pool of huge pages",
                            "a page of %s of block %s could not be had (SIGBUS)",
                            file->path == NULL ? "the memory" : file->path,
                            text_name(file->name).text);
-        return true;
-    }
-    if (number != 0) {
+    } else if (number != 0) {
         session->report.outcome = TOOL_CANCELLED;
-        tool_error_set(session_error(session), TOOL_REASON_SIGNALLED,
-                       cancel_remedy(session->args->command), "cancelled by SIG%s",
-                       sigabbrev_np(number));
-        return true;
+        tool_error_set(error, TOOL_REASON_SIGNALLED, cancel_remedies[session->args->command],
+                       "cancelled by SIG%s", sigabbrev_np(number));
     }
-    return false;
+    return index >= 0 || number != 0;
 }
 
 void session_copy_begin(struct session *session, const char *text, bool is_cancellable)

@@ -25,20 +25,12 @@ void image_reader_init(struct image_reader *reader)
 
 static const char *kind_name(mode_t mode)
 {
-    switch (mode & S_IFMT) {
-    case S_IFLNK:
-        return "a symbolic link";
-    case S_IFDIR:
-        return "a directory";
-    case S_IFIFO:
-        return "a FIFO";
-    case S_IFSOCK:
-        return "a socket";
-    case S_IFREG:
-        return "a file";
-    default:
-        return "a device";
-    }
+    return S_ISLNK(mode)    ? "a symbolic link"
+           : S_ISDIR(mode)  ? "a directory"
+           : S_ISFIFO(mode) ? "a FIFO"
+           : S_ISSOCK(mode) ? "a socket"
+           : S_ISREG(mode)  ? "a file"
+                            : "a device";
 }
 
 /* False with *error set: the entry is something else, or somebody else's. path is for the error. */

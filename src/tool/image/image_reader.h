@@ -10,7 +10,7 @@
 #define RDMIG_TOOL_IMAGE_READER_H
 
 #include "../files/ramfile.h"
-#include "manifest_reader.h"
+#include "manifest.h"
 
 struct image_reader {
     const char *path; /* the caller's */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "manifest_reader.h"
+#include "manifest.h"
 
 #include "json_reader.h"
 
@@ -9,7 +9,6 @@
 
 /* The setup's and the guest's own: no QEMU does with fewer. */
 #define ROUND_COUNT_MIN 2u
-#define ROUND_COUNT_MAX (UINT32_C(1) << 20)
 #define HOOK_BYTES      8u
 
 /* Where the values go; block and round are of the one that is being read. */
@@ -25,15 +24,11 @@ struct parse {
     struct manifest_round round;
 };
 
-/* Room for one more entry; NULL: refused. */
-static void *grow(struct json_reader *reader, void *list, size_t count, size_t entry_bytes)
+void *manifest_grow(void *list, size_t count, size_t entry_bytes)
 {
     const bool is_full = count == 0 || (count & (count - 1)) == 0;
-    void *grown = is_full ? realloc(list, (count == 0 ? 1 : 2 * count) * entry_bytes) : list;
 
-    if (grown == NULL)
-        json_refuse(reader, "there is no memory for it");
-    return grown;
+    return is_full ? realloc(list, (count == 0 ? 1 : 2 * count) * entry_bytes) : list;
 }
 
 /* ---- blocks */
@@ -84,9 +79,9 @@ static bool check_block(struct json_reader *reader, void *into)
     if (!check_offset(reader, &parse->block, index == 0 ? NULL : &manifest->blocks[index - 1],
                       index))
         return false;
-    blocks = grow(reader, manifest->blocks, index, sizeof(*blocks));
+    blocks = manifest_grow(manifest->blocks, index, sizeof(*blocks));
     if (blocks == NULL)
-        return false;
+        return json_refuse(reader, "there is no memory for it");
     manifest->blocks = blocks;
     blocks[manifest->block_count++] = parse->block;
     return true;
@@ -108,17 +103,17 @@ static bool check_round(struct json_reader *reader, void *into)
     const uint64_t hook_bytes = parse->round.hook_position_bytes;
     struct manifest_round *rounds;
 
-    if (index == ROUND_COUNT_MAX)
-        return json_refuse(reader, "more than %u rounds", (unsigned int)ROUND_COUNT_MAX);
+    if (index == MANIFEST_ROUND_COUNT_MAX)
+        return json_refuse(reader, "more than %u rounds", (unsigned int)MANIFEST_ROUND_COUNT_MAX);
     if (hook_bytes < HOOK_BYTES ||
         hook_bytes - HOOK_BYTES <
             (index == 0 ? 0 : manifest->rounds[index - 1].hook_position_bytes))
         return json_refuse(reader, "the hook of round %zu ends too early", index);
     if (parse->round.finished_position_bytes < hook_bytes)
         return json_refuse(reader, "round %zu is finished before its hook", index);
-    rounds = grow(reader, manifest->rounds, index, sizeof(*rounds));
+    rounds = manifest_grow(manifest->rounds, index, sizeof(*rounds));
     if (rounds == NULL)
-        return false;
+        return json_refuse(reader, "there is no memory for it");
     manifest->rounds = rounds;
     rounds[manifest->round_count++] = parse->round;
     return true;
