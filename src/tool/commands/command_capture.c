@@ -56,8 +56,7 @@ static void record_round(struct capture *capture)
     round = &rounds[capture->round_count++];
     round->hook_position_bytes = rdmig_destination_round_position_bytes(session->destination);
     round->finished_position_bytes = rdmig_destination_stream_received_bytes(session->destination);
-    (void)session_check(session, "rdmig_destination_resume",
-                        rdmig_destination_resume(session->destination));
+    (void)SESSION_CALL(session, rdmig_destination_resume, session->destination);
 }
 
 static void confirm(struct capture *capture)
@@ -66,8 +65,7 @@ static void confirm(struct capture *capture)
 
     if (image_writer_check_stream(&capture->writer, &capture->end_mark_position_bytes,
                                   session_error(session)))
-        (void)session_check(session, "rdmig_destination_confirm",
-                            rdmig_destination_confirm(session->destination));
+        (void)SESSION_CALL(session, rdmig_destination_confirm, session->destination);
 }
 
 static bool advance(void *context)

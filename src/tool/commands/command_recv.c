@@ -51,8 +51,7 @@ static void confirm(struct recv *recv)
         !ramfile_set_check_lengths(&session->rams, session_error(session)) ||
         session_must_stop(session))
         return;
-    (void)session_check(session, "rdmig_destination_confirm",
-                        rdmig_destination_confirm(session->destination));
+    (void)SESSION_CALL(session, rdmig_destination_confirm, session->destination);
 }
 
 static bool advance(void *context)

@@ -45,6 +45,8 @@ static bool check(struct relay *relay, const char *call, int64_t result)
                            session_check(&relay->session, call, result));
 }
 
+#define CALL(relay, function, ...) check(relay, #function, function(__VA_ARGS__))
+
 /* ---- the beginning */
 
 /*
@@ -165,8 +167,7 @@ static bool read_last_byte(struct relay *relay)
 {
     if (relay->flushed_bytes < passed_bytes(relay)) {
         relay->flushed_bytes = passed_bytes(relay);
-        return check(relay, "rdmig_source_stream_flush",
-                     rdmig_source_stream_flush(relay->session.source));
+        return CALL(relay, rdmig_source_stream_flush, relay->session.source);
     }
     return rdmig_destination_stream_available_bytes(relay->session.destination) == 1 &&
            read_bytes(relay, 1);
@@ -176,10 +177,8 @@ static bool read_last_byte(struct relay *relay)
 
 static bool run_round(struct relay *relay)
 {
-    return check(relay, "rdmig_source_start_round",
-                 rdmig_source_start_round(relay->session.source)) &&
-           check(relay, "rdmig_destination_resume",
-                 rdmig_destination_resume(relay->session.destination));
+    return CALL(relay, rdmig_source_start_round, relay->session.source) &&
+           CALL(relay, rdmig_destination_resume, relay->session.destination);
 }
 
 /* The source has ended a round, and the stream is passed on up to its hook. */
@@ -194,8 +193,7 @@ static bool take_hook(struct relay *relay)
     relay->is_memory_whole = false;
     if (relay->hook_count++ == 0) {
         relay->step = RELAY_EXCHANGING;
-        return check(relay, "rdmig_source_exchange_blocks",
-                     rdmig_source_exchange_blocks(relay->session.source));
+        return CALL(relay, rdmig_source_exchange_blocks, relay->session.source);
     }
     if (hook == RELAY_HOOK_PART) {
         /* What the comparison finds goes in whichever round is running or next. */
@@ -213,11 +211,9 @@ static bool take_hook(struct relay *relay)
 static bool end_setup(struct relay *relay)
 {
     relay->step = RELAY_PASSING;
-    return check(relay, "rdmig_source_begin_round",
-                 rdmig_source_begin_round(relay->session.source)) &&
-           check(relay, "rdmig_source_end_round", rdmig_source_end_round(relay->session.source)) &&
-           check(relay, "rdmig_destination_resume",
-                 rdmig_destination_resume(relay->session.destination));
+    return CALL(relay, rdmig_source_begin_round, relay->session.source) &&
+           CALL(relay, rdmig_source_end_round, relay->session.source) &&
+           CALL(relay, rdmig_destination_resume, relay->session.destination);
 }
 
 static bool end_comparing(struct relay *relay)
@@ -225,8 +221,7 @@ static bool end_comparing(struct relay *relay)
     if (relay->shadow.is_comparing)
         return false;
     relay->step = RELAY_LAST_ROUND;
-    return check(relay, "rdmig_source_start_round",
-                 rdmig_source_start_round(relay->session.source));
+    return CALL(relay, rdmig_source_start_round, relay->session.source);
 }
 
 /*
@@ -239,8 +234,7 @@ static bool end_last_round(struct relay *relay)
     relay->step = RELAY_PASSING;
     relay->is_memory_whole = true;
     relay->stream.is_end_held = true;
-    return check(relay, "rdmig_destination_resume",
-                 rdmig_destination_resume(relay->session.destination));
+    return CALL(relay, rdmig_destination_resume, relay->session.destination);
 }
 
 /* ---- the end */
@@ -256,8 +250,7 @@ static bool take_end(struct relay *relay)
         return refuse(relay, RELAY_SIDE_SOURCE, rdmig_reason_name(RDMIG_REASON_STREAM_BROKEN),
                       "report it with the version of that QEMU",
                       "its stream has no last part of the memory");
-    if (!check(relay, "rdmig_destination_confirm",
-               rdmig_destination_confirm(relay->session.destination)))
+    if (!CALL(relay, rdmig_destination_confirm, relay->session.destination))
         return false;
     relay->stream.is_end_held = false;
     relay->step = RELAY_ENDING;
@@ -286,27 +279,16 @@ static bool end_stream(struct relay *relay)
     if (relay_stream_left_bytes(&relay->stream) > 0)
         return write_stream(relay);
     relay->step = RELAY_HANDED_OVER;
-    return check(relay, "rdmig_source_finish", rdmig_source_finish(relay->session.source));
+    return CALL(relay, rdmig_source_finish, relay->session.source);
 }
 
-static bool take_step(struct relay *relay)
-{
-    switch (relay->step) {
-    case RELAY_PASSING:
-        return pass(relay);
-    case RELAY_EXCHANGING:
-        return end_setup(relay);
-    case RELAY_COMPARING:
-        return end_comparing(relay);
-    case RELAY_LAST_ROUND:
-        return end_last_round(relay);
-    case RELAY_ENDING:
-        return end_stream(relay);
-    case RELAY_HANDED_OVER:
-        break;
-    }
-    return false;
-}
+static bool (*const steps[])(struct relay *) = {
+    [RELAY_PASSING] = pass,
+    [RELAY_EXCHANGING] = end_setup,
+    [RELAY_COMPARING] = end_comparing,
+    [RELAY_LAST_ROUND] = end_last_round,
+    [RELAY_ENDING] = end_stream,
+};
 
 static bool take_steps(struct relay *relay)
 {
@@ -320,8 +302,9 @@ static bool take_steps(struct relay *relay)
         return false;
     if (relay->step < RELAY_ENDING)
         has_moved = read_stream(relay);
-    if (rdmig_source_state(relay->session.source) == RDMIG_SOURCE_IDLE)
-        has_moved = take_step(relay) || has_moved;
+    if (relay->step != RELAY_HANDED_OVER &&
+        rdmig_source_state(relay->session.source) == RDMIG_SOURCE_IDLE)
+        has_moved = steps[relay->step](relay) || has_moved;
     return has_moved;
 }
 
@@ -330,9 +313,8 @@ static bool mark_changed(void *context, uint32_t block_index, uint64_t offset_by
 {
     struct relay *relay = context;
 
-    return check(
-        relay, "rdmig_source_mark_range",
-        rdmig_source_mark_range(relay->session.source, block_index, offset_bytes, length_bytes));
+    return CALL(relay, rdmig_source_mark_range, relay->session.source, block_index, offset_bytes,
+                length_bytes);
 }
 
 static uint64_t now_ns(void)

@@ -60,6 +60,8 @@ void session_create_failed(struct session *session, int result, const struct rdm
 /* Takes a call's result. False: the library has refused it; but for a migration that has failed,
  * whose state and error tell of it, that is the first cause. */
 bool session_check(struct session *session, const char *call, int64_t result);
+#define SESSION_CALL(session, function, ...)                                                       \
+    session_check(session, #function, function(__VA_ARGS__))
 /* The same for the memory that a destination was given; from is what the library said. */
 void session_blocks_refused(struct session *session, int result, const struct rdmig_error *from);
 
