@@ -155,7 +155,7 @@ static char decode_byte(const char *text)
     const char *high = text[1] == '\0' ? NULL : strchr(hex_digits, text[1]);
     const char *low = high == NULL || text[2] == '\0' ? NULL : strchr(hex_digits, text[2]);
 
-    return low == NULL ? '\0' : (char)((high - hex_digits) << 4 | (low - hex_digits));
+    return (char)(low == NULL ? 0 : (high - hex_digits) << 4 | (low - hex_digits));
 }
 
 bool percent_decode(const char *text, char *name, size_t capacity_bytes)
