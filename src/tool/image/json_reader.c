@@ -29,7 +29,7 @@ struct json_reader {
     size_t frame_count;
     unsigned int skipped_depth; /* opened inside of what is passed over */
     bool is_complete;
-    bool is_text_at_end; /* the parser has had all of it */
+    size_t place; /* in the text; SIZE_MAX: where the parser is */
     char *problem;
 };
 
@@ -41,7 +41,7 @@ static bool is_good(const struct json_reader *reader)
 static unsigned long line_of(const struct json_reader *reader)
 {
     const size_t at =
-        reader->is_text_at_end ? reader->text_bytes : yajl_get_bytes_consumed(reader->parser);
+        reader->place != SIZE_MAX ? reader->place : yajl_get_bytes_consumed(reader->parser);
     unsigned long line = 1;
 
     for (size_t i = 0; i < at && i < reader->text_bytes; i++)
@@ -266,6 +266,38 @@ static void take_error(struct json_reader *reader)
         yajl_free_error(reader->parser, error);
 }
 
+/* Which half of a surrogate pair an escape is, if it is one. */
+enum half { HALF_NONE, HALF_HIGH, HALF_LOW };
+
+static enum half half_of(const char *escape)
+{
+    const char *digit =
+        escape[1] != 'u' || (escape[2] | 0x20) != 'd' ? NULL : strchr("89abABcdefCDEF", escape[3]);
+
+    return digit == NULL ? HALF_NONE : strchr("89abAB", *digit) != NULL ? HALF_HIGH : HALF_LOW;
+}
+
+/* The parser makes something of a half that stands alone. What it has taken is JSON, so escapes
+ * are whole, and in strings only. */
+static bool check_pairs(struct json_reader *reader)
+{
+    const char *end = reader->text + reader->text_bytes;
+    const char *at = memchr(reader->text, '\\', reader->text_bytes);
+
+    while (at != NULL) {
+        const enum half half = half_of(at);
+        const bool is_pair = half == HALF_HIGH && at[6] == '\\' && half_of(at + 6) == HALF_LOW;
+
+        if (half != HALF_NONE && !is_pair) {
+            reader->place = (size_t)(at - reader->text);
+            return json_refuse(reader, "half of a surrogate pair");
+        }
+        at += is_pair ? 12 : 2;
+        at = memchr(at, '\\', (size_t)(end - at));
+    }
+    return true;
+}
+
 bool json_read(const char *text, size_t text_bytes, const struct json_shape *shape, void *into,
                char problem[JSON_PROBLEM_BYTES])
 {
@@ -278,8 +310,12 @@ bool json_read(const char *text, size_t text_bytes, const struct json_shape *sha
                                              .yajl_end_map = close_object,
                                              .yajl_start_array = open_list,
                                              .yajl_end_array = close_list};
-    struct json_reader reader = {
-        .text = text, .text_bytes = text_bytes, .shape = shape, .into = into, .problem = problem};
+    struct json_reader reader = {.text = text,
+                                 .text_bytes = text_bytes,
+                                 .shape = shape,
+                                 .into = into,
+                                 .place = SIZE_MAX,
+                                 .problem = problem};
     yajl_status status;
 
     problem[0] = '\0';
@@ -290,11 +326,13 @@ bool json_read(const char *text, size_t text_bytes, const struct json_shape *sha
     }
     status = yajl_parse(reader.parser, (const unsigned char *)text, text_bytes);
     if (status == yajl_status_ok) {
-        reader.is_text_at_end = true;
+        reader.place = text_bytes;
         status = yajl_complete_parse(reader.parser);
     }
     if (status != yajl_status_ok)
         take_error(&reader);
+    else
+        check_pairs(&reader);
     yajl_free(reader.parser);
     return is_good(&reader);
 }
