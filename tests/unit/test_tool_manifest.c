@@ -21,19 +21,20 @@ struct value {
     uint64_t number;
 };
 
-static const struct json_member string_member = {
-    "v", JSON_STRING, offsetof(struct value, text), sizeof(((struct value *)0)->text), NULL, NULL};
-static const struct json_member number_member = {"v", JSON_NUMBER, offsetof(struct value, number),
-                                                 0,   NULL,        NULL};
+static const struct json_row string_rows[] = {
+    {NULL, 0, JSON_OBJECT, 0, 0, NULL},
+    {"v", 0, JSON_STRING, offsetof(struct value, text), sizeof(((struct value *)0)->text), NULL}};
+static const struct json_row number_rows[] = {
+    {NULL, 0, JSON_OBJECT, 0, 0, NULL},
+    {"v", 0, JSON_NUMBER, offsetof(struct value, number), 0, NULL}};
 
 static char problem[JSON_PROBLEM_BYTES];
 
 /* {"v": with this behind it. */
-static bool reads(const struct json_member *member, const char *json, size_t json_bytes,
+static bool reads(const struct json_row *rows, const char *json, size_t json_bytes,
                   struct value *value)
 {
     static const char head[] = "{\"v\": ";
-    const struct json_shape shape = {member, 1, NULL};
     /* As long as the text and no byte more, so that a sanitizer sees what is read beyond it. */
     const size_t text_bytes = sizeof(head) - 1 + json_bytes;
     char *text = malloc(text_bytes);
@@ -41,7 +42,7 @@ static bool reads(const struct json_member *member, const char *json, size_t jso
 
     memcpy(text, head, sizeof(head) - 1);
     memcpy(text + sizeof(head) - 1, json, json_bytes);
-    is_read = json_read(text, text_bytes, &shape, value, problem);
+    is_read = json_read(text, text_bytes, rows, 2, value, problem);
     assert_int_equal(is_read, problem[0] == '\0');
     free(text);
     return is_read;
@@ -51,7 +52,7 @@ static void assert_reads_string(const char *json, const char *expected)
 {
     struct value value;
 
-    if (!reads(&string_member, json, strlen(json), &value))
+    if (!reads(string_rows, json, strlen(json), &value))
         fail_msg("%s: %s", json, problem);
     assert_string_equal(value.text, expected);
 }
@@ -71,7 +72,7 @@ static void assert_no_string(const char *json, size_t json_bytes, const char *sa
 {
     struct value value;
 
-    assert_false(reads(&string_member, json, json_bytes, &value));
+    assert_false(reads(string_rows, json, json_bytes, &value));
     if (strstr(problem, says) == NULL)
         fail_msg("%s: \"%s\" lacks \"%s\"", json, problem, says);
 }
@@ -127,7 +128,7 @@ static bool read_number(const char *json, uint64_t *number)
     bool is_read;
 
     snprintf(line, sizeof(line), "%s}", json);
-    is_read = reads(&number_member, line, strlen(line), &value);
+    is_read = reads(number_rows, line, strlen(line), &value);
     *number = value.number;
     return is_read;
 }
@@ -153,14 +154,13 @@ static void test_numbers(void **state)
 /* As the value of a member that nobody asks for. */
 static bool skips(const char *json)
 {
-    const struct json_shape shape = {&number_member, 1, NULL};
     struct value value = {.number = 0};
     char *text = NULL;
     int text_bytes = asprintf(&text, "{\"x\": %s, \"v\": 7}", json);
     bool is_skipped;
 
     assert_true(text_bytes > 0);
-    is_skipped = json_read(text, (size_t)text_bytes, &shape, &value, problem);
+    is_skipped = json_read(text, (size_t)text_bytes, number_rows, 2, &value, problem);
     assert_int_equal(value.number, is_skipped ? 7 : 0);
     free(text);
     return is_skipped;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * JSON (RFC 8259) whose shape is known, read by libyajl into a struct of the caller's: tables say
- * which members an object has, and where their values go. All members have to be there once, in any
- * order; others, of a later version, are passed over.
+ * JSON (RFC 8259) whose shape is known, read by libyajl into a struct of the caller's: a table says
+ * what is due, and where it goes. An object's members have to be there once each, in any order;
+ * others, of a later version, are passed over.
  */
 #ifndef RDMIG_TOOL_JSON_READER_H
 #define RDMIG_TOOL_JSON_READER_H
@@ -13,37 +13,32 @@
 
 struct json_reader;
 
-/* Looks at what has been taken. False after json_refuse(). */
+/* Looks at what has been taken, a group when it closes. False after json_refuse(). */
 typedef bool json_check(struct json_reader *reader, void *into);
 
 enum json_kind {
     JSON_STRING, /* no NUL in it; terminated, or it is too long */
     JSON_NUMBER, /* uint64_t: without sign, fraction or exponent */
-    JSON_LIST,   /* of objects */
-    JSON_OTHER   /* no member is that */
+    JSON_OBJECT,
+    JSON_LIST, /* of objects: the one row whose parent it is */
+    JSON_WORD  /* null, true, false: no row is that */
 };
 
-struct json_member {
-    const char *key;
+struct json_row {
+    const char *key;     /* in an object */
+    unsigned int parent; /* the row of the object, or list; the first row is the outermost object */
     enum json_kind kind;
-    size_t offset;                  /* in the caller's struct */
-    size_t capacity_bytes;          /* of a string */
-    const struct json_shape *shape; /* of a list's objects */
-    json_check *check;              /* NULL: none is due */
+    size_t offset;         /* in the caller's struct */
+    size_t capacity_bytes; /* of a string */
+    json_check *check;     /* NULL: none is due */
 };
 
-/* At most 32 members. */
-struct json_shape {
-    const struct json_member *members;
-    size_t count;
-    json_check *check; /* of all members together; NULL: none is due */
-};
-
+#define JSON_ROW_COUNT_MAX 32u
 #define JSON_PROBLEM_BYTES 160u
 
 /* False: problem is "line 7: ...". */
-bool json_read(const char *text, size_t text_bytes, const struct json_shape *shape, void *into,
-               char problem[JSON_PROBLEM_BYTES]);
+bool json_read(const char *text, size_t text_bytes, const struct json_row *rows, size_t row_count,
+               void *into, char problem[JSON_PROBLEM_BYTES]);
 
 /* For checks; the first problem counts. Returns false. */
 __attribute__((format(printf, 2, 3))) bool json_refuse(struct json_reader *reader,

@@ -165,40 +165,29 @@ static bool check_positions(struct json_reader *reader, void *into)
            json_refuse(reader, "the end mark stands behind the stream's end");
 }
 
-#define IN(member) offsetof(struct parse, member)
-#define STRING(key, member, check)                                                                 \
-    {                                                                                              \
-        key, JSON_STRING, IN(member), sizeof(((struct parse *)0)->member), NULL, check             \
-    }
-#define NUMBER(key, member, check)                                                                 \
-    {                                                                                              \
-        key, JSON_NUMBER, IN(member), 0, NULL, check                                               \
-    }
-#define LIST(key, shape, check)                                                                    \
-    {                                                                                              \
-        key, JSON_LIST, 0, 0, shape, check                                                         \
-    }
+#define IN(member)      offsetof(struct parse, member)
+#define SIZE_OF(member) sizeof(((struct parse *)0)->member)
 
-static const struct json_member block_members[] = {
-    STRING("name_encoded", encoded, check_name), STRING("file", block.file, NULL),
-    NUMBER("length_bytes", block.length_bytes, check_length),
-    NUMBER("offset_bytes", block.offset_bytes, NULL)};
-static const struct json_shape block_shape = {block_members, 4, check_block};
+enum { ROOT, BLOCKS = 3, BLOCK, ROUNDS = 9, ROUND };
 
-static const struct json_member round_members[] = {
-    NUMBER("hook_position_bytes", round.hook_position_bytes, NULL),
-    NUMBER("finished_position_bytes", round.finished_position_bytes, NULL)};
-static const struct json_shape round_shape = {round_members, 2, check_round};
-
-static const struct json_member members[] = {
-    NUMBER("format", format, check_format),
-    STRING("mode", mode, check_mode),
-    LIST("blocks", &block_shape, check_blocks),
-    LIST("rounds", &round_shape, check_rounds),
-    STRING("stream", stream, check_stream),
-    NUMBER("stream_bytes", stream_bytes, NULL),
-    NUMBER("end_mark_position_bytes", end_mark_position_bytes, NULL)};
-static const struct json_shape shape = {members, 7, check_positions};
+static const struct json_row rows[] = {
+    [ROOT] = {NULL, ROOT, JSON_OBJECT, 0, 0, check_positions},
+    {"format", ROOT, JSON_NUMBER, IN(format), 0, check_format},
+    {"mode", ROOT, JSON_STRING, IN(mode), SIZE_OF(mode), check_mode},
+    [BLOCKS] = {"blocks", ROOT, JSON_LIST, 0, 0, check_blocks},
+    [BLOCK] = {NULL, BLOCKS, JSON_OBJECT, 0, 0, check_block},
+    {"name_encoded", BLOCK, JSON_STRING, IN(encoded), SIZE_OF(encoded), check_name},
+    {"file", BLOCK, JSON_STRING, IN(block.file), SIZE_OF(block.file), NULL},
+    {"length_bytes", BLOCK, JSON_NUMBER, IN(block.length_bytes), 0, check_length},
+    {"offset_bytes", BLOCK, JSON_NUMBER, IN(block.offset_bytes), 0, NULL},
+    [ROUNDS] = {"rounds", ROOT, JSON_LIST, 0, 0, check_rounds},
+    [ROUND] = {NULL, ROUNDS, JSON_OBJECT, 0, 0, check_round},
+    {"hook_position_bytes", ROUND, JSON_NUMBER, IN(round.hook_position_bytes), 0, NULL},
+    {"finished_position_bytes", ROUND, JSON_NUMBER, IN(round.finished_position_bytes), 0, NULL},
+    {"stream", ROOT, JSON_STRING, IN(stream), SIZE_OF(stream), check_stream},
+    {"stream_bytes", ROOT, JSON_NUMBER, IN(stream_bytes), 0, NULL},
+    {"end_mark_position_bytes", ROOT, JSON_NUMBER, IN(end_mark_position_bytes), 0, NULL},
+};
 
 bool manifest_parse(struct manifest_read *manifest, const char *text, size_t text_bytes,
                     const char *path, struct tool_error *error)
@@ -207,7 +196,7 @@ bool manifest_parse(struct manifest_read *manifest, const char *text, size_t tex
     struct parse parse = {.manifest = manifest};
 
     memset(manifest, 0, sizeof(*manifest));
-    return json_read(text, text_bytes, &shape, &parse, problem) ||
+    return json_read(text, text_bytes, rows, sizeof(rows) / sizeof(rows[0]), &parse, problem) ||
            tool_error_set(error, TOOL_REASON_FILE,
                           "name a directory that rdmig capture has made and nobody has changed",
                           "%s, %s", path, problem);
