@@ -36,15 +36,6 @@ static int print_usage_error(const struct tool_error *error, bool is_json)
     return report_print(&report, is_json);
 }
 
-static bool is_json_wanted(int argc, char **argv)
-{
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--json") == 0)
-            return true;
-    }
-    return false;
-}
-
 static int run_command(enum tool_command command, int argc, char **argv)
 {
     struct tool_error error = {{0}, {0}, {0}};
@@ -83,7 +74,7 @@ int main(int argc, char **argv)
     if (!args_find_command(argv[1], &command)) {
         tool_error_set(&error, TOOL_REASON_USAGE, "see rdmig --help", "there is no command %s",
                        argv[1]);
-        return print_usage_error(&error, is_json_wanted(argc, argv));
+        return print_usage_error(&error, args_have_json(argc, argv));
     }
     return run_command(command, argc - 1, argv + 1);
 }

@@ -251,8 +251,7 @@ static const char *take_value(struct tool_args *args, const struct option_row *r
 
 /* ---- the line */
 
-/* An error in front of --json is to be told as JSON all the same. */
-static bool has_json(int argc, char **argv)
+bool args_have_json(int argc, char **argv)
 {
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--json") == 0)
@@ -342,7 +341,7 @@ bool args_parse(struct tool_args *args, enum tool_command command, int argc, cha
 
     memset(args, 0, sizeof(*args));
     args->command = command;
-    args->is_json = has_json(argc, argv);
+    args->is_json = args_have_json(argc, argv);
     list_options(command, list);
     opterr = 0;
     optind = 0; /* makes glibc's getopt start anew */

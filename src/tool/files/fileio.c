@@ -21,43 +21,32 @@ ssize_t pread_fully(int fd, void *bytes, size_t length_bytes, uint64_t offset_by
     return (ssize_t)done_bytes;
 }
 
-/* Nothing written is an error, too: there would be no end of it. */
-static bool is_written(ssize_t written_bytes)
+/* From where the file stands, or, if that is not negative, from this offset on. */
+static bool write_all(int fd, const char *bytes, size_t length_bytes, off_t offset_bytes)
 {
-    if (written_bytes == 0)
-        errno = EIO;
-    return written_bytes > 0;
+    while (length_bytes > 0) {
+        ssize_t written = AGAIN(offset_bytes < 0 ? write(fd, bytes, length_bytes)
+                                                 : pwrite(fd, bytes, length_bytes, offset_bytes));
+
+        if (written == 0)
+            errno = EIO; /* there would be no end of it */
+        if (written <= 0)
+            return false;
+        bytes += written;
+        length_bytes -= (size_t)written;
+        offset_bytes += offset_bytes < 0 ? 0 : written;
+    }
+    return true;
 }
 
 bool write_fully(int fd, const void *bytes, size_t length_bytes)
 {
-    const char *at = bytes;
-
-    while (length_bytes > 0) {
-        ssize_t written = AGAIN(write(fd, at, length_bytes));
-
-        if (!is_written(written))
-            return false;
-        at += written;
-        length_bytes -= (size_t)written;
-    }
-    return true;
+    return write_all(fd, bytes, length_bytes, -1);
 }
 
 bool pwrite_fully(int fd, const void *bytes, size_t length_bytes, uint64_t offset_bytes)
 {
-    const char *at = bytes;
-
-    while (length_bytes > 0) {
-        ssize_t written = AGAIN(pwrite(fd, at, length_bytes, (off_t)offset_bytes));
-
-        if (!is_written(written))
-            return false;
-        at += written;
-        length_bytes -= (size_t)written;
-        offset_bytes += (uint64_t)written;
-    }
-    return true;
+    return write_all(fd, bytes, length_bytes, (off_t)offset_bytes);
 }
 
 bool file_fail(struct tool_error *error, const char *what, const char *path)
