@@ -231,7 +231,7 @@ static void test_files_that_are_not_as_they_were(void **state)
     spoil_file("stream", "cannot open", "in the manifest");
     spoil_file("ram/pc.ram", "cannot open the file", "in the manifest");
     assert_refused("/nonexistent/guest", "cannot open the directory");
-    assert_refused("/proc/self/exe", "cannot open the directory");
+    assert_refused("/proc/self/status", "cannot open the directory");
 }
 
 /* ------------------------------------------------------------------------ what leads elsewhere
