@@ -4,8 +4,6 @@
 #include "common.h"
 
 #include <inttypes.h>
-#include <stdio.h>
-#include <unistd.h>
 
 #define NONE UINT64_MAX
 /* A driver's own queues count against RLIMIT_MEMLOCK too where they are the process's memory. */
@@ -23,33 +21,6 @@ static uint64_t less(uint64_t bytes, uint64_t part_bytes)
 {
     return bytes > part_bytes ? bytes - part_bytes : 0;
 }
-
-/* ---- asking */
-
-/* Bytes of this process that count against RLIMIT_MEMLOCK already. */
-static uint64_t ask_pinned_bytes(void)
-{
-    FILE *file = fopen("/proc/self/status", "re");
-    uint64_t pinned_kib = 0;
-    char line[256];
-
-    while (file && fgets(line, sizeof(line), file) &&
-           sscanf(line, "VmPin: %" SCNu64, &pinned_kib) != 1)
-        ;
-    if (file)
-        (void)fclose(file);
-    return pinned_kib << 10;
-}
-
-void budget_ask_system(struct budget_facts *facts)
-{
-    *facts = (struct budget_facts){.page_bytes = (uint64_t)sysconf(_SC_PAGESIZE),
-                                   .memlock_bytes = rdmig_memlock_limit_bytes(),
-                                   .pinned_bytes = ask_pinned_bytes(),
-                                   .cgroup_bytes = cgroup_limit_bytes("")};
-}
-
-/* ---- deciding */
 
 static uint64_t memlock_left_bytes(const struct budget_facts *facts)
 {

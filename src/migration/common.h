@@ -8,7 +8,7 @@
 
 #include <rdmig/rdmig.h>
 
-/* ---- waker.c: one descriptor that is readable when the link has news, or at a time of our own */
+/* ---- waker.c, wait.c: one descriptor that is readable when the link has news, or at a time of our own */
 
 struct waker {
     int epoll_fd;
@@ -25,13 +25,15 @@ void waker_set(struct waker *waker, uint64_t deadline_ns);
 /* Waits until readable or timeout_ms (UINT32_MAX: none) are over: 0, -AGAIN (time over), -SYSTEM
  * (interrupted). 0 may come early: look, and wait for what is left. */
 int waker_wait(const struct waker *waker, uint32_t timeout_ms);
+/* Has something come for the link that it has not taken in? */
+bool waker_is_link_readable(int link_fd);
 /* The same for a wait that no signal may shorten, begun at start_ns: true when readable, false when
  * the time is over. */
 bool waker_wait_until_over(const struct waker *waker, uint64_t start_ns, uint32_t timeout_ms);
 /* What is left of a wait that began at start_ns; 0: nothing. */
 uint32_t wait_left_ms(uint64_t start_ns, uint32_t timeout_ms);
 
-/* ---- budget.c: how much memory may be pinned */
+/* ---- budget.c, facts.c: how much memory may be pinned */
 
 /* What the system says of it. UINT64_MAX: no limit. */
 struct budget_facts {

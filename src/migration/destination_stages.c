@@ -2,12 +2,10 @@
 /* The destination between two calls: the core's requests, filling, and the ends. */
 #include "destination.h"
 
+#include "access.h"
 #include "memory_kinds.h"
 
-#include "ram/zero.h"
-
 #include <errno.h>
-#include <string.h>
 
 #define FILL_BYTES_PER_CALL (UINT64_C(64) << 20)
 /* A page that was never allocated costs this part of one that is read. */
@@ -77,21 +75,6 @@ static void notice_failure(struct rdmig_destination *destination)
 
 /* ---- filling (clause C9) */
 
-/* Memory that is zero already is only read: what was never touched, and could not be told to be, is
- * not allocated by it where it is private. */
-static void fill_pages(uint8_t *bytes, uint64_t length_bytes, uint8_t value)
-{
-    while (length_bytes > 0) {
-        const uint64_t step_bytes =
-            length_bytes < RDMIG_PAGE_BYTES ? length_bytes : RDMIG_PAGE_BYTES;
-
-        if (value != 0 || !ram_is_zero(bytes, step_bytes))
-            memset(bytes, value, step_bytes);
-        bytes += step_bytes;
-        length_bytes -= step_bytes;
-    }
-}
-
 /* One step of filling; returns what it cost, as bytes that are read; 0: it cannot be done, errno.
  * Zeros do not touch memory that was never allocated: it stays a hole. */
 static uint64_t fill_step(struct rdmig_destination *destination, uint64_t length_bytes_max)
@@ -114,7 +97,7 @@ static uint64_t fill_step(struct rdmig_destination *destination, uint64_t length
     if (!is_hole && !holes_make_writable(destination->holes, fill->bytes, length_bytes))
         return 0;
     if (!is_hole)
-        fill_pages(fill->bytes, length_bytes, fill->value);
+        access_fill(fill->bytes, length_bytes, fill->value);
     fill->bytes += length_bytes;
     fill->left_bytes -= length_bytes;
     return (is_hole ? length_bytes / HOLE_COST_PART + 1 : length_bytes) +

@@ -331,15 +331,3 @@ void memory_kinds_explain(const struct memory *memory, uint32_t block_index, uin
             "RAM block %s could not be %s at byte %llu: %s", text_name(block->name).text, what,
             (unsigned long long)offset_bytes, strerror(os_code));
 }
-
-void explain_failure(const struct link *link, const struct memory *memory,
-                     struct rdmig_error *error)
-{
-    struct link_failed_region failed;
-
-    link_explain(link, error);
-    if (error->reason == RDMIG_REASON_REGISTER_FAILED && link_failed_region(link, &failed) &&
-        failed.block_index < memory->block_count)
-        memory_kinds_explain(memory, failed.block_index, failed.offset_bytes, failed.length_bytes,
-                             "registered", failed.os_code, error);
-}

@@ -3,10 +3,9 @@
  * whom it gives ranges to: the core. */
 #include "source.h"
 
-#include "ram/zero.h"
+#include "access.h"
 
 #include <errno.h>
-#include <poll.h>
 
 /* The walker knows no header of the protocol, and must mean the same by a page and a chunk. */
 _Static_assert(RAM_WALK_PAGE_BYTES == RDMIG_PAGE_BYTES, "a page is a page");
@@ -36,7 +35,7 @@ static uint64_t read_run(struct rdmig_source *source, const uint8_t *at, uint64_
 {
     if (!source->unreadable &&
         holes_make_readable(source->holes, at, page_count * RDMIG_PAGE_BYTES))
-        return ram_scan_run(at, RDMIG_PAGE_BYTES, page_count, is_zero);
+        return access_scan_run(at, page_count, is_zero);
     for (uint64_t i = 0; i < page_count && !source->unreadable; i++, at += RDMIG_PAGE_BYTES) {
         if (holes_make_readable(source->holes, at, RDMIG_PAGE_BYTES))
             continue;
@@ -115,9 +114,8 @@ static uint64_t now_ns(void *context)
 static bool has_news(void *context)
 {
     const struct rdmig_source *source = context;
-    struct pollfd link = {.fd = link_fd(source->link), .events = POLLIN};
 
-    return poll(&link, 1, 0) > 0;
+    return waker_is_link_readable(link_fd(source->link));
 }
 
 void source_init_walker(struct rdmig_source *source)
