@@ -33,6 +33,7 @@ struct party_numbers {
     uint64_t estimate_ns;       /* source of ours: how long its last round would take */
     uint64_t resumed_ns;        /* destination: it runs here */
     uint64_t completed_ns;
+    uint64_t stream_bytes; /* that its VMM has written, or read */
 };
 
 struct party_class {
@@ -44,6 +45,8 @@ struct party_class {
     bool (*is_closed)(const struct party *party); /* nothing more will come of it */
     /* Source: pages that it knows to be dirty and has not sent yet. */
     bool (*is_pending)(const struct party *party, uint32_t block, uint64_t page);
+    /* Source, may be NULL: pages that the guest does not need. */
+    bool (*is_free)(const struct party *party, uint32_t block, uint64_t page);
     /* Fills in party->numbers as far as they are not kept up to date there. */
     void (*count)(struct party *party);
     void (*free)(struct party *party); /* itself too */
@@ -57,11 +60,15 @@ struct party {
     enum rdmig_role role;
     enum outcome outcome;
     struct party_numbers numbers;
+    bool has_no_prepare; /* source: hands the guest over without asking first, as a QEMU does */
+    bool has_given_up; /* its VMM: what fails of that is no fault */
 };
 
 /* Each makes a party for the port and becomes its owner; freed by its class. */
 struct party *ours_source_make(struct world *world, struct port *port);
 struct party *ours_destination_make(struct world *world, struct port *port);
+struct party *vmm_source_make(struct world *world, struct port *port);
+struct party *vmm_destination_make(struct world *world, struct port *port);
 struct party *stock_source_make(struct world *world, struct port *port);
 struct party *stock_destination_make(struct world *world, struct port *port);
 struct party *hostile_source_make(struct world *world, struct port *port);

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# rdmig-sim: the core of the library in a made-up world. It links src/core and src/ram, nothing else of src.
+# rdmig-sim: the library in a made-up world. Of src it links all but src/tool, src/verbs (but its lines for a trace) and what asks the operating system.
 sim_mains   := sim/main.c sim/report.c
-sim_dirs    := sim sim/world sim/fabric sim/ours sim/stock sim/hostile sim/oracle sim/run
+sim_dirs    := sim sim/world sim/fabric sim/ours sim/vmm sim/stock sim/hostile sim/oracle sim/run
 sim_include := $(sim_dirs:%=-I%)
 sim_src     := $(filter-out $(sim_mains),$(wildcard $(sim_dirs:%=%/*.c)))
 sim_objects := $(sim_src:sim/%.c=$(BUILD)/obj/sim/%.o)
-sim_ram     := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(wildcard src/ram/*.c))
+# What src/migration has of the operating system and of the guest's bytes; the world's own is sim/vmm/system.c.
+sim_system  := access allocated cgroup descriptors facts holes mappings memory_kinds populate waker
+sim_library := $(patsubst src/%.c,$(BUILD)/obj/%.o,$(wildcard src/ram/*.c src/qemu/*.c src/text/*.c) src/verbs/trace.c \
+	$(filter-out $(sim_system:%=src/migration/%.c),$(wildcard src/migration/*.c)))
 
 $(BUILD)/obj/sim/%.o: sim/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS_ALL) $(sim_include) -Isrc -c $< -o $@
 
 # The world without a command line, for whoever drives it: the command, the report, a fuzzer.
-$(BUILD)/librdmig-sim.a: $(sim_objects) $(core_parts) $(sim_ram)
+$(BUILD)/librdmig-sim.a: $(sim_objects) $(core_parts) $(sim_library)
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^
 

@@ -120,6 +120,8 @@ uint32_t port_register(struct port *port, uint32_t block, uint64_t offset_bytes,
                        uint64_t length_bytes, bool is_remote_writable);
 /* False: no such region. */
 bool port_deregister(struct port *port, uint32_t key);
+/* From now on nothing that the peer does reaches this end's memory. */
+void port_shut_out_peer(struct port *port);
 uint64_t port_pinned_bytes(const struct port *port);
 uint64_t port_pinned_bytes_max(const struct port *port);
 uint32_t port_region_count(const struct port *port);

@@ -109,6 +109,7 @@ struct port {
     uint32_t region_count;
     uint32_t region_capacity;
     uint32_t regions_alive;
+    bool is_peer_shut_out;
     uint64_t pinned_bytes;
     uint64_t pinned_bytes_max;
     /* Connection manager. */

@@ -93,6 +93,11 @@ bool port_deregister(struct port *port, uint32_t key)
     return true;
 }
 
+void port_shut_out_peer(struct port *port)
+{
+    port->is_peer_shut_out = true;
+}
+
 uint64_t port_pinned_bytes(const struct port *port)
 {
     return port->pinned_bytes;
@@ -125,6 +130,8 @@ const char *regions_check(const struct port *port, const struct write_request *r
         return "no region at home";
     if (!covers(local, request->offset_bytes, request->length_bytes))
         return "outside its region at home";
+    if (peer->is_peer_shut_out)
+        return "the peer has been shut out";
     if (!remote)
         return "no region with that key";
     if (!remote->is_remote_writable)

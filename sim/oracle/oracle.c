@@ -30,6 +30,8 @@
 #include <string.h>
 
 #define IMPATIENT_NS UINT64_C(1000000)
+/* ... though it is long for a source that asks before it hands over. */
+#define IMPATIENT_NS_UNASKED UINT64_C(50000000)
 
 static const char *const owner_names[] = {
     [ORACLE_OWNER_SOURCE] = "the source",
@@ -200,13 +202,17 @@ static bool runs_at(const struct world *world, enum rdmig_role role)
     return world->guest->is_running && world->guest->ram == world->ram[role];
 }
 
-/* A limit as short as this runs out though nothing is wrong (options_draw.c). */
+/* A limit as short as these runs out though nothing is wrong (options_draw.c). */
 static bool is_impatient(const struct oracle *oracle)
 {
     const uint64_t limit_ns =
         oracle->world->options->engine[RDMIG_ROLE_DESTINATION].idle_timeout_ns;
 
-    return oracle->is_ours[RDMIG_ROLE_DESTINATION] && limit_ns != 0 && limit_ns <= IMPATIENT_NS;
+    const uint64_t most_ns = oracle->world->party[RDMIG_ROLE_SOURCE]->has_no_prepare
+                                 ? IMPATIENT_NS_UNASKED
+                                 : IMPATIENT_NS;
+
+    return oracle->is_ours[RDMIG_ROLE_DESTINATION] && limit_ns != 0 && limit_ns <= most_ns;
 }
 
 /* No hand-over got lost between two ends of which each did what it should. */
@@ -217,8 +223,9 @@ static bool is_loss_excused(const struct oracle *oracle)
     if (!oracle->are_both_honest ||
         port_is_dead(fabric_port(world->fabric, RDMIG_ROLE_DESTINATION)))
         return true;
-    return !are_both_ours(oracle) &&
-           (fabric_faults_taken(world->fabric) > 0 || is_impatient(oracle));
+    return (!are_both_ours(oracle) || world->party[RDMIG_ROLE_SOURCE]->has_no_prepare) &&
+           (world->party[RDMIG_ROLE_DESTINATION]->has_given_up ||
+            fabric_faults_taken(world->fabric) > 0 || is_impatient(oracle));
 }
 
 static void check_source_end(struct oracle *oracle)

@@ -99,7 +99,9 @@ static void check_grant(struct oracle *oracle, const struct oracle_offer *grante
         return;
     if (granted->credit_count != credit_count)
         break_data(oracle, RDMIG_ROLE_DESTINATION, "credits", granted->credit_count, credit_count);
-    if (granted->bytes != limit_bytes)
+    /* A limit that all RAM fits into is none. */
+    if (granted->bytes != limit_bytes &&
+        (!options->is_library || granted->bytes != 0 || ram_bytes(options) > limit_bytes))
         break_data(oracle, RDMIG_ROLE_DESTINATION, "a limit of", granted->bytes, limit_bytes);
 }
 
@@ -147,10 +149,13 @@ bool oracle_is_pin_all(const struct oracle *oracle)
 /* The destination minds its own only where the source has been told of it. */
 uint64_t oracle_limit_bytes(const struct oracle *oracle, enum rdmig_role role)
 {
-    const uint64_t own_bytes = oracle->world->options->pinned_bytes_max[role];
+    const struct options *options = oracle->world->options;
+    uint64_t own_bytes = options->pinned_bytes_max[role];
 
     if (!oracle->is_ours[role])
         return 0;
+    if (options->is_library && ram_bytes(options) <= own_bytes)
+        own_bytes = 0; /* it is no limit */
     if (role == RDMIG_ROLE_DESTINATION)
         return oracle->is_pipelined ? own_bytes : 0;
     if (own_bytes == 0 || oracle->named_limit_bytes == 0)

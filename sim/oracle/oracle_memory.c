@@ -244,14 +244,21 @@ void oracle_round_posted(struct oracle *oracle)
         compare_round(oracle);
 }
 
+static bool is_free(const void *context, uint32_t block, uint64_t page)
+{
+    const struct party *source = context;
+
+    return source && source->class->is_free && source->class->is_free(source, block, page);
+}
+
 void oracle_compare_all(struct oracle *oracle)
 {
     struct world *world = oracle->world;
     uint32_t block = 0;
     uint64_t page = 0;
 
-    if (!ram_is_equal(world->ram[RDMIG_ROLE_SOURCE], world->ram[RDMIG_ROLE_DESTINATION], NULL, NULL,
-                      &block, &page))
+    if (!ram_is_equal(world->ram[RDMIG_ROLE_SOURCE], world->ram[RDMIG_ROLE_DESTINATION], is_free,
+                      world->party[RDMIG_ROLE_SOURCE], &block, &page))
         world_break(world, "ram_differs",
                     "the destination took the guest; page %" PRIu64 " of block %" PRIu32 " differs",
                     page, block);

@@ -111,6 +111,11 @@ struct ours_application {
     bool (*work)(struct ours *ours);
     /* The core has failed, or is closed. May be told more than once. */
     void (*failed)(struct ours *ours);
+    /* Not NULL: the application fetches its actions itself, and has only to be told that there is
+     * something to fetch. */
+    void (*signal)(struct ours *ours);
+    /* ... and takes in itself what has become due: the deadline (index -1), or an operation. */
+    void (*due)(struct ours *ours, int32_t index);
 };
 
 struct ours {
@@ -163,6 +168,24 @@ struct ours {
 /* Sets up what both roles share; size_bytes is that of the role's own struct. */
 struct ours *ours_make(size_t size_bytes, struct world *world, struct port *port,
                        const struct party_class *class, const struct ours_application *application);
+/* The same with another configuration than the world's options have. */
+struct ours *ours_make_as(size_t size_bytes, const struct party *user,
+                          const struct party_class *class,
+                          const struct ours_application *application,
+                          const struct rdmig_conn_config *config);
+/* Does the next thing that the core wants; false: there is nothing. */
+bool ours_take_action(struct ours *ours);
+void ours_arm_timer(struct ours *ours);
+/* The connection manager's event, a completion, and what has become due, for who fetches. */
+void ours_take_managed(struct ours *ours, const struct cm_event *event);
+void ours_take_completion(struct ours *ours, const struct completion *completion);
+void ours_end_operation(struct ours *ours, uint32_t index);
+/* The operation whose tag this is, which the application carries out; NULL: none. */
+struct ours_operation *ours_find_operation(struct ours *ours, uint64_t tag);
+/* It has: what is about to be told to the core. */
+void ours_end_own_operation(struct ours *ours, struct ours_operation *operation,
+                            enum rdmig_status status);
+void ours_end_core(struct ours *ours);
 void ours_free(struct ours *ours);
 /* The time is filled in; the event is logged. A refusal is returned and nothing else. */
 int ours_step(struct ours *ours, struct rdmig_event *event);

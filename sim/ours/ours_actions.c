@@ -270,10 +270,15 @@ void ours_carry_out(struct ours *ours, const struct rdmig_action *action)
         break;
     case RDMIG_ACTION_REGISTER:
     case RDMIG_ACTION_DEREGISTER:
+        check_tag(ours, action);
+        ours_start_operation(ours, action);
+        break;
     case RDMIG_ACTION_FILL_RANGE:
     case RDMIG_ACTION_END_ROUND:
         check_tag(ours, action);
         ours_start_operation(ours, action);
+        if (ours->application->signal)
+            ours->application->notified(ours, action);
         break;
     case RDMIG_ACTION_CONNECT:
         ours->is_connect_asked = true;
@@ -364,18 +369,23 @@ static void take_send(struct ours *ours, const struct completion *completion)
     ours_watch_heard(ours);
 }
 
-void ours_completed(struct party *party, const struct completion *completion)
+void ours_take_completion(struct ours *ours, const struct completion *completion)
 {
-    struct ours *ours = (struct ours *)party;
-
-    if (ours->is_closed)
-        return;
-    port_spend(party->port, party->world->costs.poll_ns);
+    port_spend(ours->party.port, ours->party.world->costs.poll_ns);
     if (completion->is_recv)
         take_receive(ours, completion);
     else if (completion->id == MARKER_ID)
         return_sends(ours);
     else
         take_send(ours, completion);
+}
+
+void ours_completed(struct party *party, const struct completion *completion)
+{
+    struct ours *ours = (struct ours *)party;
+
+    if (ours->is_closed)
+        return;
+    ours_take_completion(ours, completion);
     ours_go_on(ours);
 }

@@ -121,17 +121,25 @@ static void make_core(struct ours *ours)
         sim_fail("core", "rdmig_conn_init refuses what rdmig_conn_footprint_bytes has measured");
 }
 
-struct ours *ours_make(size_t size_bytes, struct world *world, struct port *port,
-                       const struct party_class *class, const struct ours_application *application)
+static struct ours *make(size_t size_bytes, struct world *world, struct port *port,
+                         const struct party_class *class,
+                         const struct ours_application *application)
 {
-    const struct engine_options *engine = &world->options->engine[port_role(port)];
     struct ours *ours = sim_allocated(calloc(1, size_bytes));
 
     ours->party =
         (struct party){.class = class, .world = world, .port = port, .role = port_role(port)};
     ours->application = application;
     ours->timer_ns = RDMIG_NO_DEADLINE;
-    configure(ours);
+    return ours;
+}
+
+static struct ours *finish_making(struct ours *ours)
+{
+    struct world *world = ours->party.world;
+    struct port *port = ours->party.port;
+    const struct engine_options *engine = &world->options->engine[ours->party.role];
+
     draw_flight_limit(ours);
     list_blocks(ours);
     make_core(ours);
@@ -145,6 +153,26 @@ struct ours *ours_make(size_t size_bytes, struct world *world, struct port *port
     return ours;
 }
 
+struct ours *ours_make(size_t size_bytes, struct world *world, struct port *port,
+                       const struct party_class *class, const struct ours_application *application)
+{
+    struct ours *ours = make(size_bytes, world, port, class, application);
+
+    configure(ours);
+    return finish_making(ours);
+}
+
+struct ours *ours_make_as(size_t size_bytes, const struct party *user,
+                          const struct party_class *class,
+                          const struct ours_application *application,
+                          const struct rdmig_conn_config *config)
+{
+    struct ours *ours = make(size_bytes, user->world, user->port, class, application);
+
+    ours->config = *config;
+    return finish_making(ours);
+}
+
 static void check_footprint(struct ours *ours)
 {
     if (!ours_memory_is_whole(&ours->memory) || !ours_memory_is_whole(&ours->tables) ||
@@ -154,7 +182,7 @@ static void check_footprint(struct ours *ours)
 }
 
 /* The core gives its memory back only when no hardware can own a part of it any more. */
-static void end_core(struct ours *ours)
+void ours_end_core(struct ours *ours)
 {
     const enum rdmig_phase phase = rdmig_conn_phase(ours->conn);
     const bool may_end = phase == RDMIG_PHASE_IDLE || phase == RDMIG_PHASE_CLOSED;
@@ -163,12 +191,14 @@ static void end_core(struct ours *ours)
     if (result != (may_end ? RDMIG_OK : -RDMIG_E_STATE))
         world_break(ours->party.world, "deinit", "the %s's core says %d in phase %s",
                     role_name(ours->party.role), result, rdmig_phase_name(phase));
+    ours->conn = NULL;
 }
 
 void ours_free(struct ours *ours)
 {
     check_footprint(ours);
-    end_core(ours);
+    if (ours->conn)
+        ours_end_core(ours);
     check_footprint(ours);
     ours_memory_give_back(&ours->memory);
     ours_memory_give_back(&ours->tables);
@@ -300,8 +330,6 @@ void ours_provide_blocks(struct ours *ours)
 
 /* ---- the deadline */
 
-static void arm_timer(struct ours *ours);
-
 /* What has arrived by now is looked at first: it may be what the deadline was about. */
 static void timer_passed(struct world *world, void *subject, uint64_t at_ns)
 {
@@ -316,7 +344,11 @@ static void timer_passed(struct world *world, void *subject, uint64_t at_ns)
     }
     ours->timer_ns = RDMIG_NO_DEADLINE;
     if (rdmig_conn_deadline_ns(ours->conn) > ours_now_ns(ours)) {
-        arm_timer(ours);
+        ours_arm_timer(ours);
+        return;
+    }
+    if (ours->application->due) {
+        ours->application->due(ours, -1);
         return;
     }
     (void)ours_ask(ours, RDMIG_EVENT_TIME_PASSED);
@@ -333,7 +365,7 @@ static void timer_due(struct world *world, void *subject, uint64_t at_ns)
 }
 
 /* A deadline that has moved away is left alone: the timer goes off for nothing then. */
-static void arm_timer(struct ours *ours)
+void ours_arm_timer(struct ours *ours)
 {
     const uint64_t deadline_ns = rdmig_conn_deadline_ns(ours->conn);
 
@@ -345,7 +377,7 @@ static void arm_timer(struct ours *ours)
 
 /* ---- out */
 
-static bool take_action(struct ours *ours)
+bool ours_take_action(struct ours *ours)
 {
     struct world *world = ours->party.world;
     struct rdmig_action action;
@@ -398,7 +430,7 @@ static void advance(struct ours *ours)
     bool has_moved = true;
 
     for (uint32_t i = 0; has_moved && !world_is_broken(world); i++) {
-        has_moved = take_action(ours);
+        has_moved = ours_take_action(ours);
         if (!has_moved && !ours->is_closed)
             has_moved = ours->application->work(ours);
         ours_watch_failure(ours);
@@ -421,11 +453,15 @@ static void drain_late(struct world *world, void *subject, uint64_t argument)
     (void)argument;
     ours->is_drain_planned = false;
     advance(ours);
-    arm_timer(ours);
+    ours_arm_timer(ours);
 }
 
 void ours_go_on(struct ours *ours)
 {
+    if (ours->application->signal) {
+        ours->application->signal(ours);
+        return;
+    }
     if (ours->is_drain_planned || ours->is_closed)
         return;
     ours_call_wrongly(ours);
@@ -438,7 +474,7 @@ void ours_go_on(struct ours *ours)
         advance(ours);
         ours_call_wrongly(ours);
     }
-    arm_timer(ours);
+    ours_arm_timer(ours);
 }
 
 static void go_on_due(struct world *world, void *subject, uint64_t argument)
@@ -493,9 +529,9 @@ static void take_established(struct ours *ours, const struct cm_event *event)
     ours_watch_heard(ours);
 }
 
-void ours_managed(struct party *party, const struct cm_event *event)
+void ours_take_managed(struct ours *ours, const struct cm_event *event)
 {
-    struct ours *ours = (struct ours *)party;
+    struct party *party = &ours->party;
     struct rdmig_event unreachable = {.kind = RDMIG_EVENT_UNREACHABLE,
                                       .status = RDMIG_STATUS_ERROR};
     struct rdmig_event disconnected = {.kind = RDMIG_EVENT_DISCONNECTED};
@@ -526,5 +562,14 @@ void ours_managed(struct party *party, const struct cm_event *event)
         ours_tell(ours, &disconnected);
         break;
     }
-    ours_go_on(ours);
+}
+
+void ours_managed(struct party *party, const struct cm_event *event)
+{
+    struct ours *ours = (struct ours *)party;
+    const bool was_closed = ours->is_closed;
+
+    ours_take_managed(ours, event);
+    if (!was_closed)
+        ours_go_on(ours);
 }

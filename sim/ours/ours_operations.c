@@ -145,6 +145,34 @@ static void end_operation(struct ours *ours, struct ours_operation *operation)
     ours_tell(ours, &event);
 }
 
+void ours_end_operation(struct ours *ours, uint32_t index)
+{
+    if (ours->operations[index].is_out)
+        end_operation(ours, &ours->operations[index]);
+}
+
+struct ours_operation *ours_find_operation(struct ours *ours, uint64_t tag)
+{
+    for (uint32_t i = 0; i < OURS_OPERATIONS_MAX && ours->operation_count > 0; i++) {
+        if (ours->operations[i].is_out && ours->operations[i].action.tag == tag)
+            return &ours->operations[i];
+    }
+    return NULL;
+}
+
+void ours_end_own_operation(struct ours *ours, struct ours_operation *operation,
+                            enum rdmig_status status)
+{
+    if (operation->action.kind == RDMIG_ACTION_FILL_RANGE)
+        oracle_fill_ended(ours->party.world->oracle);
+    operation->is_out = false;
+    ours->operation_count--;
+    ours->old_operation_tag = operation->action.tag;
+    if (operation->action.kind == RDMIG_ACTION_FILL_RANGE && operation->is_doomed &&
+        status == RDMIG_STATUS_OK)
+        world_break(ours->party.world, "failure ignored", "a fill that failed is said to be done");
+}
+
 static void operation_due(struct world *world, void *subject, uint64_t index);
 
 /* A piece of work, then a moment's delay; the answer at once when there is none. True: answered. */
@@ -170,6 +198,10 @@ static void operation_due(struct world *world, void *subject, uint64_t index)
     struct ours_operation *operation = &ours->operations[index];
 
     (void)world;
+    if (ours->application->due) {
+        ours->application->due(ours, (int32_t)index);
+        return;
+    }
     if (is_filling(operation) && !proceed(ours, (uint32_t)index))
         return;
     if (operation->is_out)
@@ -201,11 +233,16 @@ void ours_start_operation(struct ours *ours, const struct rdmig_action *action)
         oracle_fill_started(world->oracle, action->block_index, action->offset_bytes,
                             action->length);
         ours->operations[index].is_doomed =
-            fabric_take_fault(world, FAULT_FILL_FAILS, ours->party.role) || world_is_broken(world);
-    } else if (action->kind == RDMIG_ACTION_END_ROUND) {
+            !ours->application->signal &&
+            (fabric_take_fault(world, FAULT_FILL_FAILS, ours->party.role) ||
+             world_is_broken(world));
+    } else if (action->kind == RDMIG_ACTION_END_ROUND && !ours->application->signal) {
         ours->operations[index].is_doomed =
             fabric_take_fault(world, FAULT_ROUND_REFUSED, ours->party.role);
     }
     ours->operation_count++;
-    (void)proceed(ours, index);
+    /* Who fetches his actions fills and ends rounds himself. */
+    if (!ours->application->signal || action->kind == RDMIG_ACTION_REGISTER ||
+        action->kind == RDMIG_ACTION_DEREGISTER)
+        (void)proceed(ours, index);
 }

@@ -354,7 +354,8 @@ static void destroy(struct party *party)
     ours_free((struct ours *)party);
 }
 
-static const struct ours_application application = {notified, work, failed};
+static const struct ours_application application = {
+    .notified = notified, .work = work, .failed = failed};
 
 static const struct party_class class = {
     .name = "ours",

@@ -106,7 +106,12 @@ static bool may_fail(const struct world *world, const struct ending *ending)
         return true;
     if (!ending->is_first)
         return false;
-    return world->options->kind[0] == PARTY_HOSTILE || world->options->kind[1] == PARTY_HOSTILE ||
+    /* Whether all had come cannot be known without word of the source's leaving. */
+    if (world->party[RDMIG_ROLE_SOURCE]->has_no_prepare &&
+        (taken & (BIT(FAULT_DREQ_LOST) | BIT(FAULT_LINK_FLAP))) != 0)
+        return true;
+    return world->party[0]->has_given_up || world->party[1]->has_given_up ||
+           world->options->kind[0] == PARTY_HOSTILE || world->options->kind[1] == PARTY_HOSTILE ||
            fatal != 0 || has_lost_request(world, taken) || has_short_limit(world, ending) ||
            has_hopeless_limit(world);
 }
@@ -141,7 +146,8 @@ static bool is_destination_excused(const struct world *world, const struct endin
 {
     switch (world->options->kind[RDMIG_ROLE_DESTINATION]) {
     case PARTY_OURS:
-        return port_is_dead(world->party[RDMIG_ROLE_DESTINATION]->port);
+        return port_is_dead(world->party[RDMIG_ROLE_DESTINATION]->port) ||
+               (world->party[RDMIG_ROLE_SOURCE]->has_no_prepare && may_fail(world, ending));
     case PARTY_STOCK:
         return ending->faults_taken[0] != 0 || ending->faults_taken[1] != 0;
     default:
