@@ -65,8 +65,6 @@ struct party {
 };
 
 /* Each makes a party for the port and becomes its owner; freed by its class. */
-struct party *ours_source_make(struct world *world, struct port *port);
-struct party *ours_destination_make(struct world *world, struct port *port);
 struct party *vmm_source_make(struct world *world, struct port *port);
 struct party *vmm_destination_make(struct world *world, struct port *port);
 struct party *stock_source_make(struct world *world, struct port *port);

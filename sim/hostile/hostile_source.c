@@ -3,10 +3,11 @@
  */
 #include "hostile_source.h"
 #include "fail.h"
+#include "qemu/native.h"
 
 #include <stdlib.h>
 
-enum { STREAM_BYTES_MAX = 524272, BLOCK_BYTES = 32, RESULT_BYTES = 16 };
+enum { STREAM_BYTES_MAX = 524272, BLOCK_BYTES = 32, RESULT_BYTES = 16, FRAME_BYTES = 64 };
 
 static struct hostile_source *source_of(struct hostile *hostile)
 {
@@ -15,8 +16,8 @@ static struct hostile_source *source_of(struct hostile *hostile)
 
 /* ---- the stream, cut anywhere */
 
-static void put_stream(struct hostile_source *source, struct hostile_message *message,
-                       uint32_t length_bytes)
+static void put_words(struct hostile_source *source, struct hostile_message *message,
+                      uint32_t length_bytes)
 {
     while (length_bytes > 0) {
         uint32_t part_bytes;
@@ -32,11 +33,69 @@ static void put_stream(struct hostile_source *source, struct hostile_message *me
     }
 }
 
+/* The stream's beginning, mostly right. */
+static void put_header(struct hostile_source *source, struct hostile_message *message)
+{
+    struct hostile *hostile = &source->hostile;
+    uint8_t bytes[STREAM_HEADER_BYTES_MAX];
+    uint32_t length_bytes;
+
+    source->has_begun = true;
+    source->is_native = hostile_pick(hostile, 2) == 1;
+    length_bytes =
+        stream_header(&hostile->party.world->options->guest, source->is_native, bytes);
+    if (hostile_does(hostile, HOSTILE_STREAM)) {
+        const uint32_t at = hostile_pick(hostile, length_bytes);
+
+        bytes[at] = (uint8_t)hostile_bend32(hostile, bytes[at]);
+    }
+    hostile_put_bytes(message, bytes, length_bytes);
+}
+
+/* Native: the words stand in sections of their own, behind the setup's end. */
+static void put_stream(struct hostile_source *source, struct hostile_message *message,
+                       uint32_t length_bytes)
+{
+    uint8_t frame[FRAME_BYTES];
+
+    if (!source->is_native) {
+        put_words(source, message, length_bytes);
+        return;
+    }
+    if (!source->is_exchanged)
+        return;
+    if (!source->has_setup_end)
+        hostile_put_bytes(message, frame, (uint32_t)native_write_setup_end(frame, sizeof(frame)));
+    source->has_setup_end = true;
+    if (length_bytes == 0)
+        return;
+    hostile_put_bytes(message, frame,
+                      (uint32_t)native_write_state_header(frame, sizeof(frame), length_bytes));
+    put_words(source, message, length_bytes);
+    hostile_put_bytes(message, frame, (uint32_t)native_write_state_footer(frame, sizeof(frame)));
+}
+
+static void put_native_word(struct hostile_source *source, struct hostile_message *message,
+                            enum stream_word word)
+{
+    uint8_t bytes[FRAME_BYTES];
+
+    put_stream(source, message, 0);
+    if (word == STREAM_PREPARE)
+        hostile_put_bytes(message, bytes, (uint32_t)native_write_prepare(bytes, sizeof(bytes)));
+    else if (word == STREAM_END)
+        hostile_put_bytes(message, bytes, (uint32_t)native_write_end(bytes, sizeof(bytes)));
+}
+
 static void put_word(struct hostile_source *source, struct hostile_message *message,
                      enum stream_word word)
 {
     uint8_t bytes[STREAM_WORD_BYTES];
 
+    if (source->is_native) {
+        put_native_word(source, message, word);
+        return;
+    }
     put_stream(source, message, source->word_left_bytes);
     hostile_put_bytes(message, bytes, stream_write(&source->writer, word, bytes));
 }
@@ -96,8 +155,11 @@ static void send_stream(struct hostile_source *source)
         return;
     if (hostile->is_odd[ODD_PADDING])
         message.repeat = 1; /* QEMU leaves it 0 */
-    if (is_last && length_bytes > STREAM_BYTES_MAX - 2 * STREAM_WORD_BYTES)
-        length_bytes -= 2 * STREAM_WORD_BYTES; /* for the rest of a word, and the last one */
+    if (!source->has_begun)
+        put_header(source, &message);
+    /* For what stands around them, the rest of a word, and the last one. */
+    if (message.body_bytes + length_bytes > STREAM_BYTES_MAX - 2 * FRAME_BYTES)
+        length_bytes = STREAM_BYTES_MAX - 2 * FRAME_BYTES - message.body_bytes;
     if (!is_last || source->stage == STAGE_STREAM)
         put_stream(source, &message, length_bytes);
     if (!is_last) {

@@ -29,6 +29,9 @@ struct hostile_source {
     uint32_t command_count; /* still to come in this stage */
     bool is_exchanged;
     struct stream_writer writer;
+    bool is_native; /* the stream: our own two ends'; otherwise a QEMU's */
+    bool has_begun;
+    bool has_setup_end; /* native: written behind the exchange */
     uint8_t word[STREAM_WORD_BYTES];
     uint32_t word_left_bytes;                        /* of it, not sent yet */
     struct hostile_asked asked[HOSTILE_CREDITS_MAX]; /* the oldest first */

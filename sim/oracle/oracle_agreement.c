@@ -89,7 +89,8 @@ static void check_grant(struct oracle *oracle, const struct oracle_offer *grante
                      pipeline_flag(oracle, RDMIG_ROLE_DESTINATION);
 
     flags &= offered->flags;
-    if (limit_bytes != 0 && (flags & FLAG_PIPELINE) != 0 && offered->bytes > limit_bytes)
+    if (limit_bytes != 0 && (flags & FLAG_PIPELINE) != 0 && offered->bytes > limit_bytes &&
+        granted->bytes != 0)
         flags &= ~(uint32_t)FLAG_PIN_ALL; /* clause R14 */
     /* A destination with a limit that does not know how much it would be need not grant it. */
     if (granted->flags != flags &&
@@ -101,7 +102,7 @@ static void check_grant(struct oracle *oracle, const struct oracle_offer *grante
         break_data(oracle, RDMIG_ROLE_DESTINATION, "credits", granted->credit_count, credit_count);
     /* A limit that all RAM fits into is none. */
     if (granted->bytes != limit_bytes &&
-        (!options->is_library || granted->bytes != 0 || ram_bytes(options) > limit_bytes))
+        (granted->bytes != 0 || ram_bytes(options) > limit_bytes))
         break_data(oracle, RDMIG_ROLE_DESTINATION, "a limit of", granted->bytes, limit_bytes);
 }
 
@@ -154,7 +155,7 @@ uint64_t oracle_limit_bytes(const struct oracle *oracle, enum rdmig_role role)
 
     if (!oracle->is_ours[role])
         return 0;
-    if (options->is_library && ram_bytes(options) <= own_bytes)
+    if (ram_bytes(options) <= own_bytes)
         own_bytes = 0; /* it is no limit */
     if (role == RDMIG_ROLE_DESTINATION)
         return oracle->is_pipelined ? own_bytes : 0;

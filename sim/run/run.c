@@ -13,7 +13,7 @@
 #define CALM_TIMEOUT_NS UINT64_C(2000000000)
 
 static struct party *(*const makers[PARTY_KIND_COUNT][2])(struct world *, struct port *) = {
-    [PARTY_OURS] = {ours_source_make, ours_destination_make},
+    [PARTY_OURS] = {vmm_source_make, vmm_destination_make},
     [PARTY_STOCK] = {stock_source_make, stock_destination_make},
     [PARTY_HOSTILE] = {hostile_source_make, hostile_destination_make},
 };
@@ -41,9 +41,7 @@ static void begin_attempt(struct world *world, struct attempt *attempt)
     for (uint32_t i = 0; i < 2; i++) {
         struct port *port = fabric_port(world->fabric, (enum rdmig_role)i);
 
-        world->party[i] = world->options->kind[i] == PARTY_OURS && world->options->is_library
-                              ? (i == 0 ? vmm_source_make : vmm_destination_make)(world, port)
-                              : makers[world->options->kind[i]][i](world, port);
+        world->party[i] = makers[world->options->kind[i]][i](world, port);
         port_attach(port, world->party[i]);
     }
     world->party[RDMIG_ROLE_DESTINATION]->class->start(world->party[RDMIG_ROLE_DESTINATION]);

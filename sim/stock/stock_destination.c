@@ -374,6 +374,12 @@ struct party *stock_destination_make(struct world *world, struct port *port)
         abort();
     destination->party = (struct party){
         .class = &class, .world = world, .port = port, .role = RDMIG_ROLE_DESTINATION};
+    {
+        uint8_t header[STREAM_HEADER_BYTES_MAX];
+
+        destination->reader.skip_bytes = stream_header(&world->options->guest, false, header);
+    }
+
     stock_channel_init(&destination->channel, &destination->party);
     destination->chunk_bytes = stock_chunk_bytes(world);
     for (uint32_t i = 0; i < world->options->guest.block_count; i++) {

@@ -201,11 +201,15 @@ static bool run_stream(struct stock_source *source, enum stock_stage next)
     uint8_t *data = source->channel.send_memory + STOCK_HEADER_BYTES;
     uint32_t length_bytes = 0;
 
-    while (source->data_word_count > 0 && length_bytes < STOCK_STREAM_BYTES) {
+    if (!source->has_begun)
+        length_bytes = stream_header(&source->party.world->options->guest, false, data);
+    source->has_begun = true;
+    while (source->data_word_count > 0 && length_bytes + STREAM_WORD_BYTES <= STOCK_STREAM_BYTES) {
         length_bytes += stream_write(&source->stream, STREAM_DATA, data + length_bytes);
         source->data_word_count--;
     }
-    if (source->last_word != STREAM_DATA && length_bytes < STOCK_STREAM_BYTES) {
+    if (source->last_word != STREAM_DATA &&
+        length_bytes + STREAM_WORD_BYTES <= STOCK_STREAM_BYTES) {
         length_bytes += stream_write(&source->stream, source->last_word, data + length_bytes);
         source->last_word = STREAM_DATA;
     }
@@ -516,6 +520,7 @@ struct party *stock_source_make(struct world *world, struct port *port)
         abort();
     source->party =
         (struct party){.class = &class, .world = world, .port = port, .role = RDMIG_ROLE_SOURCE};
+    source->party.has_no_prepare = true;
     stock_channel_init(&source->channel, &source->party);
     stock_round_init(source);
     return &source->party;

@@ -71,6 +71,7 @@ struct stock_source {
     struct stream_writer stream;
     uint64_t data_word_count;
     enum stream_word last_word; /* DATA: none */
+    bool has_begun;
     bool is_end_posted;
     /* RAM. */
     struct stock_dirty dirty;

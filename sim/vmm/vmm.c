@@ -2,12 +2,7 @@
 /* What VMMs of both ends have in common. */
 #include "vmm.h"
 
-#include "fail.h"
 #include "system.h"
-
-#include "qemu/native.h"
-
-#include <string.h>
 
 #define MS_NS UINT64_C(1000000)
 
@@ -21,15 +16,6 @@ static uint32_t limit_ms(uint64_t limit_ns)
     if (limit_ns == 0 || limit_ns / MS_NS >= UINT32_MAX)
         return UINT32_MAX;
     return limit_ns < MS_NS ? 1 : (uint32_t)(limit_ns / MS_NS);
-}
-
-static uint64_t ram_bytes(const struct options *options)
-{
-    uint64_t bytes = 0;
-
-    for (uint32_t i = 0; i < options->guest.block_count; i++)
-        bytes += options->guest.block_bytes[i];
-    return bytes;
 }
 
 static uint64_t pinned_limit_bytes(const struct vmm *vmm)
@@ -62,41 +48,18 @@ void vmm_options(const struct vmm *vmm, struct rdmig_options *options)
     };
 }
 
-void vmm_blocks(const struct vmm *vmm, struct rdmig_ram_block *blocks, char names[][VMM_NAME_BYTES])
+void vmm_blocks(const struct vmm *vmm, struct rdmig_ram_block *blocks, char names[][STREAM_NAME_BYTES])
 {
     const struct world *world = vmm->party.world;
     const struct guest_options *guest = &world->options->guest;
 
     for (uint32_t i = 0; i < guest->block_count; i++) {
-        (void)snprintf(names[i], VMM_NAME_BYTES, "ram%u", i);
+        stream_block_name(i, names[i]);
         blocks[i] =
             (struct rdmig_ram_block){.name = names[i],
                                      .host_addr = system_block_addr(world, vmm->party.role, i),
                                      .length_bytes = guest->block_bytes[i]};
     }
-}
-
-/* That of our own two ends, but for the configuration's name, which has the same length. */
-uint32_t vmm_stream_header(const struct world *world, uint8_t *bytes)
-{
-    static const char name[] = "sim/pc1";
-    const struct guest_options *guest = &world->options->guest;
-    struct native_block blocks[OPTION_BLOCKS_MAX];
-    char names[OPTION_BLOCKS_MAX][VMM_NAME_BYTES];
-    size_t length_bytes;
-
-    for (uint32_t i = 0; i < guest->block_count; i++) {
-        (void)snprintf(names[i], VMM_NAME_BYTES, "ram%u", i);
-        blocks[i] = (struct native_block){names[i], guest->block_bytes[i]};
-    }
-    length_bytes = native_write_prefix(bytes, VMM_HEADER_BYTES_MAX, blocks, guest->block_count);
-    for (size_t at = 0; at + sizeof(name) < length_bytes; at++) {
-        if (memcmp(bytes + at, NATIVE_CONFIGURATION_NAME, sizeof(name) - 1) != 0)
-            continue;
-        memcpy(bytes + at, name, sizeof(name) - 1);
-        return (uint32_t)length_bytes;
-    }
-    sim_fail("stream", "the head of a stream cannot be made");
 }
 
 /* ---- decisions */
@@ -130,7 +93,6 @@ void vmm_init(struct vmm *vmm, const struct party_class *class, struct world *wo
         (struct party){.class = class, .world = world, .port = port, .role = port_role(port)};
     vmm->is_native = true;
     process_init(&vmm->process, &vmm->party, turn);
-    (void)ram_bytes;
 }
 
 /* Nobody listens any more, or not yet. */

@@ -17,8 +17,6 @@
 
 #include <rdmig/rdmig.h>
 
-enum { VMM_HEADER_BYTES_MAX = 8192, VMM_NAME_BYTES = 16 };
-
 struct vmm_watch {
     struct rdmig_progress last;
     uint64_t call_start_ns;
@@ -39,9 +37,7 @@ void vmm_init(struct vmm *vmm, const struct party_class *class, struct world *wo
 void vmm_options(const struct vmm *vmm, struct rdmig_options *options);
 /* The guest's blocks: names, and where they are at this end. */
 void vmm_blocks(const struct vmm *vmm, struct rdmig_ram_block *blocks,
-                char names[][VMM_NAME_BYTES]);
-/* The head of a QEMU stream for the world's guest, up to its first hook; returns its length. */
-uint32_t vmm_stream_header(const struct world *world, uint8_t *bytes);
+                char names[][STREAM_NAME_BYTES]);
 /* Now and then it thinks before it acts: true: not now, there is a turn later. */
 bool vmm_hesitates(struct vmm *vmm);
 /* A decision, where such are drawn at all, that makes trouble: never in the liveness phase. */

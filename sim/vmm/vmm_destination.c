@@ -18,7 +18,6 @@ struct vmm_destination {
     struct vmm vmm; /* first */
     struct rdmig_destination *handle;
     struct stream_reader reader;
-    uint32_t header_left_bytes; /* of a QEMU stream's beginning */
     uint32_t turn_count;
     uint32_t last_turn; /* in which it gives up; 0: it does not */
     bool has_header;
@@ -181,7 +180,6 @@ static bool read_stream(struct vmm_destination *destination)
 {
     uint8_t bytes[PORTION_BYTES_MAX];
     uint64_t capacity_bytes = sizeof(bytes);
-    uint32_t header_bytes;
     int64_t read_bytes;
 
     if (process_chance(&destination->vmm.process, 4))
@@ -197,17 +195,14 @@ static bool read_stream(struct vmm_destination *destination)
     if (read_bytes <= 0)
         return false;
     if (!destination->has_header && rdmig_destination_is_qemu_stream(destination->handle)) {
-        uint8_t header[VMM_HEADER_BYTES_MAX];
+        uint8_t header[STREAM_HEADER_BYTES_MAX];
 
-        destination->header_left_bytes = vmm_stream_header(world_of(destination), header);
+        destination->reader.skip_bytes =
+            stream_header(&world_of(destination)->options->guest, false, header);
     }
     destination->has_header = true;
     destination->vmm.party.numbers.stream_bytes += (uint64_t)read_bytes;
-    header_bytes = (uint64_t)read_bytes < destination->header_left_bytes
-                       ? (uint32_t)read_bytes
-                       : destination->header_left_bytes;
-    destination->header_left_bytes -= header_bytes;
-    take_words(destination, bytes + header_bytes, (uint32_t)read_bytes - header_bytes);
+    take_words(destination, bytes, (uint32_t)read_bytes);
     return true;
 }
 
@@ -217,7 +212,7 @@ static bool read_stream(struct vmm_destination *destination)
 static void provide_blocks(struct vmm_destination *destination)
 {
     struct rdmig_ram_block blocks[OPTION_BLOCKS_MAX];
-    char names[OPTION_BLOCKS_MAX][VMM_NAME_BYTES];
+    char names[OPTION_BLOCKS_MAX][STREAM_NAME_BYTES];
     const uint32_t block_count = world_of(destination)->options->guest.block_count;
     struct rdmig_ram_block first;
 
@@ -416,7 +411,7 @@ static void start(struct party *party)
 {
     struct vmm_destination *destination = destination_of(party);
     struct rdmig_ram_block blocks[OPTION_BLOCKS_MAX];
-    char names[OPTION_BLOCKS_MAX][VMM_NAME_BYTES];
+    char names[OPTION_BLOCKS_MAX][STREAM_NAME_BYTES];
     struct rdmig_options options;
     bool are_blocks_given;
 

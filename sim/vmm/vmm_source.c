@@ -373,7 +373,7 @@ static void start(struct party *party)
 {
     struct vmm_source *source = source_of(party);
     struct rdmig_ram_block blocks[OPTION_BLOCKS_MAX];
-    char names[OPTION_BLOCKS_MAX][VMM_NAME_BYTES];
+    char names[OPTION_BLOCKS_MAX][STREAM_NAME_BYTES];
     struct rdmig_options options;
 
     if (is_peer_stock(source) || process_chance(&source->vmm.process, 4))
@@ -385,7 +385,8 @@ static void start(struct party *party)
     source->stage = VMM_BETWEEN;
     if (!source->vmm.is_native) {
         source->stage = VMM_OPENING;
-        source->outbox.end = vmm_stream_header(party->world, source->outbox.bytes);
+        source->outbox.end =
+            stream_header(&party->world->options->guest, false, source->outbox.bytes);
         write_words(source, STREAM_DATA, party->world->options->prefix_bytes / STREAM_WORD_BYTES);
         write_words(source, STREAM_HOOK, 1);
     }

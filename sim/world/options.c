@@ -57,7 +57,6 @@ struct option_row {
 static const struct option_row rows[] = {
     {"source.kind", OPTION_PARTY, AT(kind[RDMIG_ROLE_SOURCE]), 0, 0},
     {"destination.kind", OPTION_PARTY, AT(kind[RDMIG_ROLE_DESTINATION]), 0, 0},
-    {"library", OPTION_FLAG, AT(is_library), 0, 1},
     {"source.pin_all", OPTION_FLAG, AT(is_pin_all[RDMIG_ROLE_SOURCE]), 0, 1},
     {"destination.pin_all", OPTION_FLAG, AT(is_pin_all[RDMIG_ROLE_DESTINATION]), 0, 1},
     {"source.pipelined", OPTION_FLAG, AT(is_pipelined[RDMIG_ROLE_SOURCE]), 0, 1},
@@ -144,7 +143,6 @@ const char *workload_name(enum workload workload)
 void options_init(struct options *options)
 {
     memset(options, 0, sizeof(*options));
-    options->is_library = true;
     options->is_pipelined[RDMIG_ROLE_SOURCE] = true;
     options->is_pipelined[RDMIG_ROLE_DESTINATION] = true;
     options->is_ram_told = true;

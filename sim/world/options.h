@@ -96,7 +96,6 @@ struct engine_options { /* of an end of ours; 0: the default of the core */
 
 struct options {
     enum party_kind kind[2]; /* by enum rdmig_role */
-    bool is_library;         /* ends of ours are the library's handles */
     bool is_pin_all[2];      /* asked for; granted */
     /* Ends of ours, and hostile ones: PIPELINE (clause W11) is offered; granted. Stock has never
      * heard of it. */

@@ -305,7 +305,6 @@ void options_draw(struct options *options, struct choice *choice)
         if (options->costs == COSTS_SLOW_HOST && i == RDMIG_ROLE_SOURCE)
             withdraw_patience(&options->engine[i], guest_bytes * PATIENCE_NS);
     }
-    options->is_library = options->kind[0] == PARTY_OURS && options->kind[1] == PARTY_OURS;
     draw_probing(options, choice);
     draw_impatience(options, choice);
 }

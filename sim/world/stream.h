@@ -14,6 +14,15 @@
 
 enum stream_word { STREAM_DATA, STREAM_HOOK, STREAM_PREPARE, STREAM_END, STREAM_BROKEN };
 
+/* What a QEMU's stream begins with: its RAM section up to the hook, for that guest. Of our own two
+ * ends' (is_native) the configuration has another name. Returns its length. */
+struct guest_options;
+enum { STREAM_HEADER_BYTES_MAX = 8192 };
+uint32_t stream_header(const struct guest_options *guest, bool is_native, uint8_t *bytes);
+/* The name of the guest's block: at most STREAM_NAME_BYTES, with its end. */
+enum { STREAM_NAME_BYTES = 16 };
+void stream_block_name(uint32_t block, char *name);
+
 struct stream_writer {
     uint64_t word_count;
 };
@@ -21,6 +30,7 @@ struct stream_writer {
 uint32_t stream_write(struct stream_writer *writer, enum stream_word word, uint8_t *out);
 
 struct stream_reader {
+    uint64_t skip_bytes; /* of a header, before the first word */
     uint64_t word_count;
     uint8_t part[STREAM_WORD_BYTES];
     uint32_t part_bytes;
