@@ -201,6 +201,17 @@ static uint32_t token_there(const struct port *port, const struct write_request 
 }
 
 /* Bytes [start, end) of the request's range at home, as they are now, to where they belong. */
+/* An end of ours that owns the guest has shut its peer out (clause R9). */
+static void check_owner(const struct port *port)
+{
+    struct world *world = port->fabric->world;
+
+    if (port->role == RDMIG_ROLE_SOURCE &&
+        world->options->kind[RDMIG_ROLE_DESTINATION] == PARTY_OURS && world->guest &&
+        world->guest->is_running && world->guest->ram == world->ram[RDMIG_ROLE_DESTINATION])
+        world_break(world, "running_guest", "a write has changed a guest that runs");
+}
+
 void regions_place(const struct port *port, const struct write_request *request,
                    uint64_t start_bytes, uint64_t end_bytes)
 {
@@ -212,6 +223,7 @@ void regions_place(const struct port *port, const struct write_request *request,
 
     if (port->role == RDMIG_ROLE_SOURCE)
         guest_advance(world->guest, world->now_ns);
+    check_owner(port);
     if ((to_offset_bytes - request->offset_bytes) % SIM_PAGE_BYTES != 0) {
         /* Shifted by less than a page: nothing of it is at its place. */
         const uint64_t first =

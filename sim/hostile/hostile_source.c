@@ -42,8 +42,7 @@ static void put_header(struct hostile_source *source, struct hostile_message *me
 
     source->has_begun = true;
     source->is_native = hostile_pick(hostile, 2) == 1;
-    length_bytes =
-        stream_header(&hostile->party.world->options->guest, source->is_native, bytes);
+    length_bytes = stream_header(&hostile->party.world->options->guest, source->is_native, bytes);
     if (hostile_does(hostile, HOSTILE_STREAM)) {
         const uint32_t at = hostile_pick(hostile, length_bytes);
 

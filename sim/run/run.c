@@ -11,6 +11,8 @@
 /* What a party that is not ours has, after ours is done, to notice it: a stock one may never. */
 #define GRACE_NS        UINT64_C(100000000)
 #define CALM_TIMEOUT_NS UINT64_C(2000000000)
+/* To the library a time of 0 is none. */
+#define START_NS        UINT64_C(1)
 
 static struct party *(*const makers[PARTY_KIND_COUNT][2])(struct world *, struct port *) = {
     [PARTY_OURS] = {vmm_source_make, vmm_destination_make},
@@ -284,13 +286,14 @@ bool run_world(const struct options *options, struct choice *choice,
 
     memset(result, 0, sizeof(*result));
     world_init(&world, options, choice);
+    world.now_ns = START_NS;
     world.log_file = report->log_file;
     for (uint32_t i = 0; i < 2; i++) {
         ram_init(&ram[i], guest_options->block_count, guest_options->block_bytes);
         world.ram[i] = &ram[i];
     }
     seed = choice_below(choice, 65536);
-    guest_init(&guest, guest_options, &ram[RDMIG_ROLE_SOURCE], seed, 0);
+    guest_init(&guest, guest_options, &ram[RDMIG_ROLE_SOURCE], seed, START_NS);
     world.guest = &guest;
     world.oracle = oracle_make(&world);
     if (run_attempt(&world, 1, report, result))

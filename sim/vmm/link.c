@@ -508,6 +508,12 @@ static bool take_action(struct link *link)
     return has_moved;
 }
 
+/* Behind its end another's beginning, a hook, may have to come first. */
+static bool is_in_round(const struct ours *ours)
+{
+    return ours->is_round_open && !ours->is_round_closing;
+}
+
 bool link_next_action(struct link *link, struct rdmig_action *action)
 {
     struct ours *ours = &link->ours;
@@ -515,7 +521,7 @@ bool link_next_action(struct link *link, struct rdmig_action *action)
 
     while (!link->is_paused && !ours->is_closed && has_moved &&
            !world_is_broken(ours->party.world)) {
-        has_moved = take_action(link) || (link->ours.is_round_open && let_go(link));
+        has_moved = take_action(link) || (is_in_round(&link->ours) && let_go(link));
         ours_watch_failure(ours);
         if (link->has_action) {
             link->has_action = false;

@@ -140,7 +140,9 @@ bool process_block(struct process *process, uint64_t timeout_ns)
 {
     struct world *world = process->world;
 
-    if (process_is_readable(process) || process->is_ending || timeout_ns == 0)
+    if (process->is_ending || world_is_broken(world))
+        return false;
+    if (process_is_readable(process) || timeout_ns == 0)
         return process_is_readable(process);
     process->is_blocked = true;
     process->is_woken = false;

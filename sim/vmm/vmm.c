@@ -48,7 +48,8 @@ void vmm_options(const struct vmm *vmm, struct rdmig_options *options)
     };
 }
 
-void vmm_blocks(const struct vmm *vmm, struct rdmig_ram_block *blocks, char names[][STREAM_NAME_BYTES])
+void vmm_blocks(const struct vmm *vmm, struct rdmig_ram_block *blocks,
+                char names[][STREAM_NAME_BYTES])
 {
     const struct world *world = vmm->party.world;
     const struct guest_options *guest = &world->options->guest;

@@ -117,6 +117,7 @@ static void mark_log(struct vmm_source *source, uint32_t block)
 
     expect(source, "mark_dirty",
            rdmig_source_mark_dirty(source->handle, block, source->log_words, 0, page_count));
+    source->has_marked = true;
     note_marks(source, block, source->log_words, 0, page_count);
 }
 
@@ -145,9 +146,13 @@ static struct hint draw_hint(struct vmm_source *source)
 
 static void mark_hint(struct vmm_source *source, const struct hint *hint)
 {
+    /* Parts of pages at either end are not free. */
+    const uint64_t before_bytes = hint->first_page > 0 ? 1 : 0;
+
     expect(source, "mark_free",
-           rdmig_source_mark_free(source->handle, hint->block, hint->first_page * SIM_PAGE_BYTES,
-                                  hint->page_count * SIM_PAGE_BYTES));
+           rdmig_source_mark_free(source->handle, hint->block,
+                                  hint->first_page * SIM_PAGE_BYTES - before_bytes,
+                                  hint->page_count * SIM_PAGE_BYTES + before_bytes));
     (void)ram_bitmap_set_range(&source->free[hint->block].bitmap, hint->first_page,
                                hint->page_count);
     (void)ram_bitmap_clear_range(&source->owed[hint->block].bitmap, hint->first_page,
@@ -174,6 +179,24 @@ static void take_log(struct vmm_source *source)
     }
 }
 
+/* What is marked, at the rate that the progress has. */
+static void check_estimate(struct vmm_source *source, uint64_t estimate_ns)
+{
+    struct rdmig_progress progress;
+    uint64_t expected_ns = UINT64_MAX;
+
+    rdmig_source_progress(source->handle, &progress, sizeof(progress));
+    if (progress.bytes_dirty == 0)
+        expected_ns = 0;
+    else if (progress.data_bytes_per_s != 0)
+        expected_ns = costs_time_ns(progress.bytes_dirty, progress.data_bytes_per_s);
+    if (estimate_ns < expected_ns - expected_ns / 64 ||
+        (expected_ns != UINT64_MAX && estimate_ns > expected_ns + expected_ns / 64 + 1))
+        world_break(world_of(source), "estimate",
+                    "%" PRIu64 " ns for %" PRIu64 " bytes at %" PRIu64 " a second", estimate_ns,
+                    progress.bytes_dirty, progress.data_bytes_per_s);
+}
+
 /* A device of the VMM's has written, or may have. */
 static void mark_some(struct vmm_source *source)
 {
@@ -184,6 +207,7 @@ static void mark_some(struct vmm_source *source)
 
     expect(source, "mark_range",
            rdmig_source_mark_range(source->handle, block, page * SIM_PAGE_BYTES + 1, 1));
+    source->has_marked = true;
     words[0] = UINT64_C(1) << (page % 64);
     note_marks(source, block, words, page - page % 64, page % 64 + 1);
 }
@@ -212,6 +236,7 @@ static bool is_little(struct vmm_source *source)
                     "converged() says %s with an estimate of %" PRIu64 " ns after %" PRIu32
                     " rounds",
                     is_converged ? "false" : "true", estimate_ns, source->round_count);
+    check_estimate(source, estimate_ns);
     if (source->round_count == 0)
         return false;
     return source->round_count >= options->round_count_max ||
@@ -252,9 +277,11 @@ void vmm_rounds_begin(struct vmm_source *source)
     if (source->round_count == 0)
         numbers->first_round_start_ns = process_now_ns(&source->vmm.process);
     forget_late(source);
-    link_let_go(source->vmm.process.link);
+    if (source->vmm.is_native) /* otherwise a hook may not have left yet */
+        link_let_go(source->vmm.process.link);
     source->push_block = 0;
     source->push_page = 0;
+    source->has_marked = false;
     vmm_call_begins(&source->vmm);
     if (source->is_pushing && source->owed[0].words)
         expect(source, "begin_round", rdmig_source_begin_round(source->handle));
@@ -326,6 +353,9 @@ void vmm_rounds_ended(struct vmm_source *source)
 {
     struct party_numbers *numbers = &source->vmm.party.numbers;
     const uint64_t now_ns = process_now_ns(&source->vmm.process);
+
+    if (!source->has_marked && rdmig_source_converged(source->handle))
+        world_break(world_of(source), "converged", "converged() says true, and no log has come");
 
     if (source->round_count++ == 0) {
         numbers->first_round_end_ns = now_ns;

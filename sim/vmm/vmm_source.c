@@ -13,6 +13,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* Its process may have been frozen meanwhile. */
+#define TIME_SLACK_NS UINT64_C(1000000)
+
 enum { WORDS_AFTER_ROUND = 3, LAST_TURN_MAX = 120, WAIT_MS_MAX = 20 };
 
 static struct vmm_source *source_of(struct party *party)
@@ -141,6 +144,13 @@ static void take_end(struct vmm_source *source, enum rdmig_source_state state)
     if (state == RDMIG_SOURCE_COMPLETED) {
         party->outcome = OUTCOME_COMPLETED;
         party->numbers.completed_ns = process_now_ns(&source->vmm.process);
+        if (source->vmm.watch.last.downtime_ns == 0 ||
+            source->vmm.watch.last.downtime_ns >
+                party->numbers.completed_ns - party->numbers.stopped_ns)
+            world_break(party->world, "progress",
+                        "the guest stood still for %" PRIu64 " ns, not %" PRIu64,
+                        party->numbers.completed_ns - party->numbers.stopped_ns,
+                        source->vmm.watch.last.downtime_ns);
         if (error->reason != RDMIG_REASON_NONE || !source->has_given_guest)
             world_break(party->world, "told", "the source is told COMPLETED, with a cause");
     } else {
@@ -329,6 +339,23 @@ static void process(struct vmm_source *source)
     vmm_call_ended(&source->vmm, "process");
 }
 
+/* Behind its time limit it goes nowhere but to its end, within the time for closing. */
+static void check_time_limit(struct vmm_source *source)
+{
+    const uint64_t limit_ns = source->time_limit_ms * UINT64_C(1000000);
+    struct party_numbers numbers = {0};
+
+    if (limit_ns == 0 || source->vmm.is_over || !source->vmm.process.link)
+        return;
+    link_count(source->vmm.process.link, &numbers);
+    if (numbers.connected_ns == 0 ||
+        process_now_ns(&source->vmm.process) < numbers.connected_ns + limit_ns + TIME_SLACK_NS)
+        return;
+    if (rdmig_source_state(source->handle) == RDMIG_SOURCE_IDLE ||
+        rdmig_source_state(source->handle) == RDMIG_SOURCE_SENDING)
+        world_break(world_of(source), "time limit", "it has passed, and the source goes on");
+}
+
 static void turn(struct party *party)
 {
     struct vmm_source *source = source_of(party);
@@ -338,6 +365,7 @@ static void turn(struct party *party)
     process(source);
     if (port_is_dead(party->port))
         return;
+    check_time_limit(source);
     while (act(source))
         ;
     if (process_chance(&source->vmm.process, 16) && source->handle)
@@ -362,6 +390,7 @@ static void draw(struct vmm_source *source, struct rdmig_options *options)
         options->bandwidth_bytes_per_s = UINT64_C(500000000) << choice_below(choice, 4);
     if (vmm_mischief(vmm, 24)) {
         options->time_limit_ms = 1 + choice_below(choice, 8);
+        source->time_limit_ms = options->time_limit_ms;
         vmm->party.has_given_up = true;
     }
     if (vmm_mischief(vmm, 24))

@@ -51,6 +51,8 @@ struct vmm_source {
     bool is_cancelled;
     bool is_flushed; /* a QEMU stream: before its end */
     bool is_round_last;
+    bool has_marked;             /* since the round began: a log, or a range */
+    uint32_t time_limit_ms;      /* 0: none */
     uint32_t downtime_target_ms; /* as in the options */
     uint32_t round_count;        /* whole rounds, without the setup's */
     uint64_t round_start_bytes;  /* moved before the round */

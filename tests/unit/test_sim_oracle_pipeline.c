@@ -440,7 +440,7 @@ static void play_asked_before_ours_is_gone(struct bench *bench)
 
 static void play_long_run_in_limit(struct bench *bench)
 {
-    bench->options.pinned_bytes_max[SOURCE] = 8 * CHUNK;
+    bench->options.pinned_bytes_max[SOURCE] = 2 * CHUNK;
     exchange(bench);
     ask_for_run(bench, 0, 0, 2);
 }
