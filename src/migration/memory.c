@@ -46,6 +46,36 @@ static const char *find_double(const struct rdmig_ram_block *blocks, uint32_t bl
     return found;
 }
 
+static int compare_addresses(const void *a, const void *b)
+{
+    const uintptr_t first = (uintptr_t)(*(const struct rdmig_ram_block *const *)a)->host_addr;
+    const uintptr_t second = (uintptr_t)(*(const struct rdmig_ram_block *const *)b)->host_addr;
+
+    return (first > second) - (first < second);
+}
+
+/* Two blocks with one memory: what comes for one would go over the other, and nobody would notice.
+ * Says which; false: none. No memory to find out is for who needs it next. */
+static bool find_shared(const struct rdmig_ram_block *blocks, uint32_t block_count,
+                        const struct rdmig_ram_block *pair[2])
+{
+    const struct rdmig_ram_block **sorted = calloc(block_count, sizeof(*sorted));
+    bool is_shared = false;
+
+    for (uint32_t i = 0; sorted && i < block_count; i++)
+        sorted[i] = &blocks[i];
+    if (sorted)
+        qsort(sorted, block_count, sizeof(*sorted), compare_addresses);
+    for (uint32_t i = 1; sorted && i < block_count && !is_shared; i++) {
+        pair[0] = sorted[i - 1];
+        pair[1] = sorted[i];
+        is_shared =
+            (uintptr_t)pair[1]->host_addr - (uintptr_t)pair[0]->host_addr < pair[0]->length_bytes;
+    }
+    free(sorted);
+    return is_shared;
+}
+
 /* The core counts chunks with 32 bits. No memory to find out is for who needs it next. */
 static bool is_too_large(const struct rdmig_ram_block *blocks, uint32_t block_count)
 {
@@ -61,12 +91,38 @@ static bool is_too_large(const struct rdmig_ram_block *blocks, uint32_t block_co
     return is_refused;
 }
 
-static int check_blocks(const struct rdmig_ram_block *blocks, uint32_t block_count,
-                        struct rdmig_error *error)
+/* What each block for itself does not show. */
+static int check_together(const struct rdmig_ram_block *blocks, uint32_t block_count,
+                          struct rdmig_error *error)
 {
+    const struct rdmig_ram_block *pair[2];
     const char *double_name;
     bool is_memory_out;
 
+    if (is_too_large(blocks, block_count)) {
+        error_set(error, RDMIG_REASON_CALLER, 0, "give RAM blocks of less than 4 PiB together",
+                  "the RAM blocks have more chunks of 1 MiB together than can be counted");
+        return -RDMIG_E_INVALID;
+    }
+    if (find_shared(blocks, block_count, pair)) {
+        error_set(error, RDMIG_REASON_CALLER, 0, "give each RAM block memory of its own",
+                  "RAM blocks %s and %s share memory", text_name(pair[0]->name).text,
+                  text_name(pair[1]->name).text);
+        return -RDMIG_E_INVALID;
+    }
+    double_name = find_double(blocks, block_count, &is_memory_out);
+    if (double_name)
+        error_set(error, RDMIG_REASON_CALLER, 0, "give each RAM block a name of its own",
+                  "two RAM blocks have the name %s", text_name(double_name).text);
+    if (is_memory_out)
+        error_set(error, RDMIG_REASON_MEMORY, 0, "free memory",
+                  "no memory for the list of RAM blocks");
+    return is_memory_out ? -RDMIG_E_MEMORY : double_name ? -RDMIG_E_INVALID : RDMIG_OK;
+}
+
+static int check_blocks(const struct rdmig_ram_block *blocks, uint32_t block_count,
+                        struct rdmig_error *error)
+{
     if (!blocks || block_count == 0 || block_count > RDMIG_BLOCK_COUNT_MAX) {
         error_set(error, RDMIG_REASON_CALLER, 0, "give 1 to 16383 RAM blocks",
                   "%u RAM blocks were given%s", block_count, blocks ? "" : ", without a list");
@@ -83,19 +139,7 @@ static int check_blocks(const struct rdmig_ram_block *blocks, uint32_t block_cou
                   fault);
         return -RDMIG_E_INVALID;
     }
-    if (is_too_large(blocks, block_count)) {
-        error_set(error, RDMIG_REASON_CALLER, 0, "give RAM blocks of less than 4 PiB together",
-                  "the RAM blocks have more chunks of 1 MiB together than can be counted");
-        return -RDMIG_E_INVALID;
-    }
-    double_name = find_double(blocks, block_count, &is_memory_out);
-    if (double_name)
-        error_set(error, RDMIG_REASON_CALLER, 0, "give each RAM block a name of its own",
-                  "two RAM blocks have the name %s", text_name(double_name).text);
-    if (is_memory_out)
-        error_set(error, RDMIG_REASON_MEMORY, 0, "free memory",
-                  "no memory for the list of RAM blocks");
-    return is_memory_out ? -RDMIG_E_MEMORY : double_name ? -RDMIG_E_INVALID : RDMIG_OK;
+    return check_together(blocks, block_count, error);
 }
 
 static bool init_block(struct memory_block *block, const struct rdmig_ram_block *given,

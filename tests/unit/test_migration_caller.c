@@ -156,6 +156,8 @@ static const struct {
     {{{"a", NULL, 4096}}, 1, "has an address that is not page-aligned, or none"},
     {{{"a", page, 4096}, {"b", page + 4096, 0}}, 2, "RAM block 1 (b) has a length"},
     {{{"a", page, 100}}, 1, "has a length that is 0 or no multiple of 4096"},
+    {{{"b", page + 4096, 8192}, {"a", page, 8192}}, 2, "RAM blocks a and b share memory"},
+    {{{"a", page, 4096}, {"b", page, 4096}}, 2, "share memory"},
     {{{"a", page, UINT64_C(1) << 53}}, 1, "more chunks of 1 MiB together than can be counted"},
 };
 
