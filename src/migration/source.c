@@ -153,12 +153,18 @@ static bool is_over(const struct rdmig_source *source)
     return source->stage >= STAGE_COMPLETED;
 }
 
+/* From finish() on no round is to come that could send what is marked: taken, it would be lost. */
+static bool has_rounds_to_come(const struct rdmig_source *source)
+{
+    return source->stage < STAGE_PREPARING;
+}
+
 int rdmig_source_mark_dirty(struct rdmig_source *source, uint32_t block_index,
                             const uint64_t *words, uint64_t first_page, uint64_t page_count)
 {
     struct ram_bitmap *dirty;
 
-    if (is_over(source))
+    if (!has_rounds_to_come(source))
         return -RDMIG_E_STATE;
     if (block_index >= source->memory.block_count || (!words && page_count > 0) ||
         first_page % 64 != 0)
@@ -184,7 +190,7 @@ int rdmig_source_mark_range(struct rdmig_source *source, uint32_t block_index,
 {
     const uint64_t first_page = offset_bytes / RDMIG_PAGE_BYTES;
 
-    if (is_over(source))
+    if (!has_rounds_to_come(source))
         return -RDMIG_E_STATE;
     if (!is_range(source, block_index, offset_bytes, length_bytes))
         return -RDMIG_E_INVALID;

@@ -278,6 +278,33 @@ static void test_migration__link_failed_when_blocks_come__its_own_reason_is_told
     ends_free(&ends);
 }
 
+static void run_to_finish(struct two_ends *ends)
+{
+    ends_init(ends);
+    ends_create(ends, NULL, NULL);
+    ends_run_source(ends, RDMIG_SOURCE_CONNECTING);
+    assert_int_equal(rdmig_source_start_round(ends->source), 0);
+    ends_run_source(ends, RDMIG_SOURCE_SENDING);
+    assert_int_equal(rdmig_source_finish(ends->source), 0);
+    assert_int_equal(rdmig_source_state(ends->source), RDMIG_SOURCE_FINISHING);
+}
+
+/* No round would send it: taken, it would be lost, and the guest complete without it. */
+static void test_migration__marked_after_finish__is_refused(void **state)
+{
+    const uint64_t word = 1;
+    struct two_ends ends;
+
+    (void)state;
+    run_to_finish(&ends);
+    assert_int_equal(rdmig_source_mark_range(ends.source, 0, 0, 4096), -RDMIG_E_STATE);
+    assert_int_equal(rdmig_source_mark_dirty(ends.source, 0, &word, 0, 64), -RDMIG_E_STATE);
+    ends_run_source(&ends, RDMIG_SOURCE_FINISHING);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_COMPLETED);
+    ends_assert_ram_equal(&ends);
+    ends_free(&ends);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -289,6 +316,7 @@ int main(void)
         cmocka_unit_test(test_migration__a_bad_list_at_create__is_the_callers),
         cmocka_unit_test(test_migration__bad_blocks_provided__named_and_nothing_changed),
         cmocka_unit_test(test_migration__other_blocks_provided__told_by_the_call_and_the_handle),
+        cmocka_unit_test(test_migration__marked_after_finish__is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
