@@ -312,7 +312,7 @@ int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes
     uint64_t taken_bytes;
 
     if (source->stage != STAGE_IDLE)
-        return is_over(source) ? -RDMIG_E_FAILED : -RDMIG_E_STATE;
+        return source->stage >= STAGE_LEAVING ? -RDMIG_E_FAILED : -RDMIG_E_STATE;
     if (!bytes || length_bytes == 0)
         return length_bytes == 0 ? 0 : -RDMIG_E_INVALID;
     taken_bytes = is_native ? append_native(source, bytes, length_bytes)

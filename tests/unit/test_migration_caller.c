@@ -305,6 +305,24 @@ static void test_migration__marked_after_finish__is_refused(void **state)
     ends_free(&ends);
 }
 
+/* FAILED is for what has failed. */
+static void test_migration__written_after_the_end__says_which_end(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    run_to_finish(&ends);
+    ends_run_source(&ends, RDMIG_SOURCE_FINISHING);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_COMPLETED);
+    assert_int_equal(rdmig_source_stream_write(ends.source, "late", 4), -RDMIG_E_STATE);
+    ends_free(&ends);
+    ends_init(&ends);
+    ends_create(&ends, NULL, NULL);
+    assert_int_equal(rdmig_source_cancel(ends.source), 0);
+    assert_int_equal(rdmig_source_stream_write(ends.source, "late", 4), -RDMIG_E_FAILED);
+    ends_free(&ends);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -317,6 +335,7 @@ int main(void)
         cmocka_unit_test(test_migration__bad_blocks_provided__named_and_nothing_changed),
         cmocka_unit_test(test_migration__other_blocks_provided__told_by_the_call_and_the_handle),
         cmocka_unit_test(test_migration__marked_after_finish__is_refused),
+        cmocka_unit_test(test_migration__written_after_the_end__says_which_end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
