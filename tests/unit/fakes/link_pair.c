@@ -49,6 +49,7 @@ struct link {
     uint32_t news_first;
     uint32_t news_count;
     int fd;
+    bool is_signalled;
     bool is_connected;
     bool is_closed;
     bool is_dead;
@@ -119,6 +120,9 @@ static void signal_fd(struct link *link)
 {
     const uint64_t one = 1;
 
+    if (link->is_signalled)
+        return;
+    link->is_signalled = true;
     demand(write(link->fd, &one, sizeof(one)) == sizeof(one), "eventfd");
 }
 
@@ -221,7 +225,9 @@ int link_create(struct link **out, const struct link_config *config, struct rdmi
         world.is_create_failing = false;
         free(link);
         if (error)
-            error->reason = RDMIG_REASON_DEVICE;
+            *error = (struct rdmig_error){.reason = RDMIG_REASON_DEVICE,
+                                          .detail = "the test's device has failed",
+                                          .remedy = "ask the test for another"};
         return -RDMIG_E_SYSTEM;
     }
     link->role = config->conn.role;
@@ -308,8 +314,6 @@ int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uin
 
 static void feed_received(struct link *link, struct news *news)
 {
-    if (link->has_left)
-        return;
     demand(link->recv_count > 0, "a SEND without a posted RECV");
     news->event.tag = link->recvs[0].tag;
     memcpy(link->control + link->recvs[0].offset_bytes, news->message, news->event.length);
@@ -330,7 +334,9 @@ void link_process(struct link *link)
     struct rdmig_event time = {.kind = RDMIG_EVENT_TIME_PASSED};
     uint64_t signals;
 
-    (void)!read(link->fd, &signals, sizeof(signals));
+    if (link->is_signalled)
+        (void)!read(link->fd, &signals, sizeof(signals));
+    link->is_signalled = false;
     /* One piece of news a call: every test then sees every order of processing and advancing. */
     if (link->news_count > 0 && !link->is_dead) {
         struct news news = link->news[link->news_first];
@@ -355,6 +361,12 @@ void link_process(struct link *link)
 
 /* ---- link.h: what is to be done */
 
+/* Its queue pair answers nothing any more, or there is none. */
+static bool is_reachable(const struct link *peer)
+{
+    return peer && !peer->is_dead && !peer->has_left;
+}
+
 static void leave_unanswered(struct link *link, uint64_t tag)
 {
     demand(link->unanswered_count < NEWS_COUNT, "too much work unanswered");
@@ -372,7 +384,7 @@ static void send_message(struct link *link, const struct rdmig_action *action)
         return;
     trace_message(link->trace, world.now_ns, "send", bytes, action->length);
     world.counts.message_counts[bytes[7] % RDMIG_MESSAGE_TYPE_COUNT]++;
-    if (peer && !peer->is_dead) {
+    if (is_reachable(peer)) {
         copy = malloc(action->length);
         memcpy(copy, bytes, action->length);
         tell(peer, &event, copy);
@@ -401,7 +413,7 @@ static void write_remote(struct link *link, const struct rdmig_action *action)
 {
     struct link *peer = peer_of(link);
 
-    if (link->is_dead || !peer || peer->is_dead) {
+    if (link->is_dead || !is_reachable(peer)) {
         leave_unanswered(link, action->tag);
         return;
     }
@@ -417,9 +429,21 @@ static void write_remote(struct link *link, const struct rdmig_action *action)
         answer(link, action->tag, RDMIG_STATUS_OK, 0, 0);
 }
 
+static struct region *free_region(struct link *link)
+{
+    uint32_t i = 0;
+
+    while (i < link->region_count && link->regions[i].is_live)
+        i++;
+    demand(i < REGION_COUNT, "too many regions");
+    if (i == link->region_count)
+        link->region_count++;
+    return &link->regions[i];
+}
+
 static void make_region(struct link *link, const struct rdmig_action *action)
 {
-    struct region *region = &link->regions[link->region_count];
+    struct region *region;
 
     if (link->register_fault != 0) {
         if (link->failed.length_bytes == 0) /* the first, as the real one */
@@ -430,7 +454,7 @@ static void make_region(struct link *link, const struct rdmig_action *action)
         answer(link, action->tag, RDMIG_STATUS_ERROR, link->register_fault, 0);
         return;
     }
-    demand(link->region_count++ < REGION_COUNT, "too many regions");
+    region = free_region(link);
     *region = (struct region){action->region, world.next_rkey++,
                               link->blocks[action->block_index].host_addr + action->offset_bytes,
                               action->length, true};
@@ -480,11 +504,25 @@ static void connect_ends(struct link *link, const struct rdmig_action *action,
         tell_kind(link, RDMIG_EVENT_ESTABLISHED);
 }
 
+static uint32_t arrived_count(const struct link *link)
+{
+    uint32_t count = 0;
+
+    for (uint32_t i = 0; i < link->news_count; i++)
+        count += link->news[(link->news_first + i) % NEWS_COUNT].event.kind == RDMIG_EVENT_RECEIVED;
+    return count;
+}
+
+/* What has arrived is in the completion queue, and is told before what is given back. */
 static void leave(struct link *link)
 {
+    const uint32_t kept_count = arrived_count(link);
+
     link->has_left = true;
-    for (; link->recv_count > 0; link->recv_count--)
-        answer(link, link->recvs[link->recv_count - 1].tag, RDMIG_STATUS_FLUSHED, 0, 0);
+    for (uint32_t i = kept_count; i < link->recv_count; i++)
+        answer(link, link->recvs[i].tag, RDMIG_STATUS_FLUSHED, 0, 0);
+    if (link->recv_count > kept_count)
+        link->recv_count = kept_count;
     for (uint32_t i = 0; i < link->unanswered_count; i++)
         answer(link, link->unanswered[i], RDMIG_STATUS_FLUSHED, 0, 0);
     link->unanswered_count = 0;
@@ -513,7 +551,7 @@ static bool carry_out(struct link *link, const struct rdmig_action *action)
         write_remote(link, action);
         return true;
     case RDMIG_ACTION_POST_PROBE:
-        if (!link->is_dead && peer_of(link) && !peer_of(link)->is_dead)
+        if (!link->is_dead && is_reachable(peer_of(link)))
             answer(link, action->tag, RDMIG_STATUS_OK, 0, 0);
         else
             leave_unanswered(link, action->tag);
@@ -597,4 +635,5 @@ void link_explain(const struct link *link, struct rdmig_error *error)
     error->reason = failure->reason;
     error->os_code = failure->os_code;
     snprintf(error->detail, sizeof(error->detail), "%s", rdmig_reason_name(failure->reason));
+    snprintf(error->remedy, sizeof(error->remedy), "look into the test");
 }
