@@ -202,6 +202,6 @@ uninstall:
 # What the test machine downloaded is kept: `rm -rf build` takes that too.
 clean:
 	rm -rf $(BUILD)/obj $(BUILD)/core $(BUILD)/unit $(BUILD)/san $(BUILD)/coverage $(BUILD)/rdmig $(BUILD)/minivmm $(BUILD)/librdmig* \
-		$(BUILD)/rdmig-sim* $(BUILD)/bench $(BUILD)/rdmig-bench $(BUILD)/mutants $(BUILD)/fuzz $(BUILD)/sim-report $(BUILD)/bench-rxe
+		$(BUILD)/rdmig-sim* $(BUILD)/bench $(BUILD)/rdmig-bench $(BUILD)/mutants $(BUILD)/fuzz $(BUILD)/replay_* $(BUILD)/sim-report $(BUILD)/bench-rxe
 
 -include $(core_parts:.o=.d) $(lib_objects:.o=.d) $(tool_objects:.o=.d)
