@@ -250,9 +250,10 @@ static enum rdmig_status draw_status(struct draw *draw)
 static void do_complete(struct draw *draw)
 {
     const uint32_t index = find(draw_below(draw, 2) == 0 ? is_of_queue : is_other);
+    const enum rdmig_status status = draw_status(draw);
 
     if (index < own.out_count)
-        complete(index, draw_status(draw), 5, 0x100 + draw_byte(draw));
+        complete(index, status, 5, 0x100 + draw_byte(draw));
 }
 
 static void put_be(uint8_t **at, uint64_t value, uint32_t count)
@@ -328,7 +329,7 @@ static void do_provide(struct draw *draw)
     void *table;
 
     if (draw_seldom(draw))
-        blocks[draw_below(draw, BLOCK_COUNT)].length_bytes = draw_below(draw, 2) ? 0 : UINT64_MAX;
+        blocks[draw_below(draw, BLOCK_COUNT)].length_bytes = UINT64_MAX;
     if (draw_seldom(draw))
         event.block_count = draw_below(draw, BLOCK_COUNT);
     event.length = rdmig_blocks_footprint_bytes(blocks, event.block_count);
@@ -365,9 +366,9 @@ static void do_application(struct draw *draw)
 static void do_push(struct draw *draw)
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_RANGE_PUSHED,
-                                .block_index = (uint32_t)draw_wild(draw, BLOCK_COUNT),
-                                .is_zero = draw_below(draw, 3) == 0};
+                                .block_index = (uint32_t)draw_wild(draw, BLOCK_COUNT)};
 
+    event.is_zero = draw_below(draw, 3) == 0;
     event.offset_bytes = draw_word(draw);
     event.length = draw_seldom(draw) ? draw_word(draw) : 4096 * (1 + draw_below(draw, 300));
     event.register_end_bytes = draw_below(draw, 2) ? draw_word(draw) : 0;
@@ -377,9 +378,9 @@ static void do_push(struct draw *draw)
 static void do_unregister(struct draw *draw)
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_UNREGISTER_REQUESTED,
-                                .block_index = (uint32_t)draw_wild(draw, BLOCK_COUNT),
-                                .chunk_index = (uint32_t)draw_wild(draw, 4)};
+                                .block_index = (uint32_t)draw_wild(draw, BLOCK_COUNT)};
 
+    event.chunk_index = (uint32_t)draw_wild(draw, 4);
     (void)step(&event);
 }
 
@@ -405,12 +406,12 @@ static void do_stream(struct draw *draw)
 /* A tag that is not out: nobody's. */
 static void do_wrong_tag(struct draw *draw)
 {
-    struct rdmig_event event = {.kind = draw_below(draw, 2) ? RDMIG_EVENT_COMPLETED
-                                                            : RDMIG_EVENT_RECEIVED,
-                                .tag = draw_wild(draw, 1000),
-                                .length = 16,
-                                .status = draw_status(draw)};
+    struct rdmig_event event = {.kind = RDMIG_EVENT_RECEIVED, .length = 16};
 
+    if (draw_below(draw, 2))
+        event.kind = RDMIG_EVENT_COMPLETED;
+    event.tag = draw_wild(draw, 1000);
+    event.status = draw_status(draw);
     for (uint32_t i = 0; i < own.out_count; i++) {
         if (own.out[i].tag == event.tag)
             return;
@@ -449,12 +450,14 @@ static void open_core(struct draw *draw)
         .role = how & 1 ? RDMIG_ROLE_DESTINATION : RDMIG_ROLE_SOURCE,
         .capability_flags =
             (how & 2 ? RDMIG_CAPABILITY_PIPELINE : 0) | (how & 4 ? RDMIG_CAPABILITY_PIN_ALL : 0),
-        .run_chunk_count = how & 8 ? 1 + draw_below(draw, 3) : 0,
-        .pinned_bytes_max = how & 16 ? RDMIG_CHUNK_BYTES * (1 + draw_below(draw, 4)) : 0,
         .reply_timeout_ns = how & 32 ? UINT64_C(1000000000) : 0,
         .probe_interval_ns = how & 32 ? UINT64_C(50000000) : 0,
         .leave_timeout_ns = how & 64 ? UINT64_C(1000000000) : 0,
     };
+    if (how & 8)
+        config->run_chunk_count = 1 + draw_below(draw, 3);
+    if (how & 16)
+        config->pinned_bytes_max = RDMIG_CHUNK_BYTES * (1 + draw_below(draw, 4));
     if (draw_seldom(draw))
         config->send_queue_depth = (uint32_t)draw_wild(draw, RDMIG_SEND_QUEUE_MAX);
     if (draw_seldom(draw))

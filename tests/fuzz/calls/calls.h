@@ -60,8 +60,6 @@ void guest_marked(const struct list *list, uint32_t index, uint64_t page, uint64
 void guest_freed(const struct list *list, uint32_t index, uint64_t page, uint64_t page_count);
 void guest_pushed(const struct list *list, uint32_t index, uint64_t page, uint64_t page_count);
 void guest_all_clean(void);
-bool guest_is_marked_pages_known(void);
-void guest_forget_marks(void);
 uint64_t guest_dirty_bytes(const struct list *list);
 /* The destination has every page that it was promised. */
 void guest_check_arrived(const struct list *source, const struct list *destination);
@@ -99,10 +97,9 @@ struct source_model {
     bool is_marked_in_round;
     bool has_round_ended;
     bool is_log_current;
-    bool is_finished;        /* finish() was accepted */
-    bool is_finished_sanely; /* and the stream was all written, as a VMM that knows its end does */
-    bool is_cancelled;       /* cancel() was accepted before anything else had failed */
-    bool is_dead;            /* its host is */
+    bool is_finished;  /* finish() was accepted */
+    bool is_cancelled; /* cancel() was accepted before anything else had failed */
+    bool is_dead;      /* its host is */
     bool has_partner;
 };
 

@@ -87,6 +87,9 @@ void destination_create_sane(const struct rdmig_options *options, bool has_list)
 
 void call_destination_create(struct draw *draw)
 {
+    const char *host = "";
+    const char *service = "0";
+    bool has_options;
     struct rdmig_options options;
     struct list list;
 
@@ -101,8 +104,10 @@ void call_destination_create(struct draw *draw)
     }
     if (list.block_count == 0 && (world.destination || world.source))
         return;
-    create(draw_seldom(draw) ? NULL : "", draw_seldom(draw) ? NULL : "0", &list,
-           draw_seldom(draw) ? NULL : &options, !draw_seldom(draw));
+    if (draw_seldom(draw))
+        host = service = NULL;
+    has_options = !draw_seldom(draw);
+    create(host, service, &list, has_options ? &options : NULL, !draw_seldom(draw));
 }
 
 void destination_destroy(void)
@@ -261,10 +266,11 @@ static int64_t read_stream(void *bytes, uint64_t capacity_bytes)
 void call_destination_read(struct draw *draw)
 {
     static uint8_t bytes[READ_BYTES_MAX];
+    const bool is_null = draw_seldom(draw);
+    const uint64_t capacity_bytes = draw_seldom(draw) ? READ_BYTES_MAX : draw_below(draw, 600);
 
     if (world.destination)
-        (void)read_stream(draw_seldom(draw) ? NULL : bytes,
-                          draw_seldom(draw) ? READ_BYTES_MAX : draw_below(draw, 600));
+        (void)read_stream(is_null ? NULL : bytes, capacity_bytes);
 }
 
 void call_destination_resume(struct draw *draw)

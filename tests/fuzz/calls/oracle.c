@@ -12,7 +12,7 @@ void require(bool holds, const char *what)
 {
     if (holds)
         return;
-    fprintf(stderr, "FAIL calls: %s: %s\n", world.call ? world.call : "start", what);
+    fprintf(stderr, "FAIL %s: %s\n", world.call ? world.call : "start", what);
     abort();
 }
 

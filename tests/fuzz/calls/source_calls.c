@@ -105,11 +105,13 @@ void source_create_sane(const struct rdmig_options *options)
 void call_source_create(struct draw *draw)
 {
     static const char *const hosts[] = {"there", "10.0.0.1", NULL, ""};
-    const char *host = hosts[draw_below(draw, 8) % 4 * (draw_seldom(draw) ? 1 : 0)];
-    const char *service = draw_seldom(draw) ? hosts[2 + draw_below(draw, 2)] : "4444";
+    const uint32_t which = draw_below(draw, 4);
+    const char *host = hosts[draw_seldom(draw) ? which : 0];
+    const char *service = draw_seldom(draw) ? hosts[2 + which % 2] : "4444";
     const bool is_wrong = !host || !service || host[0] == '\0' || service[0] == '\0';
     struct rdmig_options options;
     struct list list;
+    bool has_options;
 
     draw_options(draw, draw_seldom(draw), &options);
     draw_list(draw, false, &list);
@@ -120,7 +122,8 @@ void call_source_create(struct draw *draw)
         list.block_count = 0;
         list.is_good = false;
     }
-    create(host, service, &list, draw_seldom(draw) ? NULL : &options, is_wrong, !draw_seldom(draw));
+    has_options = !draw_seldom(draw);
+    create(host, service, &list, has_options ? &options : NULL, is_wrong, !draw_seldom(draw));
 }
 
 void source_destroy(void)
