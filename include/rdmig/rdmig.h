@@ -62,9 +62,9 @@
  * What a RAM block must be: mapped from end to end and readable at a source, writable, too, at a
  * destination (create refuses it by its name otherwise, where /proc/self/maps can be read); of
  * whole pages of 4096 bytes; no other block's, not even in part; anonymous memory, a memfd, tmpfs
- * or hugetlbfs, since the kernel pins no mapping of an ordinary file. Dirty bits are for pages of
- * 4096 bytes whatever the host's page is: a VMM whose log has one bit for 64 KiB sets 16 bits here
- * for each, or 15 in 16 are lost.
+ * or hugetlbfs, since the kernel pins no mapping of an ordinary file.
+ * Dirty bits are for pages of 4096 bytes whatever the host's page is: a VMM whose log has one bit
+ * for 64 KiB sets 16 bits here for each, or 15 in 16 are lost.
  *
  * What a VMM may not do to it between create and destroy, at either end:
  * - Give pages back, or have other pages put in their place: no balloon that inflates, no free page

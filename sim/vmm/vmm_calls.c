@@ -28,6 +28,12 @@ static bool is_over(enum rdmig_source_state state)
            state == RDMIG_SOURCE_CANCELLED || state == RDMIG_SOURCE_CANCELLING;
 }
 
+/* No round is to come that would send what is marked. */
+static bool is_last_round_over(enum rdmig_source_state state)
+{
+    return is_over(state) || state == RDMIG_SOURCE_FINISHING;
+}
+
 /* Makes the call; returns what it must say, RDMIG_OK: it may not be made just now. */
 static int call(struct vmm_source *source, uint32_t which, int *result)
 {
@@ -61,7 +67,7 @@ static int call(struct vmm_source *source, uint32_t which, int *result)
         return -RDMIG_E_STATE;
     case 5:
         *result = is_idle ? -RDMIG_E_STATE : (int)rdmig_source_stream_write(handle, &word, 8);
-        return is_over(state) && *result != -RDMIG_E_STATE ? -RDMIG_E_FAILED : -RDMIG_E_STATE;
+        return is_over(state) && state != RDMIG_SOURCE_COMPLETED ? -RDMIG_E_FAILED : -RDMIG_E_STATE;
     case 6:
         *result =
             is_idle && !source->vmm.is_native ? -RDMIG_E_STATE : rdmig_source_stream_flush(handle);
@@ -72,13 +78,13 @@ static int call(struct vmm_source *source, uint32_t which, int *result)
         return -RDMIG_E_STATE;
     case 8:
         *result = rdmig_source_mark_dirty(handle, block_count, &word, 0, 1);
-        return is_over(state) ? -RDMIG_E_STATE : -RDMIG_E_INVALID;
+        return is_last_round_over(state) ? -RDMIG_E_STATE : -RDMIG_E_INVALID;
     case 9:
         *result = rdmig_source_mark_dirty(handle, 0, &word, 1, 1);
-        return is_over(state) ? -RDMIG_E_STATE : -RDMIG_E_INVALID;
+        return is_last_round_over(state) ? -RDMIG_E_STATE : -RDMIG_E_INVALID;
     case 10:
         *result = rdmig_source_mark_range(handle, 0, block_bytes, 1);
-        return is_over(state) ? -RDMIG_E_STATE : -RDMIG_E_INVALID;
+        return is_last_round_over(state) ? -RDMIG_E_STATE : -RDMIG_E_INVALID;
     default:
         *result = rdmig_source_mark_free(handle, 0, 0, block_bytes + 1);
         return is_over(state) ? -RDMIG_E_STATE : -RDMIG_E_INVALID;

@@ -127,7 +127,7 @@ static void check_grown(const struct rdmig_progress *before, const struct rdmig_
         {before->control_bytes, after->control_bytes},
         {before->round_trips, after->round_trips},
         {before->registrations, after->registrations},
-        {before->pinned_bytes_max, after->pinned_bytes_max},
+        {before->pinned_peak_bytes, after->pinned_peak_bytes},
         {before->setup_ns, after->setup_ns},
         {before->total_ns, after->total_ns},
         {before->bytes_total, after->bytes_total},
@@ -143,15 +143,15 @@ static void check_grown(const struct rdmig_progress *before, const struct rdmig_
 /* A source without PIPELINE is like a QEMU, which lets go of nothing. */
 static void check_numbers(const struct rdmig_progress *progress, bool is_limit_kept)
 {
-    require(progress->pinned_bytes <= progress->pinned_bytes_max,
+    require(progress->pinned_bytes <= progress->pinned_peak_bytes,
             "more is pinned than at the most");
     require(!is_limit_kept || progress->pinned_limit_bytes == UINT64_MAX ||
-                progress->pinned_bytes_max <=
+                progress->pinned_peak_bytes <=
                     progress->pinned_limit_bytes - rdmig_conn_control_bytes(),
             "more is pinned than the limit allows");
     require(progress->setup_ns <= progress->total_ns, "the setup took longer than all of it");
     require(progress->pin_all_refusal <= RDMIG_PIN_ALL_REFUSED_BY_PEER, "a refusal that is none");
-    require(!progress->is_pin_all || progress->pin_all_refusal == RDMIG_PIN_ALL_NOT_REFUSED,
+    require(!progress->pin_all || progress->pin_all_refusal == RDMIG_PIN_ALL_NOT_REFUSED,
             "pin-all was granted and refused");
 }
 

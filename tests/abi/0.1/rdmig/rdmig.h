@@ -61,9 +61,10 @@
  *
  * What a RAM block must be: mapped from end to end and readable at a source, writable, too, at a
  * destination (create refuses it by its name otherwise, where /proc/self/maps can be read); of
- * whole pages of 4096 bytes; anonymous memory, a memfd, tmpfs or hugetlbfs, since the kernel pins
- * no mapping of an ordinary file. Dirty bits are for pages of 4096 bytes whatever the host's page
- * is: a VMM whose log has one bit for 64 KiB sets 16 bits here for each, or 15 in 16 are lost.
+ * whole pages of 4096 bytes; no other block's, not even in part; anonymous memory, a memfd, tmpfs
+ * or hugetlbfs, since the kernel pins no mapping of an ordinary file.
+ * Dirty bits are for pages of 4096 bytes whatever the host's page is: a VMM whose log has one bit
+ * for 64 KiB sets 16 bits here for each, or 15 in 16 are lost.
  *
  * What a VMM may not do to it between create and destroy, at either end:
  * - Give pages back, or have other pages put in their place: no balloon that inflates, no free page
@@ -385,8 +386,9 @@ int rdmig_source_set_trace(struct rdmig_source *source, uint32_t kinds, rdmig_tr
  * have been cleared before the call returns from KVM, so that later writes show up in the next one.
  * During a round the marks count for the next one unless the round has yet to come to them.
  *
- * Returns 0; -STATE from COMPLETED or CANCELLING on: stop tracking; -INVALID for pages that are not
- * all in the block, no such block, or a first_page between words: correct the call.
+ * Returns 0; -STATE from finish() on, since no round would send the pages any more: stop tracking, or
+ * cancel if the guest has written all the same; -INVALID for pages that are not all in the block, no
+ * such block, or a first_page between words: correct the call.
  */
 int rdmig_source_mark_dirty(struct rdmig_source *source, uint32_t block_index,
                             const uint64_t *words, uint64_t first_page, uint64_t page_count);
@@ -447,8 +449,8 @@ int rdmig_source_end_round(struct rdmig_source *source);
  * State IDLE: adds bytes to the stream, in any portions; copied during the call. They arrive in
  * order; nothing is framed in a QEMU stream, the destination sees a plain byte sequence (clauses
  * S1, S2). Returns how many were taken, which may be fewer: 0: none at the moment, poll, process,
- * try again; -STATE in another state: wait for IDLE; -FAILED from COMPLETED or CANCELLING on;
- * -INVALID for no bytes with a length.
+ * try again; -STATE in another state: wait for IDLE, which does not come after COMPLETED; -FAILED from
+ * CANCELLING on, when it has failed; -INVALID for no bytes with a length.
  */
 int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes,
                                   uint64_t length_bytes);
