@@ -449,8 +449,8 @@ int rdmig_source_end_round(struct rdmig_source *source);
  * State IDLE: adds bytes to the stream, in any portions; copied during the call. They arrive in
  * order; nothing is framed in a QEMU stream, the destination sees a plain byte sequence (clauses
  * S1, S2). Returns how many were taken, which may be fewer: 0: none at the moment, poll, process,
- * try again; -STATE in another state: wait for IDLE, which does not come after COMPLETED; -FAILED from
- * CANCELLING on, when it has failed; -INVALID for no bytes with a length.
+ * try again; -STATE in another state: wait for IDLE, which does not come after COMPLETED; -FAILED
+ * from CANCELLING on, when it has failed; -INVALID for no bytes with a length.
  */
 int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes,
                                   uint64_t length_bytes);
