@@ -51,6 +51,7 @@ static bool pump_outbox(struct rdmig_source *source)
     if (event.length == 0 || link_step(source->link, &event) != RDMIG_OK)
         return false;
     source->outbox_start += event.length;
+    source->stream_given_bytes += event.length;
     if (is_outbox_empty(source)) {
         source->outbox_start = 0;
         source->outbox_end = 0;
@@ -151,19 +152,29 @@ void source_fail(struct rdmig_source *source, int os_code)
     (void)link_step(source->link, &event);
 }
 
+/* The stream's last byte has been posted. Before it has, nobody else can have the guest (clause S8). */
+static bool has_end_left(const struct rdmig_source *source)
+{
+    struct rdmig_conn_counters counters;
+
+    rdmig_conn_counters(link_conn(source->link), &counters);
+    return source->stage == STAGE_HANDING_OVER && is_outbox_empty(source) &&
+           counters.bytes_stream == source->stream_given_bytes;
+}
+
 /* The core has failed by itself: take over its cause. */
 static void notice_failure(struct rdmig_source *source)
 {
     const struct rdmig_conn *conn = link_conn(source->link);
     /* Before the connection is up a failed attempt only turns the link to the next address. While
      * the guest is handed over, word that it has arrived may come until the end (clause E7). */
-    const bool has_failed = link_is_closed(source->link) ||
-                            (link_is_connected(source->link) && rdmig_conn_failure(conn) &&
-                             source->stage != STAGE_HANDING_OVER);
+    const bool has_failed =
+        link_is_closed(source->link) ||
+        (link_is_connected(source->link) && rdmig_conn_failure(conn) && !has_end_left(source));
 
     if (!has_failed || source->stage >= STAGE_PARTING)
         return;
-    if (source->stage == STAGE_HANDING_OVER)
+    if (has_end_left(source))
         error_set(
             &source->error, RDMIG_REASON_HANDOVER_UNKNOWN, 0,
             "make sure that the destination does not run the guest before it is run here again",

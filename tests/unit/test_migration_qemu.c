@@ -165,6 +165,35 @@ static void test_migration__qemu_destination__that_stays_is_left_after_a_while(v
     ends_free(&ends);
 }
 
+/* The end of the stream waits for a READY that does not come: nobody else can have the guest.
+ * Clause: S8 */
+static void test_migration__end_not_sent__is_no_unknown_hand_over(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    ends_init(&ends);
+    pair_hide_pipeline();
+    meet(&ends);
+    assert_int_equal(rdmig_source_start_round(ends.source), 0);
+    ends_run_source(&ends, RDMIG_SOURCE_SENDING);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_IDLE);
+    ends_turn(&ends, 50); /* the destination reports the round, and is READY when it goes on */
+    assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_ROUND_ENDED);
+    ends_write_stream(&ends, closing, sizeof(closing), sizeof(closing));
+    assert_int_equal(rdmig_source_finish(ends.source), 0);
+    ends_turn(&ends, 50);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FINISHING);
+    assert_int_equal(pair_counts()->message_counts[RDMIG_MESSAGE_QEMU_FILE], 1);
+    assert_int_equal(rdmig_destination_cancel(ends.destination), 0);
+    while (rdmig_source_state(ends.source) == RDMIG_SOURCE_FINISHING ||
+           rdmig_source_state(ends.source) == RDMIG_SOURCE_CANCELLING)
+        ends_run_source(&ends, rdmig_source_state(ends.source));
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FAILED);
+    assert_int_equal(rdmig_source_error(ends.source)->reason, RDMIG_REASON_PEER_ERROR);
+    ends_free(&ends);
+}
+
 /* Clause: E13 */
 static void test_migration__qemu_destination__says_error_at_the_end(void **state)
 {
@@ -307,6 +336,7 @@ int main(void)
         cmocka_unit_test(test_migration__qemu_destination__leaves_before_the_source),
         cmocka_unit_test(test_migration__qemu_destination__that_stays_is_left_after_a_while),
         cmocka_unit_test(test_migration__qemu_destination__says_error_at_the_end),
+        cmocka_unit_test(test_migration__end_not_sent__is_no_unknown_hand_over),
         cmocka_unit_test(test_migration__qemu_stream_cut__is_for_the_vmm_to_judge),
         cmocka_unit_test(test_migration__flush__waits_for_the_reader),
         cmocka_unit_test(test_migration__flush__can_be_cancelled),
