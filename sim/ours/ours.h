@@ -159,6 +159,7 @@ struct ours {
     bool is_flush_asked;
     bool is_letting_go;        /* source: UNREGISTER is under way, as it was asked to ... */
     uint32_t let_go_region;    /* ... for this one */
+    uint64_t posted_bytes;     /* source: of the stream */
     uint64_t unconsumed_bytes; /* destination: of the message that was delivered */
     uint8_t *before;           /* room for a copy of the core's memory */
 };

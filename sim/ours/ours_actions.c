@@ -151,6 +151,8 @@ static void post_send(struct ours *ours, const struct rdmig_action *action)
         return;
     /* The type is in bytes 4 to 7. */
     send_at(ours, ours->sends.end - 1)->is_stream = bytes[7] == RDMIG_MESSAGE_QEMU_FILE;
+    if (bytes[7] == RDMIG_MESSAGE_QEMU_FILE)
+        ours->posted_bytes += action->length - RDMIG_HEADER_BYTES;
     if (!port_post_send(ours->party.port, action->tag, bytes, (uint32_t)action->length, true))
         break_overrun(ours, "send");
 }

@@ -53,6 +53,9 @@ struct link {
     bool is_paused; /* nothing is carried out before the next link_process() */
     bool is_connected;
     bool is_destroyed;
+    bool was_flushed;
+    bool is_end_written; /* something of the stream behind a flush */
+    uint64_t written_bytes;
     uint32_t let_go_count; /* since the last round began */
     uint32_t on_top_count; /* ranges pushed into it that nobody needs */
     struct rdmig_event last_zeros;
@@ -181,6 +184,7 @@ static void notified(struct ours *ours, const struct rdmig_action *action)
         break;
     case RDMIG_ACTION_NOTIFY_FLUSHED:
         ours->is_flush_asked = false;
+        link->was_flushed = true;
         break;
     case RDMIG_ACTION_DELIVER_STREAM:
         ours->unconsumed_bytes = action->length;
@@ -563,6 +567,8 @@ static void note_step(struct link *link, const struct rdmig_event *event)
             ours->party.world->handover_step = ours->party.world->step_count;
         break;
     case RDMIG_EVENT_STREAM_WRITTEN:
+        link->written_bytes += event->length;
+        link->is_end_written = link->was_flushed;
         port_spend(ours->party.port,
                    costs_time_ns(event->length, ours->party.world->costs.copy_bytes_per_s));
         break;
@@ -717,6 +723,11 @@ bool link_is_fill_doomed(struct link *link)
         return operation->is_doomed;
     }
     return false;
+}
+
+bool link_may_have_handed_over(const struct link *link, bool is_native)
+{
+    return link->ours.posted_bytes == link->written_bytes && (link->is_end_written || !is_native);
 }
 
 void link_let_go(struct link *link)

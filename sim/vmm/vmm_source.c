@@ -165,7 +165,9 @@ static void take_end(struct vmm_source *source, enum rdmig_source_state state)
             run_guest_on(source);
         else
             party->outcome = OUTCOME_UNKNOWN;
-        if (error->reason == RDMIG_REASON_HANDOVER_UNKNOWN && !source->has_given_guest)
+        if (error->reason == RDMIG_REASON_HANDOVER_UNKNOWN &&
+            (!source->has_given_guest ||
+             !link_may_have_handed_over(source->vmm.process.link, source->vmm.is_native)))
             world_break(party->world, "told", "HANDOVER_UNKNOWN before the guest was handed over");
     }
 }
