@@ -12,7 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-enum { PORTION_BYTES_MAX = 4096, LAST_TURN_MAX = 120, WAIT_MS_MAX = 20 };
+enum { PORTION_BYTES_MAX = 4096, LAST_TURN_MAX = 120, WAIT_MS_MAX = 20, CLOSE_WAIT_MS = 2000 };
 
 struct vmm_destination {
     struct vmm vmm; /* first */
@@ -349,21 +349,28 @@ static void process(struct vmm_destination *destination)
     vmm_call_ended(&destination->vmm, "process");
 }
 
-/* It waits for the source at the most for 2 s, and can only while nobody else waits. */
+/* It waits for the source to go, for 2 s at the most, and can only while nobody else waits. */
 static void destroy_if_possible(struct vmm_destination *destination)
 {
     const uint64_t start_ns = process_now_ns(&destination->vmm.process);
     uint64_t passed_ns;
+    int result;
 
     if (!process_may_block(&destination->vmm.process)) {
         process_plan_turn(&destination->vmm.process, 100000);
         return;
     }
+    process_enter(&destination->vmm.process);
+    result = rdmig_destination_wait_closed(destination->handle, CLOSE_WAIT_MS);
+    if (!port_is_dead(destination->vmm.party.port) && !world_is_broken(world_of(destination)) &&
+        (result == RDMIG_OK) != link_is_closed(destination->vmm.process.link))
+        world_break(world_of(destination), "closed", "wait_closed() says %s",
+                    rdmig_result_text(result));
     destroy_handle(destination);
     passed_ns = process_now_ns(&destination->vmm.process) - start_ns;
     if (passed_ns > UINT64_C(2200000000) && !port_is_dead(destination->vmm.party.port))
         world_break(world_of(destination), "call time",
-                    "the destination's handle took %" PRIu64 " ns to go", passed_ns);
+                    "waiting for the source to go took %" PRIu64 " ns", passed_ns);
 }
 
 static void turn(struct party *party)
@@ -377,6 +384,9 @@ static void turn(struct party *party)
         return;
     while (act(destination))
         ;
+    if (rdmig_destination_is_closed(destination->handle) !=
+        (destination->vmm.is_over && link_is_closed(destination->vmm.process.link)))
+        world_break(world_of(destination), "closed", "is_closed() is wrong");
     if (process_chance(&destination->vmm.process, 16) && destination->handle)
         watch_progress(destination);
     if (++destination->turn_count == destination->last_turn && !destination->vmm.is_over)

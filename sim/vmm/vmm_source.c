@@ -370,6 +370,9 @@ static void turn(struct party *party)
     check_time_limit(source);
     while (act(source))
         ;
+    if (source->handle && rdmig_source_is_closed(source->handle) !=
+                              (source->vmm.is_over && link_is_closed(source->vmm.process.link)))
+        world_break(world_of(source), "closed", "is_closed() is wrong");
     if (process_chance(&source->vmm.process, 16) && source->handle)
         watch_progress(source);
     if (++source->turn_count == source->last_turn && !source->vmm.is_over)
