@@ -64,6 +64,7 @@ struct rdmig_source {
     uint64_t outbox_end;
     uint64_t outbox_capacity;
     uint64_t stream_given_bytes; /* to the core, since the beginning */
+    uint64_t round_stream_bytes; /* of these, posted when the last round ended */
     uint64_t connected_ns;       /* 0: not yet */
     struct source_rate rate;
     bool is_log_current; /* a dirty log was handed in since the last round ended */

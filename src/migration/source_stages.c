@@ -68,12 +68,22 @@ static bool ask(struct rdmig_source *source, enum rdmig_event_kind kind)
 
 /* ---- the ends of stages */
 
+/* A round ends behind all of the stream that was written before it. */
+static void note_stream(struct rdmig_source *source)
+{
+    struct rdmig_conn_counters counters;
+
+    rdmig_conn_counters(link_conn(source->link), &counters);
+    source->round_stream_bytes = counters.bytes_stream;
+}
+
 static void round_ended(struct rdmig_source *source)
 {
     if (source->stage == STAGE_ENDING_SETUP) {
         source->outbox_end = native_write_setup_end(source->outbox, source->outbox_capacity);
     } else {
         source_rate_round_ended(source);
+        note_stream(source);
         source->is_log_current = false;
         ram_walker_end_round(&source->walker);
     }
@@ -152,14 +162,22 @@ void source_fail(struct rdmig_source *source, int os_code)
     (void)link_step(source->link, &event);
 }
 
-/* The stream's last byte has been posted. Before it has, nobody else can have the guest (clause S8). */
+/*
+ * The destination may have the guest. Native: the stream's last byte has been posted (clause S8).
+ * A QEMU runs the guest from the end mark on, and what its source sends behind that (a description,
+ * of any length) does not hold it up. Where the mark is nobody here knows, but it is behind the last
+ * round: so any byte since then may be it.
+ */
 static bool has_end_left(const struct rdmig_source *source)
 {
     struct rdmig_conn_counters counters;
 
+    if (source->stage != STAGE_HANDING_OVER)
+        return false;
     rdmig_conn_counters(link_conn(source->link), &counters);
-    return source->stage == STAGE_HANDING_OVER && is_outbox_empty(source) &&
-           counters.bytes_stream == source->stream_given_bytes;
+    if (source->options.stream_format == RDMIG_STREAM_QEMU)
+        return counters.bytes_stream > source->round_stream_bytes;
+    return is_outbox_empty(source) && counters.bytes_stream == source->stream_given_bytes;
 }
 
 /* The core has failed by itself: take over its cause. */

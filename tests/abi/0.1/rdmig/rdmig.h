@@ -386,9 +386,9 @@ int rdmig_source_set_trace(struct rdmig_source *source, uint32_t kinds, rdmig_tr
  * have been cleared before the call returns from KVM, so that later writes show up in the next one.
  * During a round the marks count for the next one unless the round has yet to come to them.
  *
- * Returns 0; -STATE from finish() on, since no round would send the pages any more: stop tracking, or
- * cancel if the guest has written all the same; -INVALID for pages that are not all in the block, no
- * such block, or a first_page between words: correct the call.
+ * Returns 0; -STATE from finish() on, since no round would send the pages any more: stop tracking,
+ * or cancel if the guest has written all the same; -INVALID for pages that are not all in the
+ * block, no such block, or a first_page between words: correct the call.
  */
 int rdmig_source_mark_dirty(struct rdmig_source *source, uint32_t block_index,
                             const uint64_t *words, uint64_t first_page, uint64_t page_count);
