@@ -11,7 +11,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length_bytes);
 
-enum { TURN_NS = 10000, OP_COUNT_MAX = 400 };
+enum { TURN_NS = 10000, OP_COUNT_MAX = 400, OP_SLOT_COUNT = 64 };
 
 /* ---- what is no call of the library */
 
@@ -129,7 +129,9 @@ static void do_fault(struct draw *draw)
     }
 }
 
-static call_function *const ops[] = {
+/* Slots that are still free let both ends run: a new call takes the first of them, so that the corpus
+ * keeps its meaning. */
+static call_function *const ops[OP_SLOT_COUNT] = {
     do_turns,
     do_run,
     call_source_start_round,
@@ -169,6 +171,10 @@ static call_function *const ops[] = {
     call_destination_destroy,
     call_source_create,
     call_destination_create,
+    call_source_wait_closed,
+    call_destination_wait_closed,
+    call_source_set_trace,
+    call_destination_set_trace,
 };
 
 /* ---- a run */
@@ -203,6 +209,26 @@ static bool is_over(void)
            (!world.destination || destination >= RDMIG_DESTINATION_COMPLETED);
 }
 
+static bool is_closing(void)
+{
+    return world.view.source.state == RDMIG_SOURCE_CANCELLING ||
+           world.view.destination.state == RDMIG_DESTINATION_CANCELLING;
+}
+
+/* A link of the fake tells one thing a call, and many may be waiting. */
+static void finish_closing(void)
+{
+    for (uint32_t i = 0; i < 4000 && is_closing(); i++) {
+        source_process();
+        destination_process();
+        if (i % 500 == 499) {
+            oracle_before("time");
+            clock_advance(UINT64_C(1000000000));
+            oracle_after(CALLER_BOTH, 0);
+        }
+    }
+}
+
 /* Time enough for every limit, and a VMM that does what it should. */
 static void settle(void)
 {
@@ -218,6 +244,7 @@ static void settle(void)
     }
     if (!is_over())
         turn();
+    finish_closing();
     oracle_settled();
 }
 
@@ -232,6 +259,13 @@ static void reset(void)
     guest_reset();
 }
 
+static void do_op(struct draw *draw)
+{
+    call_function *const op = ops[draw_below(draw, OP_SLOT_COUNT)];
+
+    (op ? op : do_run)(draw);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length_bytes)
 {
     struct draw draw = {bytes, length_bytes};
@@ -242,7 +276,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length_bytes)
     open_count = clock_open_count();
     open_ends(&draw);
     for (uint32_t i = 0; i < OP_COUNT_MAX && draw.left_bytes > 0; i++)
-        ops[draw_below(&draw, sizeof(ops) / sizeof(ops[0]))](&draw);
+        do_op(&draw);
     if ((length_bytes & 3) != 0)
         settle();
     if (length_bytes & 4)

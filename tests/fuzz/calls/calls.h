@@ -122,16 +122,18 @@ struct view {
         struct rdmig_progress progress;
         uint64_t estimate_ns;
         bool has_converged;
+        bool is_closed;
         int fd;
     } source;
     struct {
         enum rdmig_destination_state state;
         struct rdmig_error error;
         struct rdmig_progress progress;
-        uint64_t available_bytes;
+        uint64_t received_bytes;
         uint64_t round_position_bytes;
         uint32_t announced_count;
         bool is_qemu_stream;
+        bool is_closed;
         int fd;
     } destination;
 };
@@ -171,6 +173,10 @@ enum caller { CALLER_SOURCE, CALLER_DESTINATION, CALLER_BOTH, CALLER_NOBODY };
  * other. */
 void oracle_before(const char *call);
 void oracle_after(enum caller caller, int64_t result);
+/* A line for people: text that does nothing to a terminal. */
+void oracle_line(const char *line, size_t capacity_bytes);
+/* The opaque of a trace is the name of its handle. */
+void oracle_trace(void *opaque, const char *line);
 void oracle_error(const struct rdmig_error *error);
 /* Handles have been made or destroyed. */
 void oracle_renew(void);
@@ -186,11 +192,11 @@ call_function call_source_create, call_source_process, call_source_start_round,
     call_source_mark_range, call_source_mark_free, call_source_stream_write,
     call_source_stream_flush, call_source_exchange_blocks, call_source_finish, call_source_cancel,
     call_source_guest_stopped, call_source_wait, call_source_progress, call_source_destroy,
-    call_source_opening;
+    call_source_opening, call_source_wait_closed, call_source_set_trace;
 call_function call_destination_create, call_destination_process, call_destination_provide,
     call_destination_read, call_destination_resume, call_destination_confirm,
     call_destination_cancel, call_destination_wait, call_destination_progress,
-    call_destination_destroy;
+    call_destination_destroy, call_destination_wait_closed, call_destination_set_trace;
 
 void source_create_sane(const struct rdmig_options *options);
 void destination_create_sane(const struct rdmig_options *options, bool has_list);

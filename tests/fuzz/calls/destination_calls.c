@@ -151,7 +151,7 @@ void call_destination_wait(struct draw *draw)
     const enum rdmig_destination_state from =
         drawn < 8 ? state() : (enum rdmig_destination_state)draw_wild(draw, 11);
     const uint32_t timeout_ms = timeouts_ms[drawn % 8];
-    const uint64_t available_bytes = world.view.destination.available_bytes;
+    const uint64_t received_bytes = world.view.destination.received_bytes;
     const uint64_t start_ns = link_now_ns();
     int result;
     bool was_interrupted;
@@ -163,12 +163,15 @@ void call_destination_wait(struct draw *draw)
     result = rdmig_destination_wait(world.destination, from, timeout_ms);
     was_interrupted = clock_was_interrupted();
     require(result != 0 || rdmig_destination_state(world.destination) != from ||
-                rdmig_destination_stream_available_bytes(world.destination) != available_bytes,
+                rdmig_destination_stream_received_bytes(world.destination) != received_bytes,
             "a wait for nothing");
     require(result != -RDMIG_E_AGAIN || link_now_ns() - start_ns >= (uint64_t)timeout_ms * 1000000,
             "a wait was over too soon");
     require(timeout_ms > 0 || link_now_ns() == start_ns, "a wait of no time took some");
-    require(result == 0 || result == -RDMIG_E_AGAIN ||
+    require(result != -RDMIG_E_STATE || (rdmig_destination_is_closed(world.destination) &&
+                                         rdmig_destination_state(world.destination) == from),
+            "nothing to wait for, and there is");
+    require(result == 0 || result == -RDMIG_E_AGAIN || result == -RDMIG_E_STATE ||
                 (result == -RDMIG_E_SYSTEM && was_interrupted),
             "wait returned what it does not document");
     oracle_after(CALLER_BOTH, 0);
@@ -292,12 +295,12 @@ void call_destination_resume(struct draw *draw)
 static bool is_stream_whole(void)
 {
     return world.source_model.is_finished &&
-           world.view.destination.available_bytes == world.written_bytes;
+           world.view.destination.received_bytes == world.written_bytes;
 }
 
 static void confirm(void)
 {
-    const bool is_all_read = world.view.destination.available_bytes == model()->read_bytes;
+    const bool is_all_read = world.view.destination.received_bytes == model()->read_bytes;
     int result;
 
     oracle_before("rdmig_destination_confirm");
@@ -378,4 +381,46 @@ void destination_serve(void)
     if (state() == RDMIG_DESTINATION_PREPARED && world.is_confirming && world.is_reading &&
         (!world.is_qemu || is_stream_whole()))
         confirm();
+}
+
+/* ---- others */
+
+void call_destination_wait_closed(struct draw *draw)
+{
+    static const uint32_t timeouts_ms[] = {0, 1, 2000, 100000};
+    const uint32_t timeout_ms = timeouts_ms[draw_below(draw, 4)];
+    const uint64_t start_ns = link_now_ns();
+    int result;
+
+    if (!world.destination)
+        return;
+    oracle_before("rdmig_destination_wait_closed");
+    (void)clock_was_interrupted();
+    result = rdmig_destination_wait_closed(world.destination, timeout_ms);
+    (void)clock_was_interrupted();
+    require((result == -RDMIG_E_STATE) == (state() < RDMIG_DESTINATION_CANCELLING),
+            "waited, or not, in the wrong state");
+    require(result != 0 || rdmig_destination_is_closed(world.destination),
+            "waited, and it is not closed");
+    require(result != -RDMIG_E_AGAIN || link_now_ns() - start_ns >= (uint64_t)timeout_ms * 1000000,
+            "a wait was over too soon");
+    require(result == 0 || result == -RDMIG_E_AGAIN || result == -RDMIG_E_STATE,
+            "wait_closed returned what it does not document");
+    oracle_after(CALLER_BOTH, result == -RDMIG_E_AGAIN ? 0 : result);
+}
+
+void call_destination_set_trace(struct draw *draw)
+{
+    const uint32_t kinds = (uint32_t)draw_wild(draw, 16);
+    const bool has_writer = !draw_seldom(draw);
+    int result;
+
+    if (!world.destination)
+        return;
+    oracle_before("rdmig_destination_set_trace");
+    result = rdmig_destination_set_trace(world.destination, kinds, has_writer ? oracle_trace : NULL,
+                                         &world);
+    require(result == (kinds < 16 && (has_writer || kinds == 0) ? 0 : -RDMIG_E_INVALID),
+            "a trace taken, or not, wrongly");
+    oracle_after(CALLER_NOBODY, 0);
 }

@@ -32,7 +32,7 @@ static uint32_t character_bytes(const uint8_t *text)
     return text[0] == 0xc2 && text[1] < 0xa0 ? 0 : count;
 }
 
-static void check_line(const char *line, size_t capacity_bytes)
+void oracle_line(const char *line, size_t capacity_bytes)
 {
     const size_t length_bytes = strnlen(line, capacity_bytes);
 
@@ -44,6 +44,13 @@ static void check_line(const char *line, size_t capacity_bytes)
         require(count > 0, "a sentence that is no text, or does something to a terminal");
         i += count;
     }
+}
+
+void oracle_trace(void *opaque, const char *line)
+{
+    require(opaque == &world, "a trace for somebody else");
+    require(line[0] >= '0' && line[0] <= '9' && strchr(line, ' '), "a line without its time");
+    oracle_line(line, 4096);
 }
 
 static bool may_pass(enum rdmig_reason reason)
@@ -72,8 +79,8 @@ void oracle_error(const struct rdmig_error *error)
     require(error->reason != RDMIG_REASON_INTERNAL, "INTERNAL: a fault of the library");
     require(rdmig_reason_is_retryable(error->reason) == may_pass(error->reason),
             "a reason that may pass, or not, wrongly");
-    check_line(error->detail, sizeof(error->detail));
-    check_line(error->remedy, sizeof(error->remedy));
+    oracle_line(error->detail, sizeof(error->detail));
+    oracle_line(error->remedy, sizeof(error->remedy));
 }
 
 /* ---- looking */
@@ -87,6 +94,7 @@ static void look_at_source(struct view *view)
     rdmig_source_progress(source, &view->source.progress, sizeof(view->source.progress));
     view->source.estimate_ns = rdmig_source_downtime_estimate_ns(source);
     view->source.has_converged = rdmig_source_converged(source);
+    view->source.is_closed = rdmig_source_is_closed(source);
     view->source.fd = rdmig_source_fd(source);
 }
 
@@ -98,10 +106,11 @@ static void look_at_destination(struct view *view)
     view->destination.state = rdmig_destination_state(destination);
     view->destination.error = *rdmig_destination_error(destination);
     rdmig_destination_progress(destination, progress, sizeof(*progress));
-    view->destination.available_bytes = rdmig_destination_stream_available_bytes(destination);
+    view->destination.received_bytes = rdmig_destination_stream_received_bytes(destination);
     view->destination.round_position_bytes = rdmig_destination_round_position_bytes(destination);
     (void)rdmig_destination_announced(destination, &view->destination.announced_count);
     view->destination.is_qemu_stream = rdmig_destination_is_qemu_stream(destination);
+    view->destination.is_closed = rdmig_destination_is_closed(destination);
     view->destination.fd = rdmig_destination_fd(destination);
 }
 
@@ -328,6 +337,12 @@ static void check_source_states(const struct view *before, const struct view *no
     const enum rdmig_source_state to = now->source.state;
 
     require(to <= RDMIG_SOURCE_CANCELLED, "a state that is none");
+    require(strcmp(rdmig_source_state_name(to), "unknown") != 0, "a state without a name");
+    require(!before->source.is_closed ||
+                memcmp(&before->source, &now->source, sizeof(now->source)) == 0,
+            "closed, and something has changed");
+    require(!now->source.is_closed || to >= RDMIG_SOURCE_COMPLETED, "closed before the end");
+    require(now->source.is_closed || to <= RDMIG_SOURCE_COMPLETED, "an end that is not closed");
     require(from == to || is_source_step(from, to), "a step that the source does not take");
     require(from == to || is_asked(from, to), "a step that nobody asked for");
     require(to != RDMIG_SOURCE_CANCELLED || world.source_model.is_cancelled, "cancelled by nobody");
@@ -380,6 +395,11 @@ static void check_destination_states(const struct view *before, const struct vie
     const enum rdmig_destination_state to = now->destination.state;
 
     require(to <= RDMIG_DESTINATION_CANCELLED, "a state that is none");
+    require(strcmp(rdmig_destination_state_name(to), "unknown") != 0, "a state without a name");
+    require(!now->destination.is_closed || to >= RDMIG_DESTINATION_COMPLETED,
+            "closed before the end");
+    require(now->destination.is_closed || to <= RDMIG_DESTINATION_COMPLETED,
+            "an end that is not closed");
     require(from == to || is_destination_step(from, to),
             "a step that the destination does not take");
     require(to != RDMIG_DESTINATION_CANCELLED || world.destination_model.is_cancelled,
@@ -428,9 +448,12 @@ static void check_destination(const struct view *before, const struct view *now)
               CAUSE_DESTINATION_CANCEL, CAUSE_DESTINATION_LIMIT);
     check_grown(&before->destination.progress, &now->destination.progress);
     check_numbers(&now->destination.progress, !world.is_like_qemu);
-    require(now->destination.available_bytes >= before->destination.available_bytes,
+    require(rdmig_destination_stream_available_bytes(world.destination) ==
+                now->destination.received_bytes - world.destination_model.read_bytes,
+            "what can be read is not what has come");
+    require(now->destination.received_bytes >= before->destination.received_bytes,
             "bytes of the stream have gone");
-    require(now->destination.available_bytes <= world.written_bytes,
+    require(now->destination.received_bytes <= world.written_bytes,
             "more bytes of the stream than were written");
     require(!now->destination.is_qemu_stream || world.is_qemu, "a QEMU's stream that is none");
     require(now->destination.fd == before->destination.fd, "another descriptor");

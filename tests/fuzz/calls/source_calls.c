@@ -180,7 +180,10 @@ void call_source_wait(struct draw *draw)
     require(result != -RDMIG_E_AGAIN || link_now_ns() - start_ns >= (uint64_t)timeout_ms * 1000000,
             "a wait was over too soon");
     require(timeout_ms > 0 || link_now_ns() == start_ns, "a wait of no time took some");
-    require(result == 0 || result == -RDMIG_E_AGAIN ||
+    require(result != -RDMIG_E_STATE ||
+                (rdmig_source_is_closed(world.source) && rdmig_source_state(world.source) == from),
+            "nothing to wait for, and there is");
+    require(result == 0 || result == -RDMIG_E_AGAIN || result == -RDMIG_E_STATE ||
                 (result == -RDMIG_E_SYSTEM && was_interrupted),
             "wait returned what it does not document");
     oracle_after(CALLER_BOTH, 0);
@@ -571,4 +574,44 @@ void call_source_progress(struct draw *draw)
         oracle_after(CALLER_NOBODY, 0);
     }
     free(out);
+}
+
+/* ---- others */
+
+void call_source_wait_closed(struct draw *draw)
+{
+    static const uint32_t timeouts_ms[] = {0, 1, 2000, 100000};
+    const uint32_t timeout_ms = timeouts_ms[draw_below(draw, 4)];
+    const uint64_t start_ns = link_now_ns();
+    int result;
+
+    if (!world.source)
+        return;
+    oracle_before("rdmig_source_wait_closed");
+    (void)clock_was_interrupted();
+    result = rdmig_source_wait_closed(world.source, timeout_ms);
+    (void)clock_was_interrupted();
+    require((result == -RDMIG_E_STATE) == (state() < RDMIG_SOURCE_CANCELLING),
+            "waited, or not, in the wrong state");
+    require(result != 0 || rdmig_source_is_closed(world.source), "waited, and it is not closed");
+    require(result != -RDMIG_E_AGAIN || link_now_ns() - start_ns >= (uint64_t)timeout_ms * 1000000,
+            "a wait was over too soon");
+    require(result == 0 || result == -RDMIG_E_AGAIN || result == -RDMIG_E_STATE,
+            "wait_closed returned what it does not document");
+    oracle_after(CALLER_BOTH, result == -RDMIG_E_AGAIN ? 0 : result);
+}
+
+void call_source_set_trace(struct draw *draw)
+{
+    const uint32_t kinds = (uint32_t)draw_wild(draw, 16);
+    const bool has_writer = !draw_seldom(draw);
+    int result;
+
+    if (!world.source)
+        return;
+    oracle_before("rdmig_source_set_trace");
+    result = rdmig_source_set_trace(world.source, kinds, has_writer ? oracle_trace : NULL, &world);
+    require(result == (kinds < 16 && (has_writer || kinds == 0) ? 0 : -RDMIG_E_INVALID),
+            "a trace taken, or not, wrongly");
+    oracle_after(CALLER_NOBODY, 0);
 }
