@@ -354,6 +354,11 @@ static void check_source_states(const struct view *before, const struct view *no
     if (to == RDMIG_SOURCE_COMPLETED && from != to) {
         require((world.causes & CAUSE_LISTS) == 0, "complete, and the blocks were not the same");
         require(world.source_model.is_finished, "complete, and never finished");
+        /* Clause E13: a QEMU is waited for, and says ERROR before it leaves. */
+        require(!world.is_qemu || !world.is_like_qemu || !world.destination ||
+                    now->destination.error.reason == RDMIG_REASON_NONE ||
+                    (world.causes & (CAUSE_TIME | CAUSE_KILL)) != 0,
+                "complete, and the destination has failed");
         if (world.destination)
             guest_check_arrived(&world.source_model.list, &world.destination_model.list);
     }
