@@ -230,10 +230,10 @@ static const struct damage of_source[DAMAGES_SOURCE] = {
 };
 
 static const struct damage of_destination[DAMAGES_DESTINATION] = {
-    {lose_slot, "a receive slot is held exactly while its message is obeyed"},
+    {lose_slot, "a receive slot is held exactly while its message is handled"},
     {give_slot_away, "the slot of the command is ours"},
-    {give_too_much, "credits are out, to be given, or spent on what is obeyed or waits"},
-    {obey_twice, "entries are obeyed once"},
+    {give_too_much, "credits are out, to be given, or spent on commands that are handled or wait"},
+    {obey_twice, "each request is handled once"},
 };
 
 static const struct damage *pick_damage(struct ours *ours)

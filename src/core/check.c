@@ -118,24 +118,24 @@ static const char *check_source(const struct rdmig_conn *conn)
 static const char *check_destination(const struct rdmig_conn *conn)
 {
     const struct destination *destination = &conn->u.destination;
-    const bool is_obeying = destination->state == DESTINATION_STREAMING ||
-                            destination->state == DESTINATION_REGISTERING ||
-                            destination->state == DESTINATION_UNREGISTERING ||
-                            destination->state == DESTINATION_FILLING;
+    const bool has_request = destination->state == DESTINATION_STREAMING ||
+                             destination->state == DESTINATION_REGISTERING ||
+                             destination->state == DESTINATION_UNREGISTERING ||
+                             destination->state == DESTINATION_FILLING;
     const bool is_idle =
         destination->state == DESTINATION_OFFERING || destination->state == DESTINATION_AWAITING;
 
-    if (conn->phase == RDMIG_PHASE_RUNNING && is_obeying != (destination->slot != NO_SLOT))
-        return "a receive slot is held exactly while its message is obeyed";
+    if (conn->phase == RDMIG_PHASE_RUNNING && has_request != (destination->slot != NO_SLOT))
+        return "a receive slot is held exactly while its message is handled";
     if (destination->slot != NO_SLOT && conn->recv_slots[destination->slot].state != SLOT_READING)
         return "the slot of the command is ours";
     if (conn->phase == RDMIG_PHASE_RUNNING && destination->given_count + destination->queued_count +
                                                       destination->offer_count +
                                                       (is_idle ? 0 : 1) !=
                                                   conn->credit_max)
-        return "credits are out, to be given, or spent on what is obeyed or waits";
+        return "credits are out, to be given, or spent on commands that are handled or wait";
     if (destination->entry_index > destination->entry_count)
-        return "entries are obeyed once";
+        return "each request is handled once";
     return NULL;
 }
 

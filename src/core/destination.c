@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The destination: offers READY, takes one command, obeys it (obey.c), answers, offers again.
+/* The destination: offers READY, takes one command, obeys it (requests.c), answers, offers again.
  * Commands that come meanwhile, for which it had given credit, wait in their slots (clause C16). */
 #include "internal.h"
 
@@ -83,7 +83,7 @@ static void take_entries(struct rdmig_conn *conn, const uint8_t *data,
         [RDMIG_MESSAGE_UNREGISTER_REQUEST] = DESTINATION_UNREGISTERING,
     };
     struct rdmig_failure details;
-    const enum rdmig_reason reason = obey_check(conn, header, data, &details);
+    const enum rdmig_reason reason = request_check(conn, header, data, &details);
 
     if (reason != RDMIG_REASON_NONE)
         conn_fail(conn, reason, &details);
@@ -323,7 +323,7 @@ void destination_operation_done(struct rdmig_conn *conn, const struct operation 
     if (operation->kind == OPERATION_END_ROUND)
         offer_again(&conn->u.destination);
     else
-        obey_operation_done(conn, rkey);
+        request_operation_done(conn, rkey);
 }
 
 static bool answer(struct rdmig_conn *conn, struct rdmig_action *action)
@@ -401,7 +401,7 @@ bool destination_next_action(struct rdmig_conn *conn, struct rdmig_action *actio
     case DESTINATION_ANSWERING:
         return answer(conn, action);
     default:
-        if (obey_next_action(conn, action, &is_done))
+        if (request_next_action(conn, action, &is_done))
             return true;
         if (!is_done)
             return false;

@@ -473,7 +473,7 @@ bool release_make_room(struct rdmig_conn *conn, uint64_t length_bytes, uint32_t 
                        const struct span *planned);
 void release_region_made(struct rdmig_conn *conn, const struct run *run);
 
-/* ---- destination.c, obey.c */
+/* ---- destination.c, requests.c */
 void destination_init(struct rdmig_conn *conn);
 void destination_requested(struct rdmig_conn *conn);
 int destination_event(struct rdmig_conn *conn, const struct rdmig_event *event);
@@ -487,9 +487,9 @@ bool destination_received_late(struct rdmig_conn *conn, uint32_t slot,
 bool destination_next_late(struct rdmig_conn *conn, struct rdmig_action *action);
 bool destination_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 
-enum rdmig_reason obey_check(const struct rdmig_conn *conn, const struct wire_header *header,
-                             const uint8_t *data, struct rdmig_failure *details);
-bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action, bool *is_done);
-void obey_operation_done(struct rdmig_conn *conn, uint32_t rkey);
+enum rdmig_reason request_check(const struct rdmig_conn *conn, const struct wire_header *header,
+                                const uint8_t *data, struct rdmig_failure *details);
+bool request_next_action(struct rdmig_conn *conn, struct rdmig_action *action, bool *is_done);
+void request_operation_done(struct rdmig_conn *conn, uint32_t rkey);
 
 #endif

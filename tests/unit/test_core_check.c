@@ -78,18 +78,18 @@ static void test_core_check__destination__finds_each_damage(void **state)
 
     (void)state;
     DAMAGE(bench, u.destination.slot, NO_SLOT,
-           "a receive slot is held exactly while its message is obeyed");
+           "a receive slot is held exactly while its message is handled");
     DAMAGE(bench, u.destination.state, DESTINATION_AWAITING,
-           "a receive slot is held exactly while its message is obeyed");
+           "a receive slot is held exactly while its message is handled");
     DAMAGE(bench, u.destination.slot, (bench->conn->u.destination.slot + 1) % 3,
            "the slot of the command is ours");
     DAMAGE(bench, u.destination.given_count, 1,
-           "credits are out, to be given, or spent on what is obeyed or waits");
+           "credits are out, to be given, or spent on commands that are handled or wait");
     DAMAGE(bench, u.destination.queued_count, 1,
-           "credits are out, to be given, or spent on what is obeyed or waits");
+           "credits are out, to be given, or spent on commands that are handled or wait");
     DAMAGE(bench, u.destination.offer_count, 1,
-           "credits are out, to be given, or spent on what is obeyed or waits");
-    DAMAGE(bench, u.destination.entry_index, 1, "entries are obeyed once");
+           "credits are out, to be given, or spent on commands that are handled or wait");
+    DAMAGE(bench, u.destination.entry_index, 1, "each request is handled once");
     bench_close(bench);
 }
 

@@ -332,7 +332,7 @@ static void take_slot(struct bench *bench, const struct rdmig_action *action)
     ownership_take(slot, action->length);
 }
 
-static void obey(struct bench *bench, const struct rdmig_action *action)
+static void carry_out(struct bench *bench, const struct rdmig_action *action)
 {
     assert_true((uint32_t)action->kind < RDMIG_ACTION_KIND_COUNT);
     if (action->tag)
@@ -357,7 +357,7 @@ static void drain(struct bench *bench)
     for (int i = 0; i < ACTIONS_MAX; i++) {
         if (!rdmig_conn_next_action(bench->conn, &action))
             return;
-        obey(bench, &action);
+        carry_out(bench, &action);
     }
     fail_msg("the actions do not end");
 }

@@ -4,7 +4,7 @@
 #include "support/drive.h"
 
 /* Clause: R2, R4, C8 */
-static void test_core_obey__register__answers_each_in_order_then_offers_ready(void **state)
+static void test_core_requests__register__answers_each_in_order_then_offers_ready(void **state)
 {
     struct bench *bench = destination_at(DESTINATION_IS_LISTED, NULL);
 
@@ -29,7 +29,7 @@ static void test_core_obey__register__answers_each_in_order_then_offers_ready(vo
 }
 
 /* Clause: R4, W5 */
-static void test_core_obey__register__4096_requests_are_answered_in_full(void **state)
+static void test_core_requests__register__4096_requests_are_answered_in_full(void **state)
 {
     const struct rdmig_block big = {DESTINATION_HOST0, 4096 * MIB, 0};
     struct bench *bench = destination_at(DESTINATION_IS_AWAITING, NULL);
@@ -57,7 +57,7 @@ static void test_core_obey__register__4096_requests_are_answered_in_full(void **
 }
 
 /* Clause: R6 */
-static void test_core_obey__register_again__gets_the_key_there_is(void **state)
+static void test_core_requests__register_again__gets_the_key_there_is(void **state)
 {
     struct bench *bench = destination_at(DESTINATION_IS_LISTED, NULL);
 
@@ -81,7 +81,7 @@ static void test_core_obey__register_again__gets_the_key_there_is(void **state)
 }
 
 /* Clause: R6 */
-static void test_core_obey__register_again_longer__is_a_failure(void **state)
+static void test_core_requests__register_again_longer__is_a_failure(void **state)
 {
     struct bench *bench = destination_at(DESTINATION_IS_LISTED, NULL);
 
@@ -100,7 +100,7 @@ static void test_core_obey__register_again_longer__is_a_failure(void **state)
 }
 
 /* Clause: B5, R3 */
-static void test_core_obey__register__what_reaches_outside__is_refused_whole(void **state)
+static void test_core_requests__register__what_reaches_outside__is_refused_whole(void **state)
 {
     static const struct {
         uint64_t key;
@@ -145,7 +145,7 @@ static void test_core_obey__register__what_reaches_outside__is_refused_whole(voi
 }
 
 /* Clause: C8, C9, W10 */
-static void test_core_obey__compress__fills_every_range_before_ready(void **state)
+static void test_core_requests__compress__fills_every_range_before_ready(void **state)
 {
     struct bench *bench = destination_at(DESTINATION_IS_LISTED, NULL);
 
@@ -170,7 +170,7 @@ static void test_core_obey__compress__fills_every_range_before_ready(void **stat
 }
 
 /* Clause: W5, C9 */
-static void test_core_obey__compress_with_repeat_0__is_one_entry(void **state)
+static void test_core_requests__compress_with_repeat_0__is_one_entry(void **state)
 {
     struct bench *bench = destination_at(DESTINATION_IS_LISTED, NULL);
 
@@ -185,7 +185,7 @@ static void test_core_obey__compress_with_repeat_0__is_one_entry(void **state)
 }
 
 /* Clause: B5, C9 */
-static void test_core_obey__compress__what_reaches_outside__is_refused_whole(void **state)
+static void test_core_requests__compress__what_reaches_outside__is_refused_whole(void **state)
 {
     static const struct {
         uint32_t value;
@@ -230,7 +230,7 @@ static void test_core_obey__compress__what_reaches_outside__is_refused_whole(voi
 }
 
 /* Clause: C8, C10 */
-static void test_core_obey__round_end__ready_goes_after_the_applications_answer(void **state)
+static void test_core_requests__round_end__ready_goes_after_the_applications_answer(void **state)
 {
     struct bench *bench = destination_at(DESTINATION_IS_LISTED, NULL);
 
@@ -249,7 +249,7 @@ static void test_core_obey__round_end__ready_goes_after_the_applications_answer(
 }
 
 /* Clause: C11, C8 */
-static void test_core_obey__ready_not_completed__only_the_next_one_waits(void **state)
+static void test_core_requests__ready_not_completed__only_the_next_one_waits(void **state)
 {
     struct bench *bench = destination_at(DESTINATION_IS_LISTED, NULL);
 
@@ -271,7 +271,7 @@ static void test_core_obey__ready_not_completed__only_the_next_one_waits(void **
 }
 
 /* Clause: E11, E3 */
-static void test_core_obey__each_kind_of_operation_fails__with_its_reason(void **state)
+static void test_core_requests__each_kind_of_operation_fails__with_its_reason(void **state)
 {
     static const struct {
         enum destination_stage stage;
@@ -313,7 +313,7 @@ static struct bench *destination_with_16_tib(uint32_t flags)
 }
 
 /* Clause: R3, B5 */
-static void test_core_obey__register__as_many_chunks_as_the_table_can_tell(void **state)
+static void test_core_requests__register__as_many_chunks_as_the_table_can_tell(void **state)
 {
     struct bench *bench = destination_with_16_tib(0);
 
@@ -332,7 +332,7 @@ static void test_core_obey__register__as_many_chunks_as_the_table_can_tell(void 
 }
 
 /* Clause: R3, R7 */
-static void test_core_obey__pin_all__takes_a_block_of_any_size(void **state)
+static void test_core_requests__pin_all__takes_a_block_of_any_size(void **state)
 {
     struct bench *bench = destination_with_16_tib(RDMIG_CAPABILITY_PIN_ALL);
 
@@ -350,19 +350,19 @@ static void test_core_obey__pin_all__takes_a_block_of_any_size(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_core_obey__register__answers_each_in_order_then_offers_ready),
-        cmocka_unit_test(test_core_obey__register__4096_requests_are_answered_in_full),
-        cmocka_unit_test(test_core_obey__register_again__gets_the_key_there_is),
-        cmocka_unit_test(test_core_obey__register_again_longer__is_a_failure),
-        cmocka_unit_test(test_core_obey__register__what_reaches_outside__is_refused_whole),
-        cmocka_unit_test(test_core_obey__compress__fills_every_range_before_ready),
-        cmocka_unit_test(test_core_obey__compress_with_repeat_0__is_one_entry),
-        cmocka_unit_test(test_core_obey__compress__what_reaches_outside__is_refused_whole),
-        cmocka_unit_test(test_core_obey__round_end__ready_goes_after_the_applications_answer),
-        cmocka_unit_test(test_core_obey__ready_not_completed__only_the_next_one_waits),
-        cmocka_unit_test(test_core_obey__each_kind_of_operation_fails__with_its_reason),
-        cmocka_unit_test(test_core_obey__register__as_many_chunks_as_the_table_can_tell),
-        cmocka_unit_test(test_core_obey__pin_all__takes_a_block_of_any_size),
+        cmocka_unit_test(test_core_requests__register__answers_each_in_order_then_offers_ready),
+        cmocka_unit_test(test_core_requests__register__4096_requests_are_answered_in_full),
+        cmocka_unit_test(test_core_requests__register_again__gets_the_key_there_is),
+        cmocka_unit_test(test_core_requests__register_again_longer__is_a_failure),
+        cmocka_unit_test(test_core_requests__register__what_reaches_outside__is_refused_whole),
+        cmocka_unit_test(test_core_requests__compress__fills_every_range_before_ready),
+        cmocka_unit_test(test_core_requests__compress_with_repeat_0__is_one_entry),
+        cmocka_unit_test(test_core_requests__compress__what_reaches_outside__is_refused_whole),
+        cmocka_unit_test(test_core_requests__round_end__ready_goes_after_the_applications_answer),
+        cmocka_unit_test(test_core_requests__ready_not_completed__only_the_next_one_waits),
+        cmocka_unit_test(test_core_requests__each_kind_of_operation_fails__with_its_reason),
+        cmocka_unit_test(test_core_requests__register__as_many_chunks_as_the_table_can_tell),
+        cmocka_unit_test(test_core_requests__pin_all__takes_a_block_of_any_size),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,8 +102,8 @@ static enum rdmig_reason check_unregister(const struct rdmig_conn *conn, const u
     return entry.key >= block->chunk_count ? RDMIG_REASON_RANGE : RDMIG_REASON_NONE;
 }
 
-enum rdmig_reason obey_check(const struct rdmig_conn *conn, const struct wire_header *header,
-                             const uint8_t *data, struct rdmig_failure *details)
+enum rdmig_reason request_check(const struct rdmig_conn *conn, const struct wire_header *header,
+                                const uint8_t *data, struct rdmig_failure *details)
 {
     static checker *const checkers[RDMIG_MESSAGE_TYPE_COUNT] = {
         [RDMIG_MESSAGE_COMPRESS] = check_fill,
@@ -278,7 +278,7 @@ static bool has_answer_slot(struct rdmig_conn *conn)
     return destination->state == DESTINATION_FILLING || destination->answer_slot != NO_SLOT;
 }
 
-bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action, bool *is_done)
+bool request_next_action(struct rdmig_conn *conn, struct rdmig_action *action, bool *is_done)
 {
     static starter *const starters[DESTINATION_STATE_COUNT] = {
         [DESTINATION_LISTING] = start_listing,
@@ -312,7 +312,7 @@ bool obey_next_action(struct rdmig_conn *conn, struct rdmig_action *action, bool
 }
 
 /* The operation for the entry has succeeded. */
-void obey_operation_done(struct rdmig_conn *conn, uint32_t rkey)
+void request_operation_done(struct rdmig_conn *conn, uint32_t rkey)
 {
     struct destination *destination = &conn->u.destination;
     struct wire_register entry;
