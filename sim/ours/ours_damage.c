@@ -146,7 +146,7 @@ static bool answer_the_second(struct rdmig_conn *conn)
 
 static bool overfill_releases(struct rdmig_conn *conn)
 {
-    conn->u.source.release_count = RELEASE_COUNT_MAX + 1;
+    conn->u.source.unregistration_count = UNREGISTRATION_COUNT_MAX + 1;
     return true;
 }
 

@@ -108,7 +108,7 @@ static const char *check_source(const struct rdmig_conn *conn)
         return "no more is pinned than the limit allows";
     if (source->pinned_limit_bytes != 0 && source->pinned_bytes != count_pinned_bytes(conn))
         return "pinned bytes are those of the regions";
-    if (source->release_count > RELEASE_COUNT_MAX)
+    if (source->unregistration_count > UNREGISTRATION_COUNT_MAX)
         return "no more regions are let go of than the list holds";
     if (source->round == ROUND_NONE && source->range_count != 0)
         return "ranges belong to a round";

@@ -56,7 +56,7 @@ static bool is_round_done(const struct rdmig_conn *conn)
 
     /* Every write done (clause C10), every run settled. */
     return source->round == ROUND_CLOSING && source->range_count == 0 && source->run_count == 0 &&
-           source->release_count == 0 && !flight_has_writes(conn);
+           source->unregistration_count == 0 && !flight_has_writes(conn);
 }
 
 static void send_round_end(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
@@ -77,16 +77,16 @@ static bool next_beside(struct rdmig_conn *conn, uint32_t slot, struct rdmig_act
 {
     uint32_t zero_position;
 
-    if (release_is_wanted(conn)) {
-        release_ask(conn, slot, action);
+    if (unregistration_is_wanted(conn)) {
+        unregistration_ask(conn, slot, action);
         return true;
     }
     if (registration_plan(conn, &zero_position)) {
         registration_ask(conn, slot, action);
         return true;
     }
-    if (release_is_wanted(conn)) { /* planning has found that room must be made */
-        release_ask(conn, slot, action);
+    if (unregistration_is_wanted(conn)) { /* planning has found that room must be made */
+        unregistration_ask(conn, slot, action);
         return true;
     }
     if (zero_position == NO_SLOT || conn->phase != RDMIG_PHASE_RUNNING)
@@ -126,7 +126,7 @@ static bool is_stream_due(const struct rdmig_conn *conn)
     return source->stream_bytes > 0 &&
            (source->stream_bytes == conn->config.stream_message_bytes ||
             source->flush == STEP_WANTED || source->exchange == STEP_WANTED ||
-            source->round != ROUND_NONE || release_is_wanted(conn));
+            source->round != ROUND_NONE || unregistration_is_wanted(conn));
 }
 
 static bool next_command(struct rdmig_conn *conn, struct rdmig_action *action)
@@ -188,5 +188,5 @@ bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
     if (conn->phase != RDMIG_PHASE_RUNNING)
         return false; /* planning found that no chunk fits the limit */
     return ranges_next_write(conn, action) || next_pin(conn, action) ||
-           release_next_local(conn, action) || registration_next_local(conn, action);
+           unregistration_next_local(conn, action) || registration_next_local(conn, action);
 }

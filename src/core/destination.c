@@ -190,7 +190,7 @@ void destination_received(struct rdmig_conn *conn, uint32_t slot, const struct w
 
 /* ---- the application's events */
 
-void destination_release(struct rdmig_conn *conn)
+void destination_free_slot(struct rdmig_conn *conn)
 {
     struct destination *destination = &conn->u.destination;
 
@@ -209,7 +209,7 @@ static int consume(struct rdmig_conn *conn, const struct rdmig_event *event)
         return -RDMIG_E_INVALID;
     destination->stream_left_bytes -= event->length;
     if (destination->stream_left_bytes == 0) {
-        destination_release(conn);
+        destination_free_slot(conn);
         offer_again(destination);
     }
     return RDMIG_OK;
@@ -354,7 +354,7 @@ static void finish_command(struct rdmig_conn *conn)
     struct destination *destination = &conn->u.destination;
     struct wire_header *header = &destination->answer;
 
-    destination_release(conn);
+    destination_free_slot(conn);
     switch (destination->state) {
     case DESTINATION_LISTING:
         destination->are_blocks_listed = true;

@@ -73,7 +73,7 @@ struct block {
 enum { CHUNK_STATE_BYTES = 7 };
 /* Chunks in one region at the most: 23 bits, less the values that say something else. */
 #define REGION_CHUNK_COUNT_MAX 0x7ffffcu
-#define REGION_LEAVING         0x7ffffdu /* source: its region is being let go of */
+#define REGION_UNREGISTERING   0x7ffffdu /* source: its region is being let go of */
 #define REGION_PENDING         0x7ffffeu /* source: in a run that is being registered */
 #define REGION_MEMBER          0x7fffffu /* source: a further chunk of a region */
 
@@ -190,22 +190,22 @@ struct run {
 };
 
 /* Letting go of a region, at both ends (clause R8). */
-enum release_state {
-    RELEASE_WANTED,
-    RELEASE_ASKED,
-    RELEASE_DUE, /* gone at the destination; ours goes next */
-    RELEASE_STARTED,
-    RELEASE_DONE
+enum unregistration_state {
+    UNREGISTRATION_WANTED,
+    UNREGISTRATION_ASKED,
+    UNREGISTRATION_DUE, /* gone at the destination; ours goes next */
+    UNREGISTRATION_STARTED,
+    UNREGISTRATION_DONE
 };
 
-struct release {
+struct unregistration {
     uint32_t block_index;
     uint32_t first_chunk; /* in its block */
     uint32_t chunk_count;
-    enum release_state state;
+    enum unregistration_state state;
     bool is_application; /* it asked for it, and wants to hear */
 };
-enum { RELEASE_COUNT_MAX = 16 };
+enum { UNREGISTRATION_COUNT_MAX = 16 };
 
 enum round_state { ROUND_NONE, ROUND_OPEN, ROUND_CLOSING };
 
@@ -247,9 +247,9 @@ struct source {
     struct range ranges[RDMIG_RANGE_QUEUE_COUNT];
     uint32_t range_head;
     uint32_t range_count;
-    struct release releases[RELEASE_COUNT_MAX]; /* ring */
-    uint32_t release_head;
-    uint32_t release_count;
+    struct unregistration unregistrations[UNREGISTRATION_COUNT_MAX]; /* ring */
+    uint32_t unregistration_head;
+    uint32_t unregistration_count;
     uint64_t pinned_limit_bytes; /* 0: none (clause R13) */
     uint64_t pinned_bytes;       /* of regions at either end, from planning until they are gone */
     /* The clock's hand, and the chunks, counted over all blocks, between which all regions lie. */
@@ -461,17 +461,17 @@ void registration_answered(struct rdmig_conn *conn, const uint8_t *data,
                            const struct wire_header *header);
 void registration_local_done(struct rdmig_conn *conn, uint32_t subject);
 
-/* ---- release.c: letting go of regions, and the limit on pinned memory */
-int release_drop(struct rdmig_conn *conn, const struct rdmig_event *event);
-bool release_is_wanted(const struct rdmig_conn *conn);
-void release_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action);
-void release_answered(struct rdmig_conn *conn, uint32_t entry_count);
-bool release_next_local(struct rdmig_conn *conn, struct rdmig_action *action);
-void release_local_done(struct rdmig_conn *conn, uint32_t subject);
-uint32_t release_run_limit(const struct rdmig_conn *conn);
-bool release_make_room(struct rdmig_conn *conn, uint64_t length_bytes, uint32_t position,
-                       const struct span *planned);
-void release_region_made(struct rdmig_conn *conn, const struct run *run);
+/* ---- eviction.c: letting go of regions, and the limit on pinned memory */
+int unregistration_begin(struct rdmig_conn *conn, const struct rdmig_event *event);
+bool unregistration_is_wanted(const struct rdmig_conn *conn);
+void unregistration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action);
+void unregistration_answered(struct rdmig_conn *conn, uint32_t entry_count);
+bool unregistration_next_local(struct rdmig_conn *conn, struct rdmig_action *action);
+void unregistration_local_done(struct rdmig_conn *conn, uint32_t subject);
+uint32_t eviction_run_limit(const struct rdmig_conn *conn);
+bool eviction_make_room(struct rdmig_conn *conn, uint64_t length_bytes, uint32_t position,
+                        const struct span *planned);
+void eviction_region_registered(struct rdmig_conn *conn, const struct run *run);
 
 /* ---- destination.c, requests.c */
 void destination_init(struct rdmig_conn *conn);
@@ -481,7 +481,7 @@ void destination_received(struct rdmig_conn *conn, uint32_t slot, const struct w
 void destination_operation_done(struct rdmig_conn *conn, const struct operation *operation,
                                 uint32_t rkey);
 void destination_disconnected(struct rdmig_conn *conn);
-void destination_release(struct rdmig_conn *conn);
+void destination_free_slot(struct rdmig_conn *conn);
 bool destination_received_late(struct rdmig_conn *conn, uint32_t slot,
                                const struct wire_header *header);
 bool destination_next_late(struct rdmig_conn *conn, struct rdmig_action *action);

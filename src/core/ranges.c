@@ -157,7 +157,7 @@ static bool find_region(struct rdmig_conn *conn, uint32_t block_index, uint32_t 
         return true;
     }
     chunk = blocks_chunk(conn, block_index, chunk_index);
-    if (chunk.count == 0 || chunk.count == REGION_PENDING || chunk.count == REGION_LEAVING)
+    if (chunk.count == 0 || chunk.count == REGION_PENDING || chunk.count == REGION_UNREGISTERING)
         return false;
     if (chunk.count == REGION_MEMBER) {
         chunk_index -= chunk.value;
@@ -216,7 +216,7 @@ static bool plan_write(struct rdmig_conn *conn, uint32_t *position, struct span 
     return false;
 }
 
-/* For the clock of release.c. */
+/* For the clock of eviction.c. */
 static void mark_used(struct rdmig_conn *conn, const struct rdmig_action *plan)
 {
     uint32_t block_index;

@@ -57,7 +57,7 @@ static uint64_t grown(const struct rdmig_conn *conn, uint64_t largest_chunk_coun
 
 static uint32_t run_limit(const struct rdmig_conn *conn)
 {
-    const uint32_t limit = release_run_limit(conn);
+    const uint32_t limit = eviction_run_limit(conn);
     const uint64_t growing = grown(conn, conn->u.source.largest_run_chunk_count);
 
     return growing < limit ? (uint32_t)growing : limit;
@@ -134,13 +134,14 @@ static bool plan_range(struct rdmig_conn *conn, uint32_t position)
         if (chunk > last_needed && chunk + count > last_allowed && 2 * count < limit)
             break;
         if (count > 0) {
-            may_go_on =
-                release_make_room(conn, blocks_run_bytes(conn, block_index, (uint32_t)chunk, count),
-                                  position, &planned);
+            may_go_on = eviction_make_room(
+                conn, blocks_run_bytes(conn, block_index, (uint32_t)chunk, count), position,
+                &planned);
             if (may_go_on)
                 add_run(conn, block_index, (uint32_t)chunk, count);
         } else { /* the number of a region that leaves is not free before it is gone here, too */
-            may_go_on = blocks_chunk(conn, block_index, (uint32_t)chunk).count != REGION_LEAVING;
+            may_go_on =
+                blocks_chunk(conn, block_index, (uint32_t)chunk).count != REGION_UNREGISTERING;
         }
         if (may_go_on)
             chunk += count > 0 ? count : 1;
@@ -276,7 +277,7 @@ static void settle_run(struct rdmig_conn *conn, struct run *run)
     blocks_set_chunk(conn, run->block_index, run->first_chunk, run->rkey, run->chunk_count);
     for (uint32_t k = 1; k < run->chunk_count; k++)
         blocks_set_chunk(conn, run->block_index, run->first_chunk + k, k, REGION_MEMBER);
-    release_region_made(conn, run);
+    eviction_region_registered(conn, run);
     run->chunk_count = 0;
 }
 

@@ -182,7 +182,7 @@ static void take_unregistered(struct rdmig_conn *conn, const uint8_t *data,
     (void)data;
     (void)header;
     commands_oldest(conn)->is_answered = true;
-    release_answered(conn, commands_oldest(conn)->entry_count);
+    unregistration_answered(conn, commands_oldest(conn)->entry_count);
 }
 
 static handler *const handlers[SOURCE_STATE_COUNT][RDMIG_MESSAGE_TYPE_COUNT] = {
@@ -217,7 +217,7 @@ void source_completed(struct rdmig_conn *conn)
 void source_operation_done(struct rdmig_conn *conn, const struct operation *operation)
 {
     if (operation->kind == OPERATION_DEREGISTER) {
-        release_local_done(conn, operation->subject);
+        unregistration_local_done(conn, operation->subject);
     } else if (conn->u.source.exchange == STEP_ASKED) {
         conn->u.source.pin_done_count++;
         source_exchange_done(conn);
@@ -330,7 +330,7 @@ int source_event(struct rdmig_conn *conn, const struct rdmig_event *event)
     case RDMIG_EVENT_ROUND_CLOSED:
         return close_round(conn);
     case RDMIG_EVENT_UNREGISTER_REQUESTED:
-        return release_drop(conn, event);
+        return unregistration_begin(conn, event);
     default:
         return -RDMIG_E_STATE;
     }

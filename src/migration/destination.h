@@ -74,7 +74,7 @@ uint64_t inbox_readable_bytes(const struct rdmig_destination *destination);
 /* Returns how many bytes were read; 0: there are none. */
 uint64_t inbox_read(struct rdmig_destination *destination, void *bytes, uint64_t capacity_bytes);
 /* Tells the core when the message is done with; true: told. */
-bool inbox_release(struct rdmig_destination *destination);
+bool inbox_finish_message(struct rdmig_destination *destination);
 
 /* ---- matching.c: the source's list of blocks and ours. Where it fails, the cause is in
  * destination->error, and the caller ends the migration. */

@@ -240,7 +240,7 @@ static bool work(struct rdmig_destination *destination)
         destination->stage = TAKING_PREPARED;
         return true;
     }
-    return destination->stage < TAKING_COMPLETED && inbox_release(destination);
+    return destination->stage < TAKING_COMPLETED && inbox_finish_message(destination);
 }
 
 static uint64_t time_limit_ns(const struct rdmig_destination *destination)

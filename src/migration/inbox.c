@@ -119,7 +119,7 @@ static bool is_readable(const struct rdmig_destination *destination)
            destination->announced_count > 0;
 }
 
-bool inbox_release(struct rdmig_destination *destination)
+bool inbox_finish_message(struct rdmig_destination *destination)
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_STREAM_CONSUMED,
                                 .length = destination->message_bytes};

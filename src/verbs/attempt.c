@@ -99,7 +99,7 @@ static void start_attempt(struct link *link)
         }
         if (start_resolving(link))
             return;
-        identifier_release(link);
+        identifier_destroy(link);
     }
     fail_all_addresses(link);
 }
@@ -130,13 +130,13 @@ void attempt_end(struct link *link, enum rdmig_status status, int32_t os_code)
         queue_destroy_pair(link);
         post_return_all(link);
         queue_destroy(link);
-        identifier_release(link);
+        identifier_destroy(link);
         link->state =
             LINK_LEAVING; /* the core closes next; what follows is decided at NOTIFY_CLOSED */
         return;
     }
     queue_destroy(link);
-    identifier_release(link);
+    identifier_destroy(link);
     link->address_index++;
     start_attempt(link);
 }
@@ -165,7 +165,7 @@ bool attempt_next_address(struct link *link)
     if (link->address_index + 1 >= link->address_count)
         return false;
     queue_destroy(link);
-    identifier_release(link);
+    identifier_destroy(link);
     link->address_index++;
     start_attempt(link);
     return true;

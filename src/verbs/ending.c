@@ -7,7 +7,7 @@ void link_fail(struct link *link, enum rdmig_reason reason, int32_t os_code, con
     if (link->own.reason == RDMIG_REASON_NONE)
         explain_error(&link->own, reason, os_code, detail);
     queue_destroy(link);
-    identifier_release(link);
+    identifier_destroy(link);
     if (link->state == LINK_CLOSED)
         return;
     link->state = LINK_CLOSED;

@@ -26,7 +26,7 @@ void identifier_adopt(struct link *link, struct rdma_cm_id *id)
                           sizeof(exponent));
 }
 
-void identifier_release(struct link *link)
+void identifier_destroy(struct link *link)
 {
     if (link->id != NULL)
         rdma_destroy_id(link->id);

@@ -143,7 +143,7 @@ void link_destroy(struct link *link)
     if (link == NULL)
         return;
     queue_destroy(link);
-    identifier_release(link);
+    identifier_destroy(link);
     if (link->listen_id != NULL)
         rdma_destroy_id(link->listen_id);
     if (link->events != NULL)

@@ -257,7 +257,7 @@ void attempt_connect_failed(struct link *link, const struct cm_event *event);
 /* The identifier is this attempt's and has a device now. */
 void identifier_adopt(struct link *link, struct rdma_cm_id *id);
 /* Gives the identifier up; the queue pair is gone by then. */
-void identifier_release(struct link *link);
+void identifier_destroy(struct link *link);
 /* rdma_cm gives errno values with either sign. */
 int32_t identifier_positive(int status);
 
@@ -295,8 +295,8 @@ void region_register(struct link *link, const struct rdmig_action *action);
 void region_deregister(struct link *link, const struct rdmig_action *action);
 /* What to ask this device for, from now on. */
 void region_choose_wishes(struct link *link, const struct ibv_device_attr_ex *attributes);
-void region_count_made(struct link *link, uint64_t length_bytes, bool is_pinned);
-void region_count_gone(struct link *link, uint64_t length_bytes, bool is_pinned);
+void region_count_registered(struct link *link, uint64_t length_bytes, bool is_pinned);
+void region_count_deregistered(struct link *link, uint64_t length_bytes, bool is_pinned);
 const struct ibv_mr *region_find(const struct link *link, uint32_t region);
 bool region_is_range(const struct link *link, uint32_t block_index, uint64_t offset_bytes,
                      uint64_t length_bytes);

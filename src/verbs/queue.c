@@ -158,7 +158,7 @@ static bool register_control(struct link *link, struct link_cause *cause)
     queue->control_mr =
         ibv_reg_mr(queue->pd, link->control_memory, link->control_bytes, IBV_ACCESS_LOCAL_WRITE);
     if (queue->control_mr != NULL) {
-        region_count_made(link, link->control_bytes, true);
+        region_count_registered(link, link->control_bytes, true);
         return true;
     }
     code = errno;
@@ -210,7 +210,7 @@ void queue_destroy(struct link *link)
     region_destroy_all(link);
     if (queue->control_mr != NULL) {
         ibv_dereg_mr(queue->control_mr);
-        region_count_gone(link, link->control_bytes, true);
+        region_count_deregistered(link, link->control_bytes, true);
     }
     destroy_completion_queue(queue->send_cq, queue->send_notice_count);
     destroy_completion_queue(queue->recv_cq, queue->recv_notice_count);

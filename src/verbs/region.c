@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-void region_count_made(struct link *link, uint64_t length_bytes, bool is_pinned)
+void region_count_registered(struct link *link, uint64_t length_bytes, bool is_pinned)
 {
     struct link_regions *regions = &link->regions;
 
@@ -16,7 +16,7 @@ void region_count_made(struct link *link, uint64_t length_bytes, bool is_pinned)
         regions->pinned_bytes_max = regions->pinned_bytes;
 }
 
-void region_count_gone(struct link *link, uint64_t length_bytes, bool is_pinned)
+void region_count_deregistered(struct link *link, uint64_t length_bytes, bool is_pinned)
 {
     link->regions.region_count--;
     if (is_pinned)
@@ -150,7 +150,7 @@ void region_register(struct link *link, const struct rdmig_action *action)
     region = find(link, action->region);
     *region =
         (struct link_region){.mr = mr, .is_pinned = (regions->wishes & IBV_ACCESS_ON_DEMAND) == 0};
-    region_count_made(link, action->length, region->is_pinned);
+    region_count_registered(link, action->length, region->is_pinned);
     event.rkey = mr->rkey;
     link_feed(link, &event);
 }
@@ -162,7 +162,7 @@ bool link_failed_region(const struct link *link, struct link_failed_region *out)
 }
 
 /* 0, or what the kernel says; the region is kept then. */
-static int take_apart(struct link *link, struct link_region *region)
+static int deregister(struct link *link, struct link_region *region)
 {
     const uint64_t length_bytes = region->mr->length;
     const int code = ibv_dereg_mr(region->mr);
@@ -170,7 +170,7 @@ static int take_apart(struct link *link, struct link_region *region)
     if (code != 0)
         return code;
     region->mr = NULL;
-    region_count_gone(link, length_bytes, region->is_pinned);
+    region_count_deregistered(link, length_bytes, region->is_pinned);
     return 0;
 }
 
@@ -181,7 +181,7 @@ void region_deregister(struct link *link, const struct rdmig_action *action)
     int code = EINVAL;
 
     if (region != NULL && region->mr != NULL) {
-        code = take_apart(link, region);
+        code = deregister(link, region);
         count_busy(link, start_ns);
     }
     link_answer(link, action->tag, code == 0 ? RDMIG_STATUS_OK : RDMIG_STATUS_ERROR, code);
@@ -193,7 +193,7 @@ bool region_destroy_all(struct link *link)
     bool are_all_gone = true;
 
     for (uint64_t i = 0; i < regions->region_slot_count; i++)
-        if (regions->regions[i].mr != NULL && take_apart(link, &regions->regions[i]) != 0)
+        if (regions->regions[i].mr != NULL && deregister(link, &regions->regions[i]) != 0)
             are_all_gone = false; /* kept: destroy tries again */
     return are_all_gone;
 }

@@ -63,7 +63,7 @@ static void test_core_check__source__finds_each_damage(void **state)
     DAMAGE(bench, u.source.credit_count, 2,
            "credits are here, to come, or spent on what is under way");
     DAMAGE(bench, u.source.pinned_limit_bytes, 1, "no more is pinned than the limit allows");
-    DAMAGE(bench, u.source.release_count, RELEASE_COUNT_MAX + 1,
+    DAMAGE(bench, u.source.unregistration_count, UNREGISTRATION_COUNT_MAX + 1,
            "no more regions are let go of than the list holds");
     DAMAGE(bench, u.source.round, ROUND_NONE, "ranges belong to a round");
     DAMAGE(bench, u.source.range_count, RDMIG_RANGE_QUEUE_COUNT + 1,

@@ -19,7 +19,7 @@ static const struct rdmig_conn_config of_three = {.capability_flags = PIPELINE,
                                                   .pinned_bytes_max = 3 * MIB};
 
 /* Clause: R13, R8 */
-static void test_core_release__what_was_not_used_for_longest__goes_first(void **state)
+static void test_core_eviction__what_was_not_used_for_longest__goes_first(void **state)
 {
     struct bench *bench = peer_source(&of_three, 0, one_block, 1);
 
@@ -47,7 +47,7 @@ static void test_core_release__what_was_not_used_for_longest__goes_first(void **
 }
 
 /* Clause: R13 */
-static void test_core_release__what_is_queued_before__stays(void **state)
+static void test_core_eviction__what_is_queued_before__stays(void **state)
 {
     const struct rdmig_conn_config of_two = {.capability_flags = PIPELINE,
                                              .pinned_bytes_max = 2 * MIB};
@@ -69,7 +69,7 @@ static void test_core_release__what_is_queued_before__stays(void **state)
 }
 
 /* Clause: R13 */
-static void test_core_release__what_is_needed_later__goes_when_nothing_else_can(void **state)
+static void test_core_eviction__what_is_needed_later__goes_when_nothing_else_can(void **state)
 {
     const struct rdmig_conn_config of_one = {.capability_flags = PIPELINE, .pinned_bytes_max = MIB};
     struct bench *bench = peer_source(&of_one, 0, one_block, 1);
@@ -93,7 +93,7 @@ static void test_core_release__what_is_needed_later__goes_when_nothing_else_can(
 }
 
 /* Clause: R13, R8 */
-static void test_core_release__what_is_written_to__stays_until_it_is_done(void **state)
+static void test_core_eviction__what_is_written_to__stays_until_it_is_done(void **state)
 {
     const struct rdmig_conn_config of_one = {.capability_flags = PIPELINE, .pinned_bytes_max = MIB};
     struct bench *bench = peer_source(&of_one, 0, one_block, 1);
@@ -112,7 +112,7 @@ static void test_core_release__what_is_written_to__stays_until_it_is_done(void *
 }
 
 /* Clause: R13, C18 */
-static void test_core_release__several_that_go__are_named_in_one_message(void **state)
+static void test_core_eviction__several_that_go__are_named_in_one_message(void **state)
 {
     const struct rdmig_conn_config of_sixteen = {.capability_flags = PIPELINE,
                                                  .pinned_bytes_max = 16 * MIB};
@@ -143,7 +143,7 @@ static void test_core_release__several_that_go__are_named_in_one_message(void **
 }
 
 /* Clause: R13, R8 */
-static void test_core_release__of_a_stock_destination__one_region_is_asked_at_a_time(void **state)
+static void test_core_eviction__of_a_stock_destination__one_region_is_asked_at_a_time(void **state)
 {
     const struct rdmig_conn_config of_sixteen = {.pinned_bytes_max = 16 * MIB};
     struct bench *bench = peer_source(&of_sixteen, 0, one_block, 1);
@@ -176,7 +176,7 @@ static void test_core_release__of_a_stock_destination__one_region_is_asked_at_a_
 }
 
 /* Clause: R13 */
-static void test_core_release__more_than_the_list_holds__go_in_turns(void **state)
+static void test_core_eviction__more_than_the_list_holds__go_in_turns(void **state)
 {
     const struct rdmig_conn_config of_many = {.capability_flags = PIPELINE,
                                               .pinned_bytes_max = 136 * MIB};
@@ -198,7 +198,7 @@ static void test_core_release__more_than_the_list_holds__go_in_turns(void **stat
 }
 
 /* Clause: R13 */
-static void test_core_release__the_hand__finds_regions_wherever_they_are(void **state)
+static void test_core_eviction__the_hand__finds_regions_wherever_they_are(void **state)
 {
     static const uint64_t lengths[3] = {4096, 40 * MIB, 3 * MIB};
     static const uint64_t places[][2] = {{1, 20}, {1, 3}, {2, 2}, {0, 0}, {1, 39}, {1, 0}, {2, 0}};
@@ -223,7 +223,7 @@ static void test_core_release__the_hand__finds_regions_wherever_they_are(void **
     FEED(bench, UNREGISTER_REQUESTED, .block_index = 0, .chunk_index = (chunk))
 
 /* Clause: R13, R8, E1 */
-static void test_core_release__the_application_may_let_go_meanwhile(void **state)
+static void test_core_eviction__the_application_may_let_go_meanwhile(void **state)
 {
     struct bench *bench = peer_source(&of_three, 0, one_block, 1);
 
@@ -262,7 +262,7 @@ static void test_core_release__the_application_may_let_go_meanwhile(void **state
 }
 
 /* Clause: R13, R8, E1 */
-static void test_core_release__with_a_full_list__the_application_waits(void **state)
+static void test_core_eviction__with_a_full_list__the_application_waits(void **state)
 {
     const struct rdmig_conn_config of_many = {.capability_flags = PIPELINE,
                                               .pinned_bytes_max = 136 * MIB};
@@ -277,7 +277,7 @@ static void test_core_release__with_a_full_list__the_application_waits(void **st
 }
 
 /* Clause: R8, E11 */
-static void test_core_release__a_region_that_cannot_go__ends_it(void **state)
+static void test_core_eviction__a_region_that_cannot_go__ends_it(void **state)
 {
     struct bench *bench = peer_source(&of_three, 0, one_block, 1);
 
@@ -294,7 +294,7 @@ static void test_core_release__a_region_that_cannot_go__ends_it(void **state)
 }
 
 /* Clause: C10, C17, R8 */
-static void test_core_release__a_round__ends_when_what_goes_is_gone(void **state)
+static void test_core_eviction__a_round__ends_when_what_goes_is_gone(void **state)
 {
     struct bench *bench = peer_source(&of_three, 0, one_block, 1);
 
@@ -324,18 +324,18 @@ static void test_core_release__a_round__ends_when_what_goes_is_gone(void **state
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_core_release__what_was_not_used_for_longest__goes_first),
-        cmocka_unit_test(test_core_release__what_is_queued_before__stays),
-        cmocka_unit_test(test_core_release__what_is_needed_later__goes_when_nothing_else_can),
-        cmocka_unit_test(test_core_release__what_is_written_to__stays_until_it_is_done),
-        cmocka_unit_test(test_core_release__several_that_go__are_named_in_one_message),
-        cmocka_unit_test(test_core_release__of_a_stock_destination__one_region_is_asked_at_a_time),
-        cmocka_unit_test(test_core_release__more_than_the_list_holds__go_in_turns),
-        cmocka_unit_test(test_core_release__the_hand__finds_regions_wherever_they_are),
-        cmocka_unit_test(test_core_release__the_application_may_let_go_meanwhile),
-        cmocka_unit_test(test_core_release__with_a_full_list__the_application_waits),
-        cmocka_unit_test(test_core_release__a_region_that_cannot_go__ends_it),
-        cmocka_unit_test(test_core_release__a_round__ends_when_what_goes_is_gone),
+        cmocka_unit_test(test_core_eviction__what_was_not_used_for_longest__goes_first),
+        cmocka_unit_test(test_core_eviction__what_is_queued_before__stays),
+        cmocka_unit_test(test_core_eviction__what_is_needed_later__goes_when_nothing_else_can),
+        cmocka_unit_test(test_core_eviction__what_is_written_to__stays_until_it_is_done),
+        cmocka_unit_test(test_core_eviction__several_that_go__are_named_in_one_message),
+        cmocka_unit_test(test_core_eviction__of_a_stock_destination__one_region_is_asked_at_a_time),
+        cmocka_unit_test(test_core_eviction__more_than_the_list_holds__go_in_turns),
+        cmocka_unit_test(test_core_eviction__the_hand__finds_regions_wherever_they_are),
+        cmocka_unit_test(test_core_eviction__the_application_may_let_go_meanwhile),
+        cmocka_unit_test(test_core_eviction__with_a_full_list__the_application_waits),
+        cmocka_unit_test(test_core_eviction__a_region_that_cannot_go__ends_it),
+        cmocka_unit_test(test_core_eviction__a_round__ends_when_what_goes_is_gone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,9 +9,10 @@
 
 #define RUNS_IN_LIMIT 8u
 
-static struct release *release_at(struct source *source, uint32_t position)
+static struct unregistration *unregistration_at(struct source *source, uint32_t position)
 {
-    return &source->releases[(source->release_head + position) % RELEASE_COUNT_MAX];
+    return &source->unregistrations[(source->unregistration_head + position) %
+                                    UNREGISTRATION_COUNT_MAX];
 }
 
 static struct span region_span(const struct rdmig_conn *conn, uint32_t block_index,
@@ -24,35 +25,38 @@ static struct span region_span(const struct rdmig_conn *conn, uint32_t block_ind
     return span;
 }
 
-static void set_region(struct rdmig_conn *conn, const struct release *release, uint32_t count)
+static void set_region(struct rdmig_conn *conn, const struct unregistration *unregistration,
+                       uint32_t count)
 {
-    for (uint32_t k = 0; k < release->chunk_count; k++)
-        blocks_set_chunk(conn, release->block_index, release->first_chunk + k, 0, count);
+    for (uint32_t k = 0; k < unregistration->chunk_count; k++)
+        blocks_set_chunk(conn, unregistration->block_index, unregistration->first_chunk + k, 0,
+                         count);
 }
 
 static void begin(struct rdmig_conn *conn, uint32_t block_index, uint32_t first_chunk,
                   uint32_t chunk_count, bool is_application)
 {
     struct source *source = &conn->u.source;
-    struct release *release = release_at(source, source->release_count++);
+    struct unregistration *unregistration =
+        unregistration_at(source, source->unregistration_count++);
 
-    *release =
-        (struct release){block_index, first_chunk, chunk_count, RELEASE_WANTED, is_application};
-    set_region(conn, release, REGION_LEAVING);
+    *unregistration = (struct unregistration){block_index, first_chunk, chunk_count,
+                                              UNREGISTRATION_WANTED, is_application};
+    set_region(conn, unregistration, REGION_UNREGISTERING);
     source->planned = (struct planned){0};
 }
 
 static bool is_application_waiting(struct source *source)
 {
-    for (uint32_t i = 0; i < source->release_count; i++) {
-        if (release_at(source, i)->is_application)
+    for (uint32_t i = 0; i < source->unregistration_count; i++) {
+        if (unregistration_at(source, i)->is_application)
             return true;
     }
     return false;
 }
 
 /* The application lets go of a region: it must be idle on our side. */
-int release_drop(struct rdmig_conn *conn, const struct rdmig_event *event)
+int unregistration_begin(struct rdmig_conn *conn, const struct rdmig_event *event)
 {
     struct source *source = &conn->u.source;
     struct span span;
@@ -67,8 +71,8 @@ int release_drop(struct rdmig_conn *conn, const struct rdmig_event *event)
     if (chunk_count == 0 || chunk_count > REGION_CHUNK_COUNT_MAX)
         return -RDMIG_E_INVALID;
     span = region_span(conn, event->block_index, event->chunk_index, chunk_count);
-    if (source->release_count == RELEASE_COUNT_MAX || is_application_waiting(source) ||
-        source->run_count != 0 || flight_overlaps(conn, &span) ||
+    if (source->unregistration_count == UNREGISTRATION_COUNT_MAX ||
+        is_application_waiting(source) || source->run_count != 0 || flight_overlaps(conn, &span) ||
         ranges_overlap(conn, source->range_count, &span))
         return -RDMIG_E_AGAIN;
     begin(conn, event->block_index, event->chunk_index, chunk_count, true);
@@ -77,16 +81,18 @@ int release_drop(struct rdmig_conn *conn, const struct rdmig_event *event)
 
 /* ---- the two halves */
 
-bool release_is_wanted(const struct rdmig_conn *conn)
+bool unregistration_is_wanted(const struct rdmig_conn *conn)
 {
     const struct source *source = &conn->u.source;
-    const uint32_t last = (source->release_head + source->release_count - 1) % RELEASE_COUNT_MAX;
+    const uint32_t last =
+        (source->unregistration_head + source->unregistration_count - 1) % UNREGISTRATION_COUNT_MAX;
 
     /* They are asked for in order: the last one tells. */
-    return source->release_count > 0 && source->releases[last].state == RELEASE_WANTED;
+    return source->unregistration_count > 0 &&
+           source->unregistrations[last].state == UNREGISTRATION_WANTED;
 }
 
-void release_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
+void unregistration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
     const uint32_t count_max = conn_is_pipelined(conn) ? ENTRY_COUNT_MAX : 1;
@@ -94,73 +100,76 @@ void release_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *ac
     struct wire_header header = {.type = RDMIG_MESSAGE_UNREGISTER_REQUEST};
     uint64_t work_bytes = 0;
 
-    for (uint32_t i = 0; i < source->release_count && header.repeat < count_max; i++) {
-        struct release *release = release_at(source, i);
-        const struct wire_register entry = {release->first_chunk, release->block_index, 0};
+    for (uint32_t i = 0; i < source->unregistration_count && header.repeat < count_max; i++) {
+        struct unregistration *unregistration = unregistration_at(source, i);
+        const struct wire_register entry = {unregistration->first_chunk,
+                                            unregistration->block_index, 0};
 
-        if (release->state != RELEASE_WANTED)
+        if (unregistration->state != UNREGISTRATION_WANTED)
             continue;
-        release->state = RELEASE_ASKED;
+        unregistration->state = UNREGISTRATION_ASKED;
         wire_write_register(data + header.length_bytes, &entry);
         header.length_bytes += WIRE_REGISTER_ENTRY_BYTES;
         header.repeat++;
-        work_bytes += release->chunk_count * RDMIG_CHUNK_BYTES;
+        work_bytes += unregistration->chunk_count * RDMIG_CHUNK_BYTES;
     }
     commands_send(conn, slot, &header, work_bytes, action);
 }
 
 /* The destination has let go of the first that it was asked to; now ours go. */
-void release_answered(struct rdmig_conn *conn, uint32_t entry_count)
+void unregistration_answered(struct rdmig_conn *conn, uint32_t entry_count)
 {
     struct source *source = &conn->u.source;
 
-    for (uint32_t i = 0; i < source->release_count && entry_count > 0; i++) {
-        struct release *release = release_at(source, i);
+    for (uint32_t i = 0; i < source->unregistration_count && entry_count > 0; i++) {
+        struct unregistration *unregistration = unregistration_at(source, i);
 
-        if (release->state != RELEASE_ASKED)
+        if (unregistration->state != UNREGISTRATION_ASKED)
             continue;
-        release->state = RELEASE_DUE;
+        unregistration->state = UNREGISTRATION_DUE;
         entry_count--;
     }
 }
 
-bool release_next_local(struct rdmig_conn *conn, struct rdmig_action *action)
+bool unregistration_next_local(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
 
-    for (uint32_t i = 0; i < source->release_count; i++) {
-        struct release *release = release_at(source, i);
-        const uint32_t subject = (source->release_head + i) % RELEASE_COUNT_MAX;
+    for (uint32_t i = 0; i < source->unregistration_count; i++) {
+        struct unregistration *unregistration = unregistration_at(source, i);
+        const uint32_t subject = (source->unregistration_head + i) % UNREGISTRATION_COUNT_MAX;
 
-        if (release->state != RELEASE_DUE ||
+        if (unregistration->state != UNREGISTRATION_DUE ||
             !flight_start(conn, OPERATION_DEREGISTER, subject, &action->tag))
             continue;
-        blocks_region_action(conn, RDMIG_ACTION_DEREGISTER, release->block_index,
-                             release->first_chunk, release->chunk_count, action);
-        release->state = RELEASE_STARTED;
+        blocks_region_action(conn, RDMIG_ACTION_DEREGISTER, unregistration->block_index,
+                             unregistration->first_chunk, unregistration->chunk_count, action);
+        unregistration->state = UNREGISTRATION_STARTED;
         return true;
     }
     return false;
 }
 
-void release_local_done(struct rdmig_conn *conn, uint32_t subject)
+void unregistration_local_done(struct rdmig_conn *conn, uint32_t subject)
 {
     struct source *source = &conn->u.source;
-    struct release *release = &source->releases[subject];
+    struct unregistration *unregistration = &source->unregistrations[subject];
 
-    release->state = RELEASE_DONE;
+    unregistration->state = UNREGISTRATION_DONE;
     source->pinned_bytes -=
-        blocks_run_bytes(conn, release->block_index, release->first_chunk, release->chunk_count);
+        blocks_run_bytes(conn, unregistration->block_index, unregistration->first_chunk,
+                         unregistration->chunk_count);
     source->is_room_hopeless = false;
-    set_region(conn, release, 0);
-    if (release->is_application) {
+    set_region(conn, unregistration, 0);
+    if (unregistration->is_application) {
         conn->unregistered_region =
-            blocks_at(conn, release->block_index)->first_chunk + release->first_chunk;
+            blocks_at(conn, unregistration->block_index)->first_chunk + unregistration->first_chunk;
         conn_notify(conn, RDMIG_ACTION_NOTIFY_UNREGISTERED);
     }
-    while (source->release_count > 0 && release_at(source, 0)->state == RELEASE_DONE) {
-        source->release_head = (source->release_head + 1) % RELEASE_COUNT_MAX;
-        source->release_count--;
+    while (source->unregistration_count > 0 &&
+           unregistration_at(source, 0)->state == UNREGISTRATION_DONE) {
+        source->unregistration_head = (source->unregistration_head + 1) % UNREGISTRATION_COUNT_MAX;
+        source->unregistration_count--;
     }
 }
 
@@ -168,7 +177,7 @@ void release_local_done(struct rdmig_conn *conn, uint32_t subject)
 
 /* Chunks in one run at the most: several runs fit the limit, so that one is registered while others
  * are written. */
-uint32_t release_run_limit(const struct rdmig_conn *conn)
+uint32_t eviction_run_limit(const struct rdmig_conn *conn)
 {
     const uint64_t limit_bytes = conn->u.source.pinned_limit_bytes;
     const uint64_t chunk_count = limit_bytes / RUNS_IN_LIMIT / RDMIG_CHUNK_BYTES;
@@ -179,7 +188,7 @@ uint32_t release_run_limit(const struct rdmig_conn *conn)
 }
 
 /* A region is there: the hand has to come by. */
-void release_region_made(struct rdmig_conn *conn, const struct run *run)
+void eviction_region_registered(struct rdmig_conn *conn, const struct run *run)
 {
     struct source *source = &conn->u.source;
     const uint64_t first =
@@ -245,23 +254,23 @@ static bool turn(struct rdmig_conn *conn, uint32_t position, const struct span *
     return true;
 }
 
-static uint64_t leaving_bytes(struct rdmig_conn *conn)
+static uint64_t unregistering_bytes(struct rdmig_conn *conn)
 {
     uint64_t bytes = 0;
 
-    for (uint32_t i = 0; i < conn->u.source.release_count; i++) {
-        const struct release *release = release_at(&conn->u.source, i);
+    for (uint32_t i = 0; i < conn->u.source.unregistration_count; i++) {
+        const struct unregistration *unregistration = unregistration_at(&conn->u.source, i);
 
-        if (release->state != RELEASE_DONE)
-            bytes += blocks_run_bytes(conn, release->block_index, release->first_chunk,
-                                      release->chunk_count);
+        if (unregistration->state != UNREGISTRATION_DONE)
+            bytes += blocks_run_bytes(conn, unregistration->block_index,
+                                      unregistration->first_chunk, unregistration->chunk_count);
     }
     return bytes;
 }
 
 /* Goes round twice at the most: the first time may only find that all were used. */
-static bool let_go_of_one(struct rdmig_conn *conn, uint32_t position, const struct span *planned,
-                          bool is_urgent)
+static bool evict_one(struct rdmig_conn *conn, uint32_t position, const struct span *planned,
+                      bool is_urgent)
 {
     const struct source *source = &conn->u.source;
     uint64_t left_count = 2 * (source->clock_high_chunk - source->clock_low_chunk);
@@ -277,14 +286,15 @@ static bool let_go_of_one(struct rdmig_conn *conn, uint32_t position, const stru
  * else makes room. */
 static bool is_first(struct rdmig_conn *conn, uint32_t position)
 {
-    return ranges_front(conn) == ranges_at(conn, position) && conn->u.source.release_count == 0 &&
-           conn->u.source.run_count == 0 && !flight_has_writes(conn);
+    return ranges_front(conn) == ranges_at(conn, position) &&
+           conn->u.source.unregistration_count == 0 && conn->u.source.run_count == 0 &&
+           !flight_has_writes(conn);
 }
 
 /* True: so many bytes more fit the limit, for the range at position, of which the span is planned.
  * False: they will, when what has been begun is done; or the connection has failed. */
-bool release_make_room(struct rdmig_conn *conn, uint64_t length_bytes, uint32_t position,
-                       const struct span *planned)
+bool eviction_make_room(struct rdmig_conn *conn, uint64_t length_bytes, uint32_t position,
+                        const struct span *planned)
 {
     struct source *source = &conn->u.source;
     const uint64_t limit_bytes = source->pinned_limit_bytes;
@@ -297,10 +307,10 @@ bool release_make_room(struct rdmig_conn *conn, uint64_t length_bytes, uint32_t 
         conn_fail(conn, RDMIG_REASON_PINNED_LIMIT, &details);
         return false;
     }
-    while (!source->is_room_hopeless && source->release_count < RELEASE_COUNT_MAX &&
-           source->pinned_bytes - leaving_bytes(conn) + length_bytes > limit_bytes) {
-        if (!let_go_of_one(conn, position, planned, false) &&
-            !(is_first(conn, position) && let_go_of_one(conn, position, planned, true)))
+    while (!source->is_room_hopeless && source->unregistration_count < UNREGISTRATION_COUNT_MAX &&
+           source->pinned_bytes - unregistering_bytes(conn) + length_bytes > limit_bytes) {
+        if (!evict_one(conn, position, planned, false) &&
+            !(is_first(conn, position) && evict_one(conn, position, planned, true)))
             source->is_room_hopeless = true; /* until something has been done with */
     }
     return false;
