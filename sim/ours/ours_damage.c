@@ -223,7 +223,7 @@ static const struct damage of_source[DAMAGES_SOURCE] = {
     {miscount_credits, "credits are here, to come, or spent on what is under way"},
     {pin_too_much, "no more is pinned than the limit allows"},
     {miscount_pinned, "pinned bytes are those of the regions"},
-    {send_beside_alone, "what goes alone has nothing beside it"},
+    {send_beside_alone, "an exclusive command is the only one"},
     {answer_the_second, "answers are for the oldest command"},
     {overfill_releases, "no more regions are let go of than the list holds"},
     {keep_range, "ranges belong to a round"},

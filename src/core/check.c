@@ -50,8 +50,8 @@ static const char *check_commands(const struct source *source)
         const struct command *command =
             &source->commands[(source->command_head + i) % RDMIG_CREDIT_COUNT_MAX];
 
-        if (source->command_count > 1 && commands_are_alone(command->type))
-            return "what goes alone has nothing beside it";
+        if (source->command_count > 1 && message_is_exclusive(command->type))
+            return "an exclusive command is the only one";
         if (i > 0 && command->is_answered)
             return "answers are for the oldest command";
     }

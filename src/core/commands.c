@@ -73,7 +73,7 @@ static void send_round_end(struct rdmig_conn *conn, uint32_t slot, struct rdmig_
 
 /* Commands that may go beside each other: registrations before zeros, which can wait, since
  * registrations are waited for. With one credit the first that is queued goes first. */
-static bool next_beside(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
+static bool next_pipelined(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
 {
     uint32_t zero_position;
 
@@ -101,7 +101,7 @@ static uint64_t pin_all_bytes(const struct rdmig_conn *conn)
     return (conn->capability_flags & RDMIG_CAPABILITY_PIN_ALL) != 0 ? conn->ram_bytes : 0;
 }
 
-static bool next_alone(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
+static bool next_exclusive(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
 {
     const struct wire_header blocks_request = {.type = RDMIG_MESSAGE_RAM_BLOCKS_REQUEST,
                                                .repeat = 1};
@@ -149,9 +149,9 @@ static bool next_command(struct rdmig_conn *conn, struct rdmig_action *action)
     if (slot == NO_SLOT)
         slot = flight_free_large(conn);
     is_sent = slot != NO_SLOT && ((credits_may_send(conn, RDMIG_MESSAGE_REGISTER_REQUEST) &&
-                                   next_beside(conn, slot, action)) ||
+                                   next_pipelined(conn, slot, action)) ||
                                   (credits_may_send(conn, RDMIG_MESSAGE_REGISTER_FINISHED) &&
-                                   next_alone(conn, slot, action)));
+                                   next_exclusive(conn, slot, action)));
     if (!is_sent) {
         conn->u.source.is_held = false; /* nothing was waiting for the credit */
         conn->u.source.idle_step = conn->step_number;

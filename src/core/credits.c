@@ -71,8 +71,8 @@ bool credits_may_send(const struct rdmig_conn *conn, uint32_t type)
     const struct source *source = &conn->u.source;
 
     return source->command_count == 0 ||
-           (!commands_are_alone(type) &&
-            !commands_are_alone(source->commands[source->command_head].type));
+           (!message_is_exclusive(type) &&
+            !message_is_exclusive(source->commands[source->command_head].type));
 }
 
 /* The time that the destination has for the oldest command (clause E14). */

@@ -159,9 +159,11 @@ static void queue_command(struct destination *destination, uint32_t slot)
 static bool may_come(const struct rdmig_conn *conn, uint32_t type)
 {
     const struct destination *destination = &conn->u.destination;
-    const bool is_alone = destination->given_count + destination->grant_count == conn->credit_max;
+    const bool is_only_one =
+        destination->given_count + destination->grant_count == conn->credit_max;
 
-    return is_alone || (!commands_are_alone(type) && !commands_are_alone(destination->last_type));
+    return is_only_one ||
+           (!message_is_exclusive(type) && !message_is_exclusive(destination->last_type));
 }
 
 /* Clauses C5, C6. */

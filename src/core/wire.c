@@ -43,7 +43,7 @@ uint32_t wire_entry_bytes(uint32_t type)
     return type < RDMIG_MESSAGE_TYPE_COUNT ? bodies[type].entry_bytes : 0;
 }
 
-bool commands_are_alone(uint32_t type)
+bool message_is_exclusive(uint32_t type)
 {
     return type != RDMIG_MESSAGE_REGISTER_REQUEST && type != RDMIG_MESSAGE_UNREGISTER_REQUEST &&
            type != RDMIG_MESSAGE_COMPRESS;

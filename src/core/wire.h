@@ -66,7 +66,7 @@ void wire_write_header(uint8_t *bytes, const struct wire_header *header);
 uint32_t wire_entry_bytes(uint32_t type);
 
 /* Sent only while no other command is in progress (clause C17). */
-bool commands_are_alone(uint32_t type);
+bool message_is_exclusive(uint32_t type);
 
 /* Both take 8 bytes, or all of them when the flag says so. Returns how many were written. */
 uint32_t wire_write_private_data(uint8_t *bytes, const struct wire_private_data *data);

@@ -104,9 +104,9 @@ static void test_core_check__several_commands_and_a_limit__finds_each_damage(voi
     source_push(bench, 0, MIB, 4096);
     assert_int_equal(bench->conn->u.source.command_count, 2);
     DAMAGE(bench, u.source.commands[bench->conn->u.source.command_head].type,
-           RDMIG_MESSAGE_QEMU_FILE, "what goes alone has nothing beside it");
+           RDMIG_MESSAGE_QEMU_FILE, "an exclusive command is the only one");
     DAMAGE(bench, u.source.commands[bench->conn->u.source.command_head].type,
-           RDMIG_MESSAGE_REGISTER_FINISHED, "what goes alone has nothing beside it");
+           RDMIG_MESSAGE_REGISTER_FINISHED, "an exclusive command is the only one");
     DAMAGE(bench, u.source.commands[(bench->conn->u.source.command_head + 1) % 4].is_answered, true,
            "answers are for the oldest command");
     DAMAGE(bench, u.source.pinned_bytes, MIB, "pinned bytes are those of the regions");
