@@ -11,7 +11,7 @@ static uint32_t count_slots(const struct slot *slots, uint32_t count, enum slot_
     return found;
 }
 
-static uint32_t count_sends_out(const struct rdmig_conn *conn)
+static uint32_t count_sends_outstanding(const struct rdmig_conn *conn)
 {
     uint32_t found = 0;
 
@@ -143,7 +143,8 @@ const char *rdmig_conn_check(const struct rdmig_conn *conn)
 {
     if (conn->work_head - conn->work_tail > conn->config.send_queue_depth)
         return "no more work than the send queue holds";
-    if (count_slots(conn->send_slots, SEND_SLOT_COUNT, SLOT_HARDWARE) != count_sends_out(conn))
+    if (count_slots(conn->send_slots, SEND_SLOT_COUNT, SLOT_HARDWARE) !=
+        count_sends_outstanding(conn))
         return "send slots in hardware are the SENDs that are out";
     if ((conn->phase == RDMIG_PHASE_FAILING) && conn->failure.reason == RDMIG_REASON_NONE)
         return "what fails has a reason";

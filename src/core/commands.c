@@ -15,7 +15,7 @@ static void send_stream(struct rdmig_conn *conn, struct rdmig_action *action)
     conn->counters.bytes_stream += source->stream_bytes;
     source->stream_slot = NO_SLOT;
     source->stream_bytes = 0;
-    conn->stream_sends_out++;
+    conn->stream_sends_outstanding++;
     commands_send(conn, slot, &header, conn->counters.bytes_stream, action);
 }
 

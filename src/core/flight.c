@@ -263,7 +263,7 @@ static void retire_oldest(struct rdmig_conn *conn, bool is_done)
     } else if (work.kind == WORK_SEND) {
         conn->send_slots[work.slot].state = SLOT_FREE;
         if (work.message_type == RDMIG_MESSAGE_QEMU_FILE) {
-            conn->stream_sends_out--;
+            conn->stream_sends_outstanding--;
             conn->is_stream_lost = conn->is_stream_lost || !is_done;
         }
     }

@@ -328,11 +328,11 @@ struct rdmig_conn {
     struct slot recv_slots[RDMIG_RECV_SLOT_COUNT];
     uint32_t recv_bytes[RDMIG_RECV_SLOT_COUNT];
     struct slot send_slots[SEND_SLOT_COUNT];
-    struct work *works;        /* ring of config.send_queue_depth */
-    uint32_t stream_sends_out; /* QEMU_FILE messages the hardware has */
-    bool is_stream_lost;       /* one came back undone */
-    uint64_t work_tail;        /* oldest that is out */
-    uint64_t work_head;        /* next to be posted */
+    struct work *works;                /* ring of config.send_queue_depth */
+    uint32_t stream_sends_outstanding; /* QEMU_FILE messages the hardware has */
+    bool is_stream_lost;               /* one came back undone */
+    uint64_t work_tail;                /* oldest that is out */
+    uint64_t work_head;                /* next to be posted */
     uint64_t ascending_from; /* all writes posted since this one: each lies behind the one before */
     struct span last_write;
     uint16_t flight_hash[FLIGHT_HASH_COUNT]; /* writes in flight by hashed chunk: 0 proves that none

@@ -52,7 +52,8 @@ static void take_flush(struct rdmig_conn *conn)
 {
     struct source *source = &conn->u.source;
 
-    if (source->flush != STEP_WANTED || source->stream_bytes > 0 || conn->stream_sends_out > 0)
+    if (source->flush != STEP_WANTED || source->stream_bytes > 0 ||
+        conn->stream_sends_outstanding > 0)
         return;
     /* What came back undone may not have been delivered: the application must never hear that it
      * was, now or at a later READY, but at the one that this command gets. */
@@ -341,7 +342,8 @@ bool source_can_finish(const struct rdmig_conn *conn)
     const struct source *source = &conn->u.source;
 
     return source->round == ROUND_NONE && source->stream_bytes == 0 && source->flush == STEP_NONE &&
-           conn->stream_sends_out == 0 && !flight_has_writes(conn) && !conn_is_suspected(conn);
+           conn->stream_sends_outstanding == 0 && !flight_has_writes(conn) &&
+           !conn_is_suspected(conn);
 }
 
 /*
@@ -353,7 +355,7 @@ bool source_awaits_delivery(const struct rdmig_conn *conn)
     const struct source *source = &conn->u.source;
 
     return conn->config.role == RDMIG_ROLE_SOURCE && source->flush == STEP_WANTED &&
-           source->flush_goal == RDMIG_FLUSH_DELIVERED && conn->stream_sends_out > 0;
+           source->flush_goal == RDMIG_FLUSH_DELIVERED && conn->stream_sends_outstanding > 0;
 }
 
 /*

@@ -256,7 +256,7 @@ bool link_next_action(struct link *link, struct rdmig_action *action)
 {
     link->now_ns = link_now_ns();
     for (;;) {
-        post_answer_due(link);
+        post_complete_due(link);
         fail_if_miscounted(link);
         if (link->state == LINK_CLOSED)
             return give_notice(link, action);

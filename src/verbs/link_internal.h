@@ -80,7 +80,7 @@ enum link_send_state {
     LINK_SEND_POSTED,   /* the hardware has it */
     LINK_SEND_FAILED,   /* the provider refused it: ERROR is to be answered */
     LINK_SEND_RETURNED, /* it will not be carried out: FLUSHED is to be answered */
-    LINK_SEND_ANSWERED  /* nothing is owed for it; its place is free once it is the oldest */
+    LINK_SEND_COMPLETED /* nothing is owed for it; its place is free once it is the oldest */
 };
 
 struct link_send {
@@ -93,7 +93,7 @@ struct link_send {
 struct link_receive {
     uint64_t tag;
     uint64_t memory_offset_bytes;
-    bool is_out;
+    bool is_outstanding;
 };
 
 /* Everything one connection attempt needs from the device; made for it and destroyed with it. */
@@ -212,7 +212,7 @@ struct cm_event {
 
 /* step.c */
 int link_feed(struct link *link, struct rdmig_event *event);
-void link_answer(struct link *link, uint64_t tag, enum rdmig_status status, int32_t os_code);
+void link_complete(struct link *link, uint64_t tag, enum rdmig_status status, int32_t os_code);
 /* A new core connection in IDLE. False: no memory, or the configuration is out of its limits. */
 bool link_restart_core(struct link *link, uint32_t send_queue_depth, uint64_t connect_timeout_ns);
 /* BLOCKS_PROVIDED, to the core of the present attempt. */
@@ -283,7 +283,7 @@ void post_write(struct link *link, const struct rdmig_action *action);
 void post_probe(struct link *link, const struct rdmig_action *action);
 void post_flush(
     struct link *link); /* hands the waiting ones to the provider; never steps the core */
-void post_answer_due(struct link *link); /* answers what was refused or is not going to happen */
+void post_complete_due(struct link *link); /* answers what was refused or is not going to happen */
 void post_drain(struct link *link); /* marker behind all posted work of a queue pair in error */
 void post_return_waiting(struct link *link);
 void post_return_all(struct link *link); /* the queue pair is gone: everything out is FLUSHED */

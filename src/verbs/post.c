@@ -45,11 +45,12 @@ void post_receive(struct link *link, const struct rdmig_action *action)
     int code;
 
     for (uint32_t i = 0; i < RDMIG_RECV_SLOT_COUNT && free_slot == NULL; i++)
-        if (!queue->receives[i].is_out)
+        if (!queue->receives[i].is_outstanding)
             free_slot = &queue->receives[i];
     if (!queue->has_pair || free_slot == NULL) {
-        link_answer(link, action->tag, queue->has_pair ? RDMIG_STATUS_ERROR : RDMIG_STATUS_FLUSHED,
-                    queue->has_pair ? ENOMEM : 0);
+        link_complete(link, action->tag,
+                      queue->has_pair ? RDMIG_STATUS_ERROR : RDMIG_STATUS_FLUSHED,
+                      queue->has_pair ? ENOMEM : 0);
         return;
     }
     piece = (struct ibv_sge){.addr = (uintptr_t)link->control_memory + action->memory_offset_bytes,
@@ -58,12 +59,13 @@ void post_receive(struct link *link, const struct rdmig_action *action)
     request = (struct ibv_recv_wr){.wr_id = action->tag, .sg_list = &piece, .num_sge = 1};
     code = ibv_post_recv(link->id->qp, &request, &bad);
     if (code == 0) {
-        *free_slot = (struct link_receive){
-            .tag = action->tag, .memory_offset_bytes = action->memory_offset_bytes, .is_out = true};
+        *free_slot = (struct link_receive){.tag = action->tag,
+                                           .memory_offset_bytes = action->memory_offset_bytes,
+                                           .is_outstanding = true};
         return;
     }
     note_fault(link, LINK_FAULT_REFUSED, code, 0);
-    link_answer(link, action->tag, RDMIG_STATUS_ERROR, code);
+    link_complete(link, action->tag, RDMIG_STATUS_ERROR, code);
 }
 
 /*
@@ -101,18 +103,19 @@ void post_take_receive(struct link *link, const struct ibv_wc *completion)
     struct link_receive *slot = NULL;
 
     for (uint32_t i = 0; i < RDMIG_RECV_SLOT_COUNT; i++)
-        if (link->queue.receives[i].is_out && link->queue.receives[i].tag == completion->wr_id)
+        if (link->queue.receives[i].is_outstanding &&
+            link->queue.receives[i].tag == completion->wr_id)
             slot = &link->queue.receives[i];
     if (slot == NULL) {
         note_stray(link, completion);
         return;
     }
-    slot->is_out = false;
+    slot->is_outstanding = false;
     if (completion->status == IBV_WC_SUCCESS && !is_possible_receive(completion)) {
         note_fault(link, LINK_FAULT_NONSENSE, (int32_t)completion->opcode, 0);
-        link_answer(link, completion->wr_id, RDMIG_STATUS_ERROR, (int32_t)completion->opcode);
+        link_complete(link, completion->wr_id, RDMIG_STATUS_ERROR, (int32_t)completion->opcode);
     } else if (completion->status == IBV_WC_SUCCESS && !is_plain_send(completion)) {
-        link_answer(link, completion->wr_id, RDMIG_STATUS_FOREIGN, (int32_t)completion->opcode);
+        link_complete(link, completion->wr_id, RDMIG_STATUS_FOREIGN, (int32_t)completion->opcode);
     } else if (completion->status == IBV_WC_SUCCESS) {
         event.length = completion->byte_len;
         trace_message(link->config.trace, link->now_ns, "received",
@@ -120,11 +123,11 @@ void post_take_receive(struct link *link, const struct ibv_wc *completion)
                       event.length);
         link_feed(link, &event);
     } else if (completion->status == IBV_WC_WR_FLUSH_ERR) {
-        link_answer(link, completion->wr_id, RDMIG_STATUS_FLUSHED, 0);
+        link_complete(link, completion->wr_id, RDMIG_STATUS_FLUSHED, 0);
     } else {
         note_fault(link, LINK_FAULT_COMPLETION, (int32_t)completion->status,
                    completion->vendor_err);
-        link_answer(link, completion->wr_id, RDMIG_STATUS_ERROR, (int32_t)completion->status);
+        link_complete(link, completion->wr_id, RDMIG_STATUS_ERROR, (int32_t)completion->status);
     }
 }
 
@@ -138,12 +141,12 @@ static struct link_send *append(struct link *link, const struct rdmig_action *ac
     struct link_send *entry;
 
     if (!queue->has_pair || link->state == LINK_LEAVING) {
-        link_answer(link, action->tag, RDMIG_STATUS_FLUSHED, 0);
+        link_complete(link, action->tag, RDMIG_STATUS_FLUSHED, 0);
         return NULL;
     }
     if (queue->end - queue->first == queue->depth) {
         note_fault(link, LINK_FAULT_REFUSED, ENOMEM, 0);
-        link_answer(link, action->tag, RDMIG_STATUS_ERROR, ENOMEM);
+        link_complete(link, action->tag, RDMIG_STATUS_ERROR, ENOMEM);
         return NULL;
     }
     entry = entry_at(queue, queue->end);
@@ -185,7 +188,7 @@ void post_write(struct link *link, const struct rdmig_action *action)
     if (region == NULL || action->length > UINT32_MAX ||
         !region_is_range(link, action->block_index, action->offset_bytes, action->length)) {
         note_fault(link, LINK_FAULT_REFUSED, EINVAL, 0);
-        link_answer(link, action->tag, RDMIG_STATUS_ERROR, EINVAL);
+        link_complete(link, action->tag, RDMIG_STATUS_ERROR, EINVAL);
         return;
     }
     entry = append(link, action);
@@ -215,7 +218,7 @@ void post_probe(struct link *link, const struct rdmig_action *action)
 
 /* ---- handing over */
 
-static bool has_signalled_out(struct link_queue *queue)
+static bool has_signalled_outstanding(struct link_queue *queue)
 {
     for (uint64_t i = queue->first; i != queue->unposted; i++) {
         const struct link_send *entry = entry_at(queue, i);
@@ -259,7 +262,7 @@ void post_flush(struct link *link)
     }
     if (code == 0 || queue->unposted == queue->end)
         return;
-    if (code == ENOMEM && has_signalled_out(queue)) {
+    if (code == ENOMEM && has_signalled_outstanding(queue)) {
         queue->is_stalled = true;
         return;
     }
@@ -288,11 +291,11 @@ void post_drain(struct link *link)
 static void forget_answered(struct link_queue *queue)
 {
     while (queue->first != queue->unposted &&
-           entry_at(queue, queue->first)->state == LINK_SEND_ANSWERED)
+           entry_at(queue, queue->first)->state == LINK_SEND_COMPLETED)
         queue->first++;
 }
 
-void post_answer_due(struct link *link)
+void post_complete_due(struct link *link)
 {
     struct link_queue *queue = &link->queue;
 
@@ -306,10 +309,10 @@ void post_answer_due(struct link *link)
 
         if (!is_failed && entry->state != LINK_SEND_RETURNED)
             continue;
-        entry->state = LINK_SEND_ANSWERED;
-        link_answer(link, entry->request.wr_id,
-                    is_failed ? RDMIG_STATUS_ERROR : RDMIG_STATUS_FLUSHED,
-                    is_failed ? entry->os_code : 0);
+        entry->state = LINK_SEND_COMPLETED;
+        link_complete(link, entry->request.wr_id,
+                      is_failed ? RDMIG_STATUS_ERROR : RDMIG_STATUS_FLUSHED,
+                      is_failed ? entry->os_code : 0);
     }
     forget_answered(queue);
 }
@@ -326,7 +329,7 @@ static void settle_silent(struct link_queue *queue, uint64_t limit, bool is_know
 
         if (entry->state != LINK_SEND_POSTED || is_signalled(entry))
             continue;
-        entry->state = is_known ? LINK_SEND_ANSWERED : LINK_SEND_RETURNED;
+        entry->state = is_known ? LINK_SEND_COMPLETED : LINK_SEND_RETURNED;
         queue->has_due = queue->has_due || !is_known;
     }
 }
@@ -341,7 +344,7 @@ static void take_marker(struct link *link)
             entry_at(queue, i)->state = LINK_SEND_RETURNED;
             queue->has_due = true;
         }
-    post_answer_due(link);
+    post_complete_due(link);
 }
 
 /* A device that completes another operation than was posted has lost count: nothing of it is
@@ -372,27 +375,27 @@ void post_take_send(struct link *link, const struct ibv_wc *completion)
         return;
     }
     queue->is_stalled = false;
-    entry->state = LINK_SEND_ANSWERED;
+    entry->state = LINK_SEND_COMPLETED;
     if (completion->status == IBV_WC_SUCCESS && !is_of_kind(entry, completion)) {
         note_fault(link, LINK_FAULT_NONSENSE, (int32_t)completion->opcode, 0);
-        link_answer(link, completion->wr_id, RDMIG_STATUS_ERROR, (int32_t)completion->opcode);
+        link_complete(link, completion->wr_id, RDMIG_STATUS_ERROR, (int32_t)completion->opcode);
         settle_silent(queue, index, false);
-        post_answer_due(link);
+        post_complete_due(link);
     } else if (completion->status == IBV_WC_SUCCESS) {
         /* A probe's OK stands for itself only. */
         if (!is_probe(entry))
             settle_silent(queue, index, true);
-        link_answer(link, completion->wr_id, RDMIG_STATUS_OK, 0);
+        link_complete(link, completion->wr_id, RDMIG_STATUS_OK, 0);
     } else {
         bool is_flush = completion->status == IBV_WC_WR_FLUSH_ERR;
 
         if (!is_flush)
             note_fault(link, LINK_FAULT_COMPLETION, (int32_t)completion->status,
                        completion->vendor_err);
-        link_answer(link, completion->wr_id, is_flush ? RDMIG_STATUS_FLUSHED : RDMIG_STATUS_ERROR,
-                    is_flush ? 0 : (int32_t)completion->status);
+        link_complete(link, completion->wr_id, is_flush ? RDMIG_STATUS_FLUSHED : RDMIG_STATUS_ERROR,
+                      is_flush ? 0 : (int32_t)completion->status);
         settle_silent(queue, index, false);
-        post_answer_due(link);
+        post_complete_due(link);
     }
     forget_answered(queue);
 }
@@ -407,11 +410,11 @@ void post_return_all(struct link *link)
             queue->has_due = true;
         }
     post_return_waiting(link);
-    post_answer_due(link);
+    post_complete_due(link);
     for (uint32_t i = 0; i < RDMIG_RECV_SLOT_COUNT; i++) {
-        if (!queue->receives[i].is_out)
+        if (!queue->receives[i].is_outstanding)
             continue;
-        queue->receives[i].is_out = false;
-        link_answer(link, queue->receives[i].tag, RDMIG_STATUS_FLUSHED, 0);
+        queue->receives[i].is_outstanding = false;
+        link_complete(link, queue->receives[i].tag, RDMIG_STATUS_FLUSHED, 0);
     }
 }

@@ -130,7 +130,7 @@ void region_register(struct link *link, const struct rdmig_action *action)
     int32_t code;
 
     if (link->queue.pd == NULL || !link->queue.has_pair) {
-        link_answer(link, action->tag, RDMIG_STATUS_FLUSHED, 0);
+        link_complete(link, action->tag, RDMIG_STATUS_FLUSHED, 0);
         return;
     }
     mr = make(link, action);
@@ -144,7 +144,7 @@ void region_register(struct link *link, const struct rdmig_action *action)
             regions->failed_pinned_bytes = regions->pinned_bytes;
             regions->failed_is_memlock = explain_is_memlock(link, action->length, code);
         }
-        link_answer(link, action->tag, RDMIG_STATUS_ERROR, code);
+        link_complete(link, action->tag, RDMIG_STATUS_ERROR, code);
         return;
     }
     region = find(link, action->region);
@@ -184,7 +184,7 @@ void region_deregister(struct link *link, const struct rdmig_action *action)
         code = deregister(link, region);
         count_busy(link, start_ns);
     }
-    link_answer(link, action->tag, code == 0 ? RDMIG_STATUS_OK : RDMIG_STATUS_ERROR, code);
+    link_complete(link, action->tag, code == 0 ? RDMIG_STATUS_OK : RDMIG_STATUS_ERROR, code);
 }
 
 bool region_destroy_all(struct link *link)

@@ -21,7 +21,7 @@ int link_feed(struct link *link, struct rdmig_event *event)
     return result;
 }
 
-void link_answer(struct link *link, uint64_t tag, enum rdmig_status status, int32_t os_code)
+void link_complete(struct link *link, uint64_t tag, enum rdmig_status status, int32_t os_code)
 {
     struct rdmig_event event = {
         .kind = RDMIG_EVENT_COMPLETED, .tag = tag, .status = status, .os_code = os_code};
