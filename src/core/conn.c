@@ -337,7 +337,7 @@ static int finish(struct rdmig_conn *conn)
     if (conn->phase != RDMIG_PHASE_RUNNING || (is_source && !source_can_finish(conn)))
         return conn->failure.reason ? -RDMIG_E_FAILED : -RDMIG_E_STATE;
     conn->phase = RDMIG_PHASE_FINISHING;
-    conn->notices = 0;
+    conn->notifications = 0;
     for (uint32_t i = 0; i < TIMER_COUNT; i++)
         conn_disarm(conn, (enum timer)i);
     if (conn_is_peer_gone(conn) || (is_source && !source_lets_peer_leave(conn)))
@@ -425,13 +425,13 @@ int rdmig_conn_step(struct rdmig_conn *conn, const struct rdmig_event *event)
 /* ---- actions */
 
 /* Notices go out in the order of their kinds: at most one of a kind is pending at any time. */
-static bool next_notice(struct rdmig_conn *conn, struct rdmig_action *action)
+static bool next_notification(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     for (uint32_t kind = RDMIG_ACTION_NOTIFY_ESTABLISHED; kind < RDMIG_ACTION_NOTIFY_CLOSED;
          kind++) {
-        if ((conn->notices & 1u << kind) == 0)
+        if ((conn->notifications & 1u << kind) == 0)
             continue;
-        conn->notices &= ~(1u << kind);
+        conn->notifications &= ~(1u << kind);
         action->kind = (enum rdmig_action_kind)kind;
         action->capability_flags = conn->capability_flags;
         action->region = conn->unregistered_region;
@@ -454,7 +454,7 @@ static bool next_connecting(struct rdmig_conn *conn, struct rdmig_action *action
 
 static bool next_running(struct rdmig_conn *conn, struct rdmig_action *action)
 {
-    if (next_notice(conn, action))
+    if (next_notification(conn, action))
         return true;
     if (conn->config.role == RDMIG_ROLE_SOURCE ? source_next_action(conn, action)
                                                : destination_next_action(conn, action))
@@ -487,7 +487,7 @@ bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action
         return conn->phase == RDMIG_PHASE_FAILING && closing_next_action(conn, action);
     case RDMIG_PHASE_FINISHING:
     case RDMIG_PHASE_FAILING:
-        return next_notice(conn, action) || destination_next_late(conn, action) ||
+        return next_notification(conn, action) || destination_next_late(conn, action) ||
                closing_next_action(conn, action);
     default:
         return false;

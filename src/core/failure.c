@@ -25,7 +25,7 @@ void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
     conn->phase = RDMIG_PHASE_FAILING;
     /* What has been delivered stays so: a source must not take back a guest that it has handed
      * over. */
-    conn->notices &= 1u << RDMIG_ACTION_NOTIFY_FLUSHED;
+    conn->notifications &= 1u << RDMIG_ACTION_NOTIFY_FLUSHED;
     for (uint32_t i = 0; i < TIMER_COUNT; i++)
         conn_disarm(conn, (enum timer)i);
     conn->closing = CLOSING_NOT; /* closing.c begins it */

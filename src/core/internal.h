@@ -314,7 +314,7 @@ struct rdmig_conn {
     struct rdmig_failure failure;
     uint32_t capability_flags;
     uint32_t offered_flags;
-    uint32_t notices; /* bit = action kind that is still to be handed out */
+    uint32_t notifications; /* bit = action kind that is still to be handed out */
     uint32_t unregistered_region;
     bool is_probe_due;
     bool is_started;    /* a queue pair is there */

@@ -70,7 +70,7 @@ bool conn_is_peer_gone(const struct rdmig_conn *conn)
 
 void conn_notify(struct rdmig_conn *conn, enum rdmig_action_kind kind)
 {
-    conn->notices |= 1u << kind;
+    conn->notifications |= 1u << kind;
 }
 
 bool conn_is_pipelined(const struct rdmig_conn *conn)

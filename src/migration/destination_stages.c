@@ -59,7 +59,7 @@ void destination_fail(struct rdmig_destination *destination)
     leave(destination);
 }
 
-static void notice_failure(struct rdmig_destination *destination)
+static void check_failure(struct rdmig_destination *destination)
 {
     const struct rdmig_conn *conn = link_conn(destination->link);
     /* Having confirmed, this end owns the guest if the end mark arrives, and it may arrive until
@@ -275,7 +275,7 @@ void destination_advance(struct rdmig_destination *destination)
             take_action(destination, &action);
         else
             has_moved = work(destination);
-        notice_failure(destination);
+        check_failure(destination);
         destination_trace_state(destination);
     } while (has_moved);
     check_time_limit(destination);

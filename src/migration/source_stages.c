@@ -181,7 +181,7 @@ static bool has_end_left(const struct rdmig_source *source)
 }
 
 /* The core has failed by itself: take over its cause. */
-static void notice_failure(struct rdmig_source *source)
+static void check_failure(struct rdmig_source *source)
 {
     const struct rdmig_conn *conn = link_conn(source->link);
     /* Before the connection is up a failed attempt only turns the link to the next address. While
@@ -366,7 +366,7 @@ void source_advance(struct rdmig_source *source)
             take_action(source, &action);
         else
             has_moved = work(source, &resume_ns);
-        notice_failure(source);
+        check_failure(source);
         source_trace_state(source);
     } while (has_moved);
     check_time_limit(source);

@@ -11,7 +11,7 @@ void link_fail(struct link *link, enum rdmig_reason reason, int32_t os_code, con
     if (link->state == LINK_CLOSED)
         return;
     link->state = LINK_CLOSED;
-    link->is_notice_due = true;
+    link->is_notification_due = true;
     timer_arm(link);
 }
 

@@ -180,7 +180,7 @@ void link_process(struct link *link)
         } else if (ready[i].data.fd == link->events->fd) {
             cm_process(link);
         } else {
-            queue_take_notices(link);
+            queue_drain_cq_events(link);
         }
     }
     queue_poll(link);
@@ -208,15 +208,15 @@ static void (*const carriers[RDMIG_ACTION_KIND_COUNT])(struct link *,
 };
 
 /* The link's own end, told as the core would tell it. */
-static bool give_notice(struct link *link, struct rdmig_action *action)
+static bool give_notification(struct link *link, struct rdmig_action *action)
 {
-    bool is_due = link->is_notice_due;
+    bool is_due = link->is_notification_due;
 
     if (is_due) {
         memset(action, 0, sizeof(*action));
         action->kind = RDMIG_ACTION_NOTIFY_CLOSED;
     }
-    link->is_notice_due = false;
+    link->is_notification_due = false;
     timer_arm(link);
     return is_due;
 }
@@ -259,7 +259,7 @@ bool link_next_action(struct link *link, struct rdmig_action *action)
         post_complete_due(link);
         fail_if_miscounted(link);
         if (link->state == LINK_CLOSED)
-            return give_notice(link, action);
+            return give_notification(link, action);
         if (timer_has_worked_enough(link) || !rdmig_conn_next_action(link->conn, action)) {
             post_flush(link);
             if (link->queue.has_due)
@@ -346,7 +346,7 @@ bool link_is_connected(const struct link *link)
 
 bool link_is_closed(const struct link *link)
 {
-    return link->state == LINK_CLOSED && !link->is_notice_due;
+    return link->state == LINK_CLOSED && !link->is_notification_due;
 }
 
 uint16_t link_port(const struct link *link)

@@ -105,8 +105,8 @@ struct link_queue {
     struct ibv_mr *control_mr;
     bool has_pair; /* link->id carries a queue pair */
     /* Notices taken, to be acknowledged before the queue is destroyed. */
-    unsigned send_notice_count;
-    unsigned recv_notice_count;
+    unsigned send_cq_event_count;
+    unsigned recv_cq_event_count;
     uint32_t depth; /* work requests the core may have out */
     struct link_receive receives[RDMIG_RECV_SLOT_COUNT];
     /* The send list, a ring in the order of the core's actions: first <= unposted <= end, counted
@@ -158,9 +158,9 @@ struct link_fault {
 
 struct link {
     enum link_state state;
-    bool is_connected;  /* NOTIFY_ESTABLISHED was passed on */
-    bool was_joined;    /* rdma_cm said ESTABLISHED: rdma_disconnect() makes sense */
-    bool is_notice_due; /* the link ended without the core: NOTIFY_CLOSED is ours to give */
+    bool is_connected;        /* NOTIFY_ESTABLISHED was passed on */
+    bool was_joined;          /* rdma_cm said ESTABLISHED: rdma_disconnect() makes sense */
+    bool is_notification_due; /* the link ended without the core: NOTIFY_CLOSED is ours to give */
     bool is_device_gone;
     bool is_refused; /* the core refused a completion: one of the two is wrong about what is out */
     bool is_miscounted;        /* the device has completed work that is not out */
@@ -273,7 +273,7 @@ void cm_abandon(struct link *link, const struct rdmig_action *action);
 bool queue_create(struct link *link, struct link_cause *cause);
 void queue_destroy_pair(struct link *link);
 void queue_destroy(struct link *link);
-void queue_take_notices(struct link *link);
+void queue_drain_cq_events(struct link *link);
 void queue_poll(struct link *link);
 
 /* post.c */

@@ -191,13 +191,13 @@ void queue_destroy_pair(struct link *link)
     link->queue.has_pair = false;
 }
 
-static void destroy_completion_queue(struct ibv_cq *cq, unsigned notice_count)
+static void destroy_completion_queue(struct ibv_cq *cq, unsigned cq_event_count)
 {
     if (cq == NULL)
         return;
     /* ibv_destroy_cq() waits for every notice that was taken. */
-    if (notice_count > 0)
-        ibv_ack_cq_events(cq, notice_count);
+    if (cq_event_count > 0)
+        ibv_ack_cq_events(cq, cq_event_count);
     ibv_destroy_cq(cq);
 }
 
@@ -212,8 +212,8 @@ void queue_destroy(struct link *link)
         ibv_dereg_mr(queue->control_mr);
         region_count_deregistered(link, link->control_bytes, true);
     }
-    destroy_completion_queue(queue->send_cq, queue->send_notice_count);
-    destroy_completion_queue(queue->recv_cq, queue->recv_notice_count);
+    destroy_completion_queue(queue->send_cq, queue->send_cq_event_count);
+    destroy_completion_queue(queue->recv_cq, queue->recv_cq_event_count);
     if (queue->channel != NULL) {
         epoll_ctl(link->epoll_fd, EPOLL_CTL_DEL, queue->channel->fd, NULL);
         ibv_destroy_comp_channel(queue->channel);
@@ -236,7 +236,7 @@ static void declare_unreadable(struct link *link)
  * A queue is armed again before it is polled: what completes in between is found by the poll, what
  * completes later makes a notice. So none is lost.
  */
-void queue_take_notices(struct link *link)
+void queue_drain_cq_events(struct link *link)
 {
     struct link_queue *queue = &link->queue;
 
@@ -247,9 +247,9 @@ void queue_take_notices(struct link *link)
         if (ibv_get_cq_event(queue->channel, &cq, &context) != 0)
             return;
         if (cq == queue->send_cq)
-            queue->send_notice_count++;
+            queue->send_cq_event_count++;
         else
-            queue->recv_notice_count++;
+            queue->recv_cq_event_count++;
         if (ibv_req_notify_cq(cq, 0) != 0)
             declare_unreadable(link);
     }

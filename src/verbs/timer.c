@@ -36,7 +36,7 @@ void timer_arm(struct link *link)
     uint64_t deadline_ns = rdmig_conn_deadline_ns(link->conn);
 
     if (link->state == LINK_CLOSED)
-        deadline_ns = link->is_notice_due ? 0 : RDMIG_NO_DEADLINE;
+        deadline_ns = link->is_notification_due ? 0 : RDMIG_NO_DEADLINE;
     else if (timer_has_worked_enough(link))
         deadline_ns = 0;
     else if ((link->state == LINK_RESOLVING_ADDRESS || link->state == LINK_RESOLVING_ROUTE) &&
