@@ -10,8 +10,8 @@ enum { ENTRY_BYTES = 24, RESULT_BYTES = 16, BLOCK_BYTES = 32, BLOCKS_MANY = 1638
 
 struct hostile_destination {
     struct hostile hostile;
-    bool is_asked;        /* for the connection: it takes one */
-    uint32_t grant_count; /* READYs to be given that are for no command */
+    bool is_asked;                  /* for the connection: it takes one */
+    uint32_t initial_ready_pending; /* READYs to be given that are for no command */
     uint8_t private_data[64];
     uint32_t private_data_bytes;
 };
@@ -277,7 +277,8 @@ static void act(struct hostile *hostile)
 {
     struct hostile_destination *destination = destination_of(hostile);
 
-    for (; destination->grant_count > 0 && hostile_is_up(hostile); destination->grant_count--)
+    for (; destination->initial_ready_pending > 0 && hostile_is_up(hostile);
+         destination->initial_ready_pending--)
         give_credit(hostile);
 }
 
@@ -334,7 +335,7 @@ static void connect_requested(struct hostile_destination *destination, const str
         offered.flags & ((is_pin_all ? HOSTILE_FLAG_PIN_ALL : 0) |
                          (options->is_pipelined[hostile->party.role] ? HOSTILE_FLAG_PIPELINE : 0));
     hostile->is_pin_all = (granted.flags & HOSTILE_FLAG_PIN_ALL) != 0;
-    destination->grant_count =
+    destination->initial_ready_pending =
         (granted.flags & HOSTILE_FLAG_PIPELINE) != 0 ? granted.credit_count : 1;
     destination->private_data_bytes =
         hostile_private_data(hostile, &granted, destination->private_data);

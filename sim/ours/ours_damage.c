@@ -184,7 +184,7 @@ static bool give_slot_away(struct rdmig_conn *conn)
 
 static bool give_too_much(struct rdmig_conn *conn)
 {
-    conn->u.destination.given_count++;
+    conn->u.destination.credits_outstanding++;
     return conn->phase == RDMIG_PHASE_RUNNING;
 }
 

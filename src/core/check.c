@@ -102,7 +102,8 @@ static const char *check_source(const struct rdmig_conn *conn)
         source->run_answered_count > source->run_asked_count)
         return "no more runs than a batch holds, no more asked for, no more answered";
     if (conn->phase == RDMIG_PHASE_RUNNING &&
-        source->credit_count + source->command_count + source->grant_count != conn->credit_max)
+        source->credit_count + source->command_count + source->initial_ready_pending !=
+            conn->credit_max)
         return "credits are here, to come, or spent on what is under way";
     if (source->pinned_limit_bytes != 0 && source->pinned_bytes > source->pinned_limit_bytes)
         return "no more is pinned than the limit allows";
@@ -122,17 +123,17 @@ static const char *check_destination(const struct rdmig_conn *conn)
                              destination->state == DESTINATION_REGISTERING ||
                              destination->state == DESTINATION_UNREGISTERING ||
                              destination->state == DESTINATION_FILLING;
-    const bool is_idle =
-        destination->state == DESTINATION_OFFERING || destination->state == DESTINATION_AWAITING;
+    const bool is_idle = destination->state == DESTINATION_SENDING_READY ||
+                         destination->state == DESTINATION_AWAITING;
 
     if (conn->phase == RDMIG_PHASE_RUNNING && has_request != (destination->slot != NO_SLOT))
         return "a receive slot is held exactly while its message is handled";
     if (destination->slot != NO_SLOT && conn->recv_slots[destination->slot].state != SLOT_READING)
         return "the slot of the command is ours";
-    if (conn->phase == RDMIG_PHASE_RUNNING && destination->given_count + destination->queued_count +
-                                                      destination->offer_count +
-                                                      (is_idle ? 0 : 1) !=
-                                                  conn->credit_max)
+    if (conn->phase == RDMIG_PHASE_RUNNING &&
+        destination->credits_outstanding + destination->queued_count + destination->ready_to_send +
+                (is_idle ? 0 : 1) !=
+            conn->credit_max)
         return "credits are out, to be given, or spent on commands that are handled or wait";
     if (destination->entry_index > destination->entry_count)
         return "each request is handled once";

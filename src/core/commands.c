@@ -153,7 +153,7 @@ static bool next_command(struct rdmig_conn *conn, struct rdmig_action *action)
                                   (credits_may_send(conn, RDMIG_MESSAGE_REGISTER_FINISHED) &&
                                    next_exclusive(conn, slot, action)));
     if (!is_sent) {
-        conn->u.source.is_held = false; /* nothing was waiting for the credit */
+        conn->u.source.was_credit_starved = false; /* nothing was waiting for the credit */
         conn->u.source.idle_step = conn->step_number;
     }
     return is_sent;

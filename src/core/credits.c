@@ -18,7 +18,7 @@ enum source_state source_state(const struct rdmig_conn *conn)
     const struct source *source = &conn->u.source;
     const struct command *oldest = &source->commands[source->command_head];
 
-    if (source->grant_count > 0)
+    if (source->initial_ready_pending > 0)
         return SOURCE_AWAITING_READY; /* these come before anything that is for a command */
     if (source->command_count == 0)
         return SOURCE_CREDITED;
@@ -91,9 +91,9 @@ void commands_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_hea
 
     /* Who goes beside others, without having waited for a credit, costs nobody the time of a round
      * trip. */
-    if (source->command_count == 0 || source->is_held)
+    if (source->command_count == 0 || source->was_credit_starved)
         conn->counters.round_trips++;
-    source->is_held = false;
+    source->was_credit_starved = false;
     source->command_type = header->type;
     source->command_serial++;
     source->credit_count--;

@@ -5,9 +5,9 @@
 
 void destination_init(struct rdmig_conn *conn)
 {
-    conn->u.destination.state = DESTINATION_OFFERING;
-    conn->u.destination.offer_count = 1;
-    conn->u.destination.grant_count = 1;
+    conn->u.destination.state = DESTINATION_SENDING_READY;
+    conn->u.destination.ready_to_send = 1;
+    conn->u.destination.initial_ready_pending = 1;
     conn->u.destination.slot = NO_SLOT;
     conn->u.destination.answer_slot = NO_SLOT;
 }
@@ -15,14 +15,14 @@ void destination_init(struct rdmig_conn *conn)
 /* How many credits it will be is known now. */
 void destination_requested(struct rdmig_conn *conn)
 {
-    conn->u.destination.offer_count = conn->credit_max;
-    conn->u.destination.grant_count = conn->credit_max;
+    conn->u.destination.ready_to_send = conn->credit_max;
+    conn->u.destination.initial_ready_pending = conn->credit_max;
 }
 
-static void offer_again(struct destination *destination)
+static void owe_ready(struct destination *destination)
 {
-    destination->state = DESTINATION_OFFERING;
-    destination->offer_count++;
+    destination->state = DESTINATION_SENDING_READY;
+    destination->ready_to_send++;
 }
 
 /* ---- messages: one cell for each pair of state and type (clause C6) */
@@ -57,7 +57,7 @@ static void take_stream(struct rdmig_conn *conn, const uint8_t *data,
     destination->delivery = STEP_WANTED;
     conn->counters.bytes_stream += header->length_bytes;
     if (header->length_bytes == 0) /* nothing to consume */
-        offer_again(destination);
+        owe_ready(destination);
 }
 
 static void take_blocks_request(struct rdmig_conn *conn, const uint8_t *data,
@@ -160,7 +160,7 @@ static bool may_come(const struct rdmig_conn *conn, uint32_t type)
 {
     const struct destination *destination = &conn->u.destination;
     const bool is_only_one =
-        destination->given_count + destination->grant_count == conn->credit_max;
+        destination->credits_outstanding + destination->initial_ready_pending == conn->credit_max;
 
     return is_only_one ||
            (!message_is_exclusive(type) && !message_is_exclusive(destination->last_type));
@@ -177,12 +177,13 @@ void destination_received(struct rdmig_conn *conn, uint32_t slot, const struct w
         flight_free_recv(conn, slot);
         return;
     }
-    if (!handlers[header->type] || destination->given_count == 0 || !may_come(conn, header->type)) {
+    if (!handlers[header->type] || destination->credits_outstanding == 0 ||
+        !may_come(conn, header->type)) {
         conn_fail_message(conn, RDMIG_REASON_MESSAGE_UNEXPECTED, header->type, 0, header->type);
         return;
     }
     conn_disarm(conn, TIMER_IDLE);
-    destination->given_count--;
+    destination->credits_outstanding--;
     destination->last_type = header->type;
     if (destination->state == DESTINATION_AWAITING && destination->queued_count == 0)
         take_command(conn, slot, header);
@@ -212,7 +213,7 @@ static int consume(struct rdmig_conn *conn, const struct rdmig_event *event)
     destination->stream_left_bytes -= event->length;
     if (destination->stream_left_bytes == 0) {
         destination_free_slot(conn);
-        offer_again(destination);
+        owe_ready(destination);
     }
     return RDMIG_OK;
 }
@@ -231,7 +232,8 @@ void destination_disconnected(struct rdmig_conn *conn)
     /* Who leaves in order has waited for all its commands but the last (clause C17). */
     const bool is_between =
         destination->queued_count == 0 &&
-        (destination->state == DESTINATION_OFFERING || destination->state == DESTINATION_AWAITING ||
+        (destination->state == DESTINATION_SENDING_READY ||
+         destination->state == DESTINATION_AWAITING ||
          destination->state == DESTINATION_STREAMING || destination->state == DESTINATION_FILLING ||
          destination->state == DESTINATION_ENDING_ROUND);
 
@@ -247,7 +249,7 @@ void destination_disconnected(struct rdmig_conn *conn)
 
 /* ---- actions */
 
-static bool offer(struct rdmig_conn *conn, struct rdmig_action *action)
+static bool send_ready(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     struct destination *destination = &conn->u.destination;
     const struct wire_header header = {.type = RDMIG_MESSAGE_READY, .repeat = 1};
@@ -255,11 +257,11 @@ static bool offer(struct rdmig_conn *conn, struct rdmig_action *action)
 
     if (slot == NO_SLOT || !flight_can_post(conn))
         return false;
-    destination->given_count++;
-    destination->offer_count--;
-    if (destination->grant_count > 0)
-        destination->grant_count--;
-    if (destination->offer_count == 0)
+    destination->credits_outstanding++;
+    destination->ready_to_send--;
+    if (destination->initial_ready_pending > 0)
+        destination->initial_ready_pending--;
+    if (destination->ready_to_send == 0)
         destination->state = DESTINATION_AWAITING;
     /* The source may have all memory to pin or to look through, and to write, without a word. */
     if (destination->queued_count == 0)
@@ -323,7 +325,7 @@ void destination_operation_done(struct rdmig_conn *conn, const struct operation 
                                 uint32_t rkey)
 {
     if (operation->kind == OPERATION_END_ROUND)
-        offer_again(&conn->u.destination);
+        owe_ready(&conn->u.destination);
     else
         request_operation_done(conn, rkey);
 }
@@ -334,7 +336,7 @@ static bool answer(struct rdmig_conn *conn, struct rdmig_action *action)
 
     if (!flight_can_post(conn))
         return false;
-    offer_again(destination);
+    owe_ready(destination);
     flight_send(conn, destination->answer_slot, &destination->answer, action);
     return true;
 }
@@ -371,7 +373,7 @@ static void finish_command(struct rdmig_conn *conn)
         *header = (struct wire_header){0, RDMIG_MESSAGE_UNREGISTER_FINISHED, 1};
         break;
     default:
-        offer_again(destination); /* FILLING has no answer but READY */
+        owe_ready(destination); /* FILLING has no answer but READY */
         return;
     }
     destination->state = DESTINATION_ANSWERING;
@@ -396,8 +398,8 @@ bool destination_next_action(struct rdmig_conn *conn, struct rdmig_action *actio
         return deliver(conn, action);
     case DESTINATION_ENDING_ROUND:
         return end_round(conn, action);
-    case DESTINATION_OFFERING:
-        return destination->is_peer_gone ? peer_ended(conn, action) : offer(conn, action);
+    case DESTINATION_SENDING_READY:
+        return destination->is_peer_gone ? peer_ended(conn, action) : send_ready(conn, action);
     case DESTINATION_AWAITING:
         return destination->is_peer_gone ? peer_ended(conn, action) : next_queued(conn, action);
     case DESTINATION_ANSWERING:

@@ -159,7 +159,7 @@ void unregistration_local_done(struct rdmig_conn *conn, uint32_t subject)
     source->pinned_bytes -=
         blocks_run_bytes(conn, unregistration->block_index, unregistration->first_chunk,
                          unregistration->chunk_count);
-    source->is_room_hopeless = false;
+    source->is_eviction_blocked = false;
     set_region(conn, unregistration, 0);
     if (unregistration->is_application) {
         conn->unregistered_region =
@@ -194,7 +194,7 @@ void eviction_region_registered(struct rdmig_conn *conn, const struct run *run)
     const uint64_t first =
         (uint64_t)blocks_at(conn, run->block_index)->first_chunk + run->first_chunk;
 
-    source->is_room_hopeless = false;
+    source->is_eviction_blocked = false;
     if (source->clock_low_chunk == source->clock_high_chunk) {
         source->clock_low_chunk = first;
         source->clock_high_chunk = first;
@@ -211,8 +211,8 @@ void eviction_region_registered(struct rdmig_conn *conn, const struct run *run)
  * it should not need it, either, unless nothing else is left (is_urgent): its turn comes later, and
  * without this one none would.
  */
-static bool may_go(struct rdmig_conn *conn, const struct span *span, uint32_t position,
-                   const struct span *planned, bool is_urgent)
+static bool is_evictable(struct rdmig_conn *conn, const struct span *span, uint32_t position,
+                         const struct span *planned, bool is_urgent)
 {
     const uint32_t protected_count = is_urgent ? position : conn->u.source.range_count;
 
@@ -221,8 +221,8 @@ static bool may_go(struct rdmig_conn *conn, const struct span *span, uint32_t po
 }
 
 /* Moves the hand on by one chunk, or one region. True: that one goes. */
-static bool turn(struct rdmig_conn *conn, uint32_t position, const struct span *planned,
-                 bool is_urgent)
+static bool clock_advance(struct rdmig_conn *conn, uint32_t position, const struct span *planned,
+                          bool is_urgent)
 {
     struct source *source = &conn->u.source;
     uint32_t block_index;
@@ -247,7 +247,7 @@ static bool turn(struct rdmig_conn *conn, uint32_t position, const struct span *
         return false;
     }
     span = region_span(conn, block_index, chunk_index, chunk.count);
-    if (!may_go(conn, &span, position, planned, is_urgent))
+    if (!is_evictable(conn, &span, position, planned, is_urgent))
         return false;
     begin(conn, block_index, chunk_index, chunk.count, false);
     ranges_unplan(conn, &span);
@@ -276,7 +276,7 @@ static bool evict_one(struct rdmig_conn *conn, uint32_t position, const struct s
     uint64_t left_count = 2 * (source->clock_high_chunk - source->clock_low_chunk);
 
     for (; left_count > 0 && source->clock_low_chunk < source->clock_high_chunk; left_count--) {
-        if (turn(conn, position, planned, is_urgent))
+        if (clock_advance(conn, position, planned, is_urgent))
             return true;
     }
     return false;
@@ -307,11 +307,12 @@ bool eviction_make_room(struct rdmig_conn *conn, uint64_t length_bytes, uint32_t
         conn_fail(conn, RDMIG_REASON_PINNED_LIMIT, &details);
         return false;
     }
-    while (!source->is_room_hopeless && source->unregistration_count < UNREGISTRATION_COUNT_MAX &&
+    while (!source->is_eviction_blocked &&
+           source->unregistration_count < UNREGISTRATION_COUNT_MAX &&
            source->pinned_bytes - unregistering_bytes(conn) + length_bytes > limit_bytes) {
         if (!evict_one(conn, position, planned, false) &&
             !(is_first(conn, position) && evict_one(conn, position, planned, true)))
-            source->is_room_hopeless = true; /* until something has been done with */
+            source->is_eviction_blocked = true; /* until something has been done with */
     }
     return false;
 }

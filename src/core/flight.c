@@ -253,7 +253,7 @@ static void retire_oldest(struct rdmig_conn *conn, bool is_done)
 
         hash_span(conn, &work.span, UINT16_MAX); /* minus one */
         conn->u.source.flight_bytes -= length_bytes;
-        conn->u.source.is_room_hopeless = false;
+        conn->u.source.is_eviction_blocked = false;
         conn->u.source.bytes_pending -= length_bytes;
         conn->u.source.data_bytes_pending -= length_bytes;
         if (conn->u.source.data_bytes_pending == 0)

@@ -217,15 +217,16 @@ struct planned {
 };
 
 struct source {
-    uint32_t credit_count; /* READYs that no command has been sent against */
-    uint32_t grant_count;  /* READYs still to come that are for no command (clause C16) */
-    uint32_t command_type; /* the last one sent */
+    uint32_t credit_count;          /* READYs that no command has been sent against */
+    uint32_t initial_ready_pending; /* READYs still to come that are for no command (clause C16) */
+    uint32_t command_type;          /* the last one sent */
     uint32_t command_serial;
     struct command commands[RDMIG_CREDIT_COUNT_MAX]; /* ring: under way, the oldest first */
     uint32_t command_head;
     uint32_t command_count;
     uint64_t idle_step; /* the step in which no command was found to send; another may bring one */
-    bool is_held;       /* the last credit had been spent: what goes next had to wait for one */
+    bool
+        was_credit_starved; /* the last credit had been spent: what goes next had to wait for one */
     enum step_state exchange;
     enum round_state round;
     bool is_pinned; /* local whole-block regions are there */
@@ -256,7 +257,7 @@ struct source {
     uint64_t clock_chunk;
     uint64_t clock_low_chunk;
     uint64_t clock_high_chunk;
-    bool is_room_hopeless; /* nothing can be let go of until something is done with */
+    bool is_eviction_blocked; /* nothing can be let go of until something is done with */
     uint32_t unsignalled_count;
     uint64_t unsignalled_bytes;
     uint64_t flight_bytes; /* posted and not completed */
@@ -268,8 +269,8 @@ struct source {
 /* ---- destination */
 
 enum destination_state {
-    DESTINATION_OFFERING, /* READY is to be sent */
-    DESTINATION_AWAITING, /* a command */
+    DESTINATION_SENDING_READY, /* READY is to be sent */
+    DESTINATION_AWAITING,      /* a command */
     DESTINATION_STREAMING,
     DESTINATION_LISTING, /* RAM_BLOCKS_REQUEST: needs the blocks, registers them for pin-all */
     DESTINATION_REGISTERING,
@@ -282,10 +283,10 @@ enum destination_state {
 
 struct destination {
     enum destination_state state;
-    uint32_t offer_count; /* READYs to be sent before a command is taken */
-    uint32_t given_count; /* credits that are out */
-    uint32_t grant_count; /* READYs still to be sent that are for no command */
-    uint32_t last_type;   /* of the command that came last */
+    uint32_t ready_to_send;         /* READYs to be sent before a command is taken */
+    uint32_t credits_outstanding;   /* credits that are out */
+    uint32_t initial_ready_pending; /* READYs still to be sent that are for no command */
+    uint32_t last_type;             /* of the command that came last */
     uint32_t queued_slots[RDMIG_CREDIT_COUNT_MAX]; /* ring: commands that have come meanwhile */
     uint32_t queued_head;
     uint32_t queued_count;

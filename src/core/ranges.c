@@ -77,7 +77,7 @@ static void pop(struct rdmig_conn *conn)
 {
     struct source *source = &conn->u.source;
 
-    source->is_room_hopeless = false;
+    source->is_eviction_blocked = false;
     while (source->range_count > 0 && ranges_at(conn, 0)->state == STEP_DONE) {
         source->range_head = (source->range_head + 1) % RDMIG_RANGE_QUEUE_COUNT;
         source->range_count--;

@@ -191,7 +191,8 @@ static uint64_t message_chunk_count_max(const struct rdmig_conn *conn)
 {
     const struct source *source = &conn->u.source;
     const uint64_t growing = grown(conn, source->largest_message_chunk_count);
-    const uint64_t limit = source->is_held ? MESSAGE_CHUNK_COUNT_HELD : MESSAGE_CHUNK_COUNT;
+    const uint64_t limit =
+        source->was_credit_starved ? MESSAGE_CHUNK_COUNT_HELD : MESSAGE_CHUNK_COUNT;
 
     if (!conn_is_pipelined(conn))
         return UINT64_MAX;

@@ -7,9 +7,9 @@ void source_init(struct rdmig_conn *conn)
     struct source *source = &conn->u.source;
 
     /* How many it will be is known when the connection is; READY may be here before (clause C7). */
-    source->grant_count = (conn->config.capability_flags & RDMIG_CAPABILITY_PIPELINE) != 0
-                              ? RDMIG_CREDIT_COUNT_MAX
-                              : 1;
+    source->initial_ready_pending = (conn->config.capability_flags & RDMIG_CAPABILITY_PIPELINE) != 0
+                                        ? RDMIG_CREDIT_COUNT_MAX
+                                        : 1;
     source->stream_slot = NO_SLOT;
     source->batch_count = conn->config.register_batch_count;
 }
@@ -28,12 +28,12 @@ void source_established(struct rdmig_conn *conn)
                           conn->credit_max - 1, source->credit_count - 1);
         return;
     }
-    source->grant_count = conn->credit_max - source->credit_count;
+    source->initial_ready_pending = conn->credit_max - source->credit_count;
     source->pinned_limit_bytes =
         smaller_limit(conn->config.pinned_bytes_max, conn->peer_pinned_limit_bytes);
     if (conn_is_pipelined(conn))
         source->batch_count = RDMIG_REGISTER_BATCH_MAX;
-    if (source->grant_count > 0)
+    if (source->initial_ready_pending > 0)
         conn_arm(conn, TIMER_REPLY, conn->config.reply_timeout_ns);
 }
 
@@ -67,7 +67,7 @@ static void take_flush(struct rdmig_conn *conn)
 /* READYs for no command come first, without any work. */
 static void await_next(struct rdmig_conn *conn)
 {
-    if (conn->u.source.grant_count > 0)
+    if (conn->u.source.initial_ready_pending > 0)
         conn_arm(conn, TIMER_REPLY, conn->config.reply_timeout_ns);
     else
         commands_await(conn);
@@ -81,10 +81,10 @@ static void take_ready(struct rdmig_conn *conn, const uint8_t *data,
     (void)data;
     (void)header;
     if (source->credit_count == 0)
-        source->is_held = true;
+        source->was_credit_starved = true;
     source->credit_count++;
-    if (source->grant_count > 0) {
-        source->grant_count--;
+    if (source->initial_ready_pending > 0) {
+        source->initial_ready_pending--;
     } else {
         const struct command command = *commands_oldest(conn);
 

@@ -83,11 +83,11 @@ static void test_core_check__destination__finds_each_damage(void **state)
            "a receive slot is held exactly while its message is handled");
     DAMAGE(bench, u.destination.slot, (bench->conn->u.destination.slot + 1) % 3,
            "the slot of the command is ours");
-    DAMAGE(bench, u.destination.given_count, 1,
+    DAMAGE(bench, u.destination.credits_outstanding, 1,
            "credits are out, to be given, or spent on commands that are handled or wait");
     DAMAGE(bench, u.destination.queued_count, 1,
            "credits are out, to be given, or spent on commands that are handled or wait");
-    DAMAGE(bench, u.destination.offer_count, 1,
+    DAMAGE(bench, u.destination.ready_to_send, 1,
            "credits are out, to be given, or spent on commands that are handled or wait");
     DAMAGE(bench, u.destination.entry_index, 1, "each request is handled once");
     bench_close(bench);
@@ -111,7 +111,7 @@ static void test_core_check__several_commands_and_a_limit__finds_each_damage(voi
            "answers are for the oldest command");
     DAMAGE(bench, u.source.pinned_bytes, MIB, "pinned bytes are those of the regions");
     DAMAGE(bench, u.source.pinned_bytes, 5 * MIB, "no more is pinned than the limit allows");
-    DAMAGE(bench, u.source.grant_count, 1,
+    DAMAGE(bench, u.source.initial_ready_pending, 1,
            "credits are here, to come, or spent on what is under way");
     bench_close(bench);
 }

@@ -169,7 +169,8 @@ static void carry_out(struct fabric *fabric, struct fabric_side *side,
         assert_true(action->length <= sizeof(fabric->connect_data));
         memcpy(fabric->connect_data, action->bytes, (size_t)action->length);
         fabric->connect_bytes = (uint32_t)action->length;
-        fabric->grant_count = action->length > 8 ? bytes_u32(fabric->connect_data + 8) : 1;
+        fabric->initial_ready_pending =
+            action->length > 8 ? bytes_u32(fabric->connect_data + 8) : 1;
         break;
     case RDMIG_ACTION_DISCONNECT:
         bring_down(fabric, side);

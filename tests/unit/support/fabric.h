@@ -75,11 +75,11 @@ struct fabric {
     uint8_t connect_data[RDMIG_PRIVATE_DATA_BYTES_MAX];
     uint32_t connect_bytes;
     /* For the oracles of clauses C3, C16, C17. */
-    uint32_t grant_count;       /* READYs that are for no command */
-    uint32_t ready_count;       /* that have been fed to the source */
-    uint32_t command_count;     /* that it has sent */
-    uint32_t command_type;      /* the last one */
-    uint32_t command_count_max; /* under way at a time */
+    uint32_t initial_ready_pending; /* READYs that are for no command */
+    uint32_t ready_count;           /* that have been fed to the source */
+    uint32_t command_count;         /* that it has sent */
+    uint32_t command_type;          /* the last one */
+    uint32_t command_count_max;     /* under way at a time */
 };
 
 uint64_t fabric_random(struct fabric *fabric);

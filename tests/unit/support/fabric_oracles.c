@@ -52,8 +52,9 @@ static bool is_alone(uint32_t type)
 /* Clauses C3, C16, C17. */
 static void check_command(struct fabric *fabric, uint32_t type)
 {
-    const uint32_t done_count =
-        fabric->ready_count > fabric->grant_count ? fabric->ready_count - fabric->grant_count : 0;
+    const uint32_t done_count = fabric->ready_count > fabric->initial_ready_pending
+                                    ? fabric->ready_count - fabric->initial_ready_pending
+                                    : 0;
     const uint32_t under_way_count = fabric->command_count - done_count;
 
     assert_true(fabric->command_count < fabric->ready_count);
