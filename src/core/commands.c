@@ -179,7 +179,7 @@ static bool next_pin(struct rdmig_conn *conn, struct rdmig_action *action)
 
 bool source_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
 {
-    if (conn_is_suspected(conn))
+    if (conn_awaits_error_cause(conn))
         return false;
     /* Commands first, a round trip hangs on each; then writes, so that the link has work while we
      * register. */

@@ -217,7 +217,7 @@ static int established(struct rdmig_conn *conn, const struct rdmig_event *event)
         conn->peer_pinned_limit_bytes = answer.bytes;
     conn->phase = RDMIG_PHASE_RUNNING;
     conn_disarm(conn, TIMER_CONNECT);
-    conn_heard(conn);
+    conn_note_activity(conn);
     conn_notify(conn, RDMIG_ACTION_NOTIFY_ESTABLISHED);
     if (is_source)
         source_established(conn);
@@ -309,7 +309,7 @@ static int received(struct rdmig_conn *conn, const struct rdmig_event *event)
         return result;
     conn->counters.control_messages++;
     conn->counters.control_bytes += event->length;
-    conn_heard(conn);
+    conn_note_activity(conn);
     take_message(conn, slot);
     return RDMIG_OK;
 }
@@ -468,7 +468,7 @@ static bool next_running(struct rdmig_conn *conn, struct rdmig_action *action)
 
 static bool can_receive(const struct rdmig_conn *conn)
 {
-    return !conn_is_suspected(conn) && !conn_is_peer_gone(conn);
+    return !conn_awaits_error_cause(conn) && !conn_is_peer_gone(conn);
 }
 
 bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action)

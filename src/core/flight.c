@@ -131,7 +131,7 @@ uint32_t flight_room_count(const struct rdmig_conn *conn)
 
 bool flight_can_post(const struct rdmig_conn *conn)
 {
-    return flight_room_count(conn) > 0 && !conn_is_suspected(conn);
+    return flight_room_count(conn) > 0 && !conn_awaits_error_cause(conn);
 }
 
 static uint64_t post_work(struct rdmig_conn *conn, const struct work *work)
@@ -278,7 +278,7 @@ static void work_failed(struct rdmig_conn *conn, const struct work *work,
         return; /* nobody is there to get it: no fault, what has arrived still counts (clause E7) */
     if (event->status == RDMIG_STATUS_FLUSHED) {
         /* Somebody else's fault, and that completion may be in the other queue (clause E8). */
-        conn_suspect(conn);
+        conn_await_error_cause(conn);
         return;
     }
     details.message_type = (enum rdmig_message_type)work->message_type;
@@ -310,7 +310,7 @@ static int work_completed(struct rdmig_conn *conn, uint64_t number, const struct
     else
         conn_arm(conn, TIMER_SEND, conn->config.reply_timeout_ns);
     if (event->status == RDMIG_STATUS_OK)
-        conn_heard(conn);
+        conn_note_activity(conn);
     else
         work_failed(conn, &work, event);
     return RDMIG_OK;
@@ -376,7 +376,7 @@ static int recv_completed(struct rdmig_conn *conn, const struct rdmig_event *eve
     /* Not posted again: the queue pair is on its way out. */
     slot->state = SLOT_READING;
     if (event->status == RDMIG_STATUS_FLUSHED)
-        conn_suspect(conn);
+        conn_await_error_cause(conn);
     else if (event->status == RDMIG_STATUS_FOREIGN)
         conn_fail(conn, RDMIG_REASON_MESSAGE_FOREIGN, &details);
     else if (!conn_is_peer_gone(conn))

@@ -362,9 +362,9 @@ void conn_fail_message(struct rdmig_conn *conn, enum rdmig_reason reason, uint32
 void conn_arm(struct rdmig_conn *conn, enum timer timer, uint64_t timeout_ns);
 uint64_t conn_work_limit_ns(uint64_t timeout_ns, uint64_t work_bytes);
 void conn_disarm(struct rdmig_conn *conn, enum timer timer);
-void conn_heard(struct rdmig_conn *conn);
-void conn_suspect(struct rdmig_conn *conn);
-bool conn_is_suspected(const struct rdmig_conn *conn);
+void conn_note_activity(struct rdmig_conn *conn);
+void conn_await_error_cause(struct rdmig_conn *conn);
+bool conn_awaits_error_cause(const struct rdmig_conn *conn);
 bool conn_is_peer_gone(const struct rdmig_conn *conn);
 bool conn_is_pipelined(const struct rdmig_conn *conn);
 

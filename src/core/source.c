@@ -343,7 +343,7 @@ bool source_can_finish(const struct rdmig_conn *conn)
 
     return source->round == ROUND_NONE && source->stream_bytes == 0 && source->flush == STEP_NONE &&
            conn->stream_sends_outstanding == 0 && !flight_has_writes(conn) &&
-           !conn_is_suspected(conn);
+           !conn_awaits_error_cause(conn);
 }
 
 /*

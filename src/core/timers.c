@@ -41,13 +41,13 @@ uint64_t rdmig_conn_deadline_ns(const struct rdmig_conn *conn)
     return earliest_ns;
 }
 
-void conn_heard(struct rdmig_conn *conn)
+void conn_note_activity(struct rdmig_conn *conn)
 {
     if (conn->phase == RDMIG_PHASE_RUNNING)
         conn_arm(conn, TIMER_PROBE, conn->config.probe_interval_ns);
 }
 
-void conn_suspect(struct rdmig_conn *conn)
+void conn_await_error_cause(struct rdmig_conn *conn)
 {
     const bool is_up = conn->phase == RDMIG_PHASE_RUNNING || conn->phase == RDMIG_PHASE_CONNECTING;
 
@@ -57,7 +57,7 @@ void conn_suspect(struct rdmig_conn *conn)
 
 /* Work came back undone and nobody has said why yet: nothing is posted and nothing concluded
  * meanwhile (clause E8). */
-bool conn_is_suspected(const struct rdmig_conn *conn)
+bool conn_awaits_error_cause(const struct rdmig_conn *conn)
 {
     return conn->timers_ns[TIMER_CAUSE] != RDMIG_NO_DEADLINE;
 }
