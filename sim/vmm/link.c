@@ -651,7 +651,7 @@ int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uin
     return RDMIG_OK;
 }
 
-void link_shut_out_peer(struct link *link)
+void link_revoke_remote_write(struct link *link)
 {
     port_shut_out_peer(link->process->port);
 }

@@ -191,7 +191,7 @@ static void peer_ended(struct rdmig_destination *destination)
     if (destination->stage == TAKING_RECEIVING &&
         qemu_stream_format(destination->stream) == QEMU_STREAM_FORMAT_QEMU &&
         destination->numbers.exchanged_ns != 0) {
-        link_shut_out_peer(destination->link); /* clause R9 */
+        link_revoke_remote_write(destination->link); /* clause R9 */
         destination->stage = TAKING_PREPARED;
         return;
     }

@@ -48,7 +48,7 @@ static void ended(struct rdmig_destination *destination)
                   "the source handed the guest over before this end confirmed");
         return;
     }
-    link_shut_out_peer(destination->link); /* the guest may run from here on: clause R9 */
+    link_revoke_remote_write(destination->link); /* the guest may run from here on: clause R9 */
     destination->stage = TAKING_COMPLETED;
     destination->numbers.ended_ns = link_now_ns();
     (void)link_step(destination->link, &event);

@@ -126,7 +126,7 @@ void attempt_end(struct link *link, enum rdmig_status status, int32_t os_code)
         trace_print(link->config.trace, link->now_ns, "address %s: %s", address_current(link)->text,
                     address_current(link)->cause.text);
     if (rdmig_conn_phase(link->conn) != RDMIG_PHASE_IDLE) {
-        link_feed(link, &event);
+        link_step_core(link, &event);
         queue_destroy_pair(link);
         post_return_all(link);
         queue_destroy(link);
@@ -216,7 +216,7 @@ void attempt_route_resolved(struct link *link, const struct cm_event *event)
         return;
     }
     link->state = LINK_CONNECTING;
-    link_feed(link, &started);
+    link_step_core(link, &started);
 }
 
 void attempt_address_failed(struct link *link, const struct cm_event *event)

@@ -100,8 +100,8 @@ static void on_request(struct link *link, const struct cm_event *event)
         return;
     }
     link->state = LINK_ACCEPTING;
-    link_feed(link, &started);
-    link_feed(link, &requested);
+    link_step_core(link, &started);
+    link_step_core(link, &requested);
 }
 
 static void on_request_lost(struct link *link, const struct cm_event *event)
@@ -119,16 +119,16 @@ static void on_listener_removed(struct link *link, const struct cm_event *event)
 
 static bool is_paged_on_demand(const struct link *link)
 {
-    return (link->regions.wishes & IBV_ACCESS_ON_DEMAND) != 0;
+    return (link->regions.optional_access & IBV_ACCESS_ON_DEMAND) != 0;
 }
 
 /* Should it be refused: slow is better than not at all. */
-static void hasten_retries(struct link *link)
+static void shorten_rnr_timer(struct link *link)
 {
-    struct ibv_qp_attr hastened = {.min_rnr_timer = RETRY_IN_064_MS};
+    struct ibv_qp_attr shortened = {.min_rnr_timer = RETRY_IN_064_MS};
 
     if (link->config.conn.role == RDMIG_ROLE_DESTINATION && is_paged_on_demand(link))
-        (void)ibv_modify_qp(link->id->qp, &hastened, IBV_QP_MIN_RNR_TIMER);
+        (void)ibv_modify_qp(link->id->qp, &shortened, IBV_QP_MIN_RNR_TIMER);
 }
 
 static void on_established(struct link *link, const struct cm_event *event)
@@ -139,16 +139,16 @@ static void on_established(struct link *link, const struct cm_event *event)
         established.bytes = event->private_data;
         established.length = event->private_bytes;
     }
-    link->was_joined = true;
+    link->is_cm_established = true;
     link->state = LINK_ESTABLISHED;
-    hasten_retries(link);
-    link_feed(link, &established);
+    shorten_rnr_timer(link);
+    link_step_core(link, &established);
 }
 
 static void on_disconnected(struct link *link, const struct cm_event *event)
 {
     (void)event;
-    link_lose(link);
+    link_disconnected(link);
 }
 
 /* The queue pair has to go at once: the kernel waits for it before it lets the device go. */
@@ -156,7 +156,7 @@ static void on_device_removed(struct link *link, const struct cm_event *event)
 {
     (void)event;
     link->is_device_gone = true;
-    link_lose(link);
+    link_disconnected(link);
     queue_destroy_pair(link);
     post_return_all(link);
 }
@@ -267,7 +267,7 @@ void cm_disconnect(struct link *link, const struct rdmig_action *action)
         return;
     post_return_waiting(link);
     link->state = LINK_LEAVING;
-    if ((link->was_joined && rdma_disconnect(link->id) == 0) ||
+    if ((link->is_cm_established && rdma_disconnect(link->id) == 0) ||
         ibv_modify_qp(link->id->qp, &to_error, IBV_QP_STATE) == 0)
         post_drain(link);
 }

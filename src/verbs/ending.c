@@ -15,7 +15,7 @@ void link_fail(struct link *link, enum rdmig_reason reason, int32_t os_code, con
     timer_arm(link);
 }
 
-void link_lose(struct link *link)
+void link_disconnected(struct link *link)
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_DISCONNECTED};
 
@@ -26,5 +26,5 @@ void link_lose(struct link *link)
      * message. */
     link->state = LINK_LEAVING;
     queue_poll(link);
-    link_feed(link, &event);
+    link_step_core(link, &event);
 }

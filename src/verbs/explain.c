@@ -77,7 +77,7 @@ static void describe_fault(const struct link *link, const struct rdmig_failure *
                        ibv_wc_status_str((enum ibv_wc_status)fault->os_code), (int)fault->os_code,
                        (unsigned)fault->vendor_error);
         break;
-    case LINK_FAULT_NONSENSE:
+    case LINK_FAULT_IMPOSSIBLE:
         (void)snprintf(text, capacity_bytes,
                        "RDMA device %s completed something else than was posted (operation %d)",
                        link->device_name, (int)fault->os_code);

@@ -31,5 +31,5 @@ void identifier_destroy(struct link *link)
     if (link->id != NULL)
         rdma_destroy_id(link->id);
     link->id = NULL;
-    link->was_joined = false;
+    link->is_cm_established = false;
 }

@@ -185,15 +185,15 @@ void link_process(struct link *link)
     }
     queue_poll(link);
     if (link->is_queue_unreadable)
-        link_lose(link);
+        link_disconnected(link);
     attempt_check_deadline(link);
     /* Last, so that nothing which has arrived already counts as missing. */
     if (link->state != LINK_CLOSED && rdmig_conn_deadline_ns(link->conn) <= link->now_ns)
-        link_feed(link, &event);
+        link_step_core(link, &event);
 }
 
-static void (*const carriers[RDMIG_ACTION_KIND_COUNT])(struct link *,
-                                                       const struct rdmig_action *) = {
+static void (*const action_handlers[RDMIG_ACTION_KIND_COUNT])(struct link *,
+                                                              const struct rdmig_action *) = {
     [RDMIG_ACTION_POST_RECV] = post_receive,
     [RDMIG_ACTION_CONNECT] = attempt_connect,
     [RDMIG_ACTION_ACCEPT] = cm_accept,
@@ -274,8 +274,8 @@ bool link_next_action(struct link *link, struct rdmig_action *action)
             post_flush(link);
         if (trace_has(link->config.trace, UINT32_MAX))
             trace_action(link->config.trace, link->now_ns, action);
-        if (carriers[action->kind] != NULL)
-            carriers[action->kind](link, action);
+        if (action_handlers[action->kind] != NULL)
+            action_handlers[action->kind](link, action);
         else if (pass_on(link, action))
             return true;
     }
@@ -294,7 +294,7 @@ int link_step(struct link *link, struct rdmig_event *event)
             return 0;
         }
     }
-    return link_feed(link, event);
+    return link_step_core(link, event);
 }
 
 int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uint32_t block_count)
@@ -320,7 +320,7 @@ int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uin
     if (regions->blocks != NULL && regions->table_memory != NULL && regions->regions != NULL) {
         memcpy(regions->blocks, blocks, block_count * sizeof(*blocks));
         link->now_ns = link_now_ns();
-        result = link_feed_blocks(link);
+        result = link_provide_blocks_to_core(link);
     }
     if (result != 0)
         link_forget_blocks(link);
@@ -360,7 +360,7 @@ void link_numbers(const struct link *link, struct link_numbers *out)
     out->pinned_bytes = link->regions.pinned_bytes;
     out->pinned_bytes_max = link->regions.pinned_bytes_max;
     out->region_count = link->regions.region_count;
-    out->is_relaxed = (link->regions.wishes & IBV_ACCESS_RELAXED_ORDERING) != 0;
-    out->is_on_demand = (link->regions.wishes & IBV_ACCESS_ON_DEMAND) != 0;
+    out->is_relaxed = (link->regions.optional_access & IBV_ACCESS_RELAXED_ORDERING) != 0;
+    out->is_on_demand = (link->regions.optional_access & IBV_ACCESS_ON_DEMAND) != 0;
     memcpy(out->device_name, link->device_name, sizeof(out->device_name));
 }

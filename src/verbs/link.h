@@ -84,7 +84,7 @@ int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uin
  * over. Takes a call of the driver; where queue pairs cannot have write access taken away (iWARP),
  * as long as taking all regions apart does.
  */
-void link_shut_out_peer(struct link *link);
+void link_revoke_remote_write(struct link *link);
 
 const struct rdmig_conn *
 link_conn(const struct link *link);              /* never NULL; another one with each address */

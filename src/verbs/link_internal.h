@@ -131,8 +131,8 @@ struct link_regions {
     void *table_memory;          /* the core's */
     struct link_region *regions; /* by region number */
     uint64_t region_slot_count;
-    unsigned wishes;       /* access flags that registering asks for and can do without */
-    uint64_t pinned_bytes; /* control memory included */
+    unsigned optional_access; /* access flags that registering asks for and can do without */
+    uint64_t pinned_bytes;    /* control memory included */
     uint64_t pinned_bytes_max;
     uint64_t region_count;
     /* The registration that failed first: what link_explain() needs to judge it. */
@@ -147,7 +147,7 @@ enum link_fault_kind {
     LINK_FAULT_NONE,
     LINK_FAULT_REFUSED,    /* posting: os_code is an errno */
     LINK_FAULT_COMPLETION, /* os_code is an enum ibv_wc_status, with vendor_error */
-    LINK_FAULT_NONSENSE    /* a success that cannot be: os_code is its enum ibv_wc_opcode */
+    LINK_FAULT_IMPOSSIBLE  /* a success that cannot be: os_code is its enum ibv_wc_opcode */
 };
 
 struct link_fault {
@@ -159,7 +159,7 @@ struct link_fault {
 struct link {
     enum link_state state;
     bool is_connected;        /* NOTIFY_ESTABLISHED was passed on */
-    bool was_joined;          /* rdma_cm said ESTABLISHED: rdma_disconnect() makes sense */
+    bool is_cm_established;   /* rdma_cm said ESTABLISHED: rdma_disconnect() makes sense */
     bool is_notification_due; /* the link ended without the core: NOTIFY_CLOSED is ours to give */
     bool is_device_gone;
     bool is_refused; /* the core refused a completion: one of the two is wrong about what is out */
@@ -211,12 +211,12 @@ struct cm_event {
 };
 
 /* step.c */
-int link_feed(struct link *link, struct rdmig_event *event);
+int link_step_core(struct link *link, struct rdmig_event *event);
 void link_complete(struct link *link, uint64_t tag, enum rdmig_status status, int32_t os_code);
 /* A new core connection in IDLE. False: no memory, or the configuration is out of its limits. */
 bool link_restart_core(struct link *link, uint32_t send_queue_depth, uint64_t connect_timeout_ns);
 /* BLOCKS_PROVIDED, to the core of the present attempt. */
-int link_feed_blocks(struct link *link);
+int link_provide_blocks_to_core(struct link *link);
 void link_forget_blocks(struct link *link);
 
 /* timer.c */
@@ -229,7 +229,7 @@ bool timer_has_worked_enough(const struct link *link);
  * kept. */
 void link_fail(struct link *link, enum rdmig_reason reason, int32_t os_code, const char *detail);
 /* The peer or the device is gone: pending completions first, then DISCONNECTED, once. */
-void link_lose(struct link *link);
+void link_disconnected(struct link *link);
 
 /* address.c */
 int address_look_up(struct link *link, struct rdmig_error *error);
@@ -294,7 +294,7 @@ void post_take_receive(struct link *link, const struct ibv_wc *completion);
 void region_register(struct link *link, const struct rdmig_action *action);
 void region_deregister(struct link *link, const struct rdmig_action *action);
 /* What to ask this device for, from now on. */
-void region_choose_wishes(struct link *link, const struct ibv_device_attr_ex *attributes);
+void region_choose_optional_access(struct link *link, const struct ibv_device_attr_ex *attributes);
 void region_count_registered(struct link *link, uint64_t length_bytes, bool is_pinned);
 void region_count_deregistered(struct link *link, uint64_t length_bytes, bool is_pinned);
 const struct ibv_mr *region_find(const struct link *link, uint32_t region);

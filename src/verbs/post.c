@@ -112,7 +112,7 @@ void post_take_receive(struct link *link, const struct ibv_wc *completion)
     }
     slot->is_outstanding = false;
     if (completion->status == IBV_WC_SUCCESS && !is_possible_receive(completion)) {
-        note_fault(link, LINK_FAULT_NONSENSE, (int32_t)completion->opcode, 0);
+        note_fault(link, LINK_FAULT_IMPOSSIBLE, (int32_t)completion->opcode, 0);
         link_complete(link, completion->wr_id, RDMIG_STATUS_ERROR, (int32_t)completion->opcode);
     } else if (completion->status == IBV_WC_SUCCESS && !is_plain_send(completion)) {
         link_complete(link, completion->wr_id, RDMIG_STATUS_FOREIGN, (int32_t)completion->opcode);
@@ -121,7 +121,7 @@ void post_take_receive(struct link *link, const struct ibv_wc *completion)
         trace_message(link->config.trace, link->now_ns, "received",
                       (const uint8_t *)link->control_memory + slot->memory_offset_bytes,
                       event.length);
-        link_feed(link, &event);
+        link_step_core(link, &event);
     } else if (completion->status == IBV_WC_WR_FLUSH_ERR) {
         link_complete(link, completion->wr_id, RDMIG_STATUS_FLUSHED, 0);
     } else {
@@ -377,7 +377,7 @@ void post_take_send(struct link *link, const struct ibv_wc *completion)
     queue->is_stalled = false;
     entry->state = LINK_SEND_COMPLETED;
     if (completion->status == IBV_WC_SUCCESS && !is_of_kind(entry, completion)) {
-        note_fault(link, LINK_FAULT_NONSENSE, (int32_t)completion->opcode, 0);
+        note_fault(link, LINK_FAULT_IMPOSSIBLE, (int32_t)completion->opcode, 0);
         link_complete(link, completion->wr_id, RDMIG_STATUS_ERROR, (int32_t)completion->opcode);
         settle_silent(queue, index, false);
         post_complete_due(link);

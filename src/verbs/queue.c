@@ -78,7 +78,7 @@ static bool ask_limits(struct link *link, struct link_cause *cause)
     link->message_bytes_max = port.max_msg_sz;
     link->responder_resources = smaller(attributes.orig_attr.max_qp_rd_atom, READS_AT_ONCE_MAX);
     link->initiator_depth = smaller(attributes.orig_attr.max_qp_init_rd_atom, READS_AT_ONCE_MAX);
-    region_choose_wishes(link, &attributes);
+    region_choose_optional_access(link, &attributes);
     return choose_depth(link, &attributes.orig_attr, cause);
 }
 

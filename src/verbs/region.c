@@ -58,12 +58,12 @@ static unsigned access_flags(const struct link *link, const struct rdmig_action 
            (action->is_remote_writable ? (unsigned)IBV_ACCESS_REMOTE_WRITE : 0u);
 }
 
-void region_choose_wishes(struct link *link, const struct ibv_device_attr_ex *attributes)
+void region_choose_optional_access(struct link *link, const struct ibv_device_attr_ex *attributes)
 {
     const struct link_config *config = &link->config;
     const bool is_on_demand = config->is_on_demand_wanted && devices_page_on_demand(attributes);
 
-    link->regions.wishes =
+    link->regions.optional_access =
         (config->is_relaxed_wanted ? (unsigned)IBV_ACCESS_RELAXED_ORDERING : 0u) |
         (is_on_demand ? (unsigned)IBV_ACCESS_ON_DEMAND : 0u);
 }
@@ -77,14 +77,14 @@ static struct ibv_mr *register_memory(struct link *link, void *addr, uint64_t le
                                       unsigned access)
 {
     struct link_regions *regions = &link->regions;
-    const unsigned wishes = regions->wishes;
+    const unsigned optional_access = regions->optional_access;
 
     /* All the subsets, the largest number first: relaxed ordering's flag is the greater one. */
-    for (unsigned granted = wishes;; granted = (granted - 1) & wishes) {
+    for (unsigned granted = optional_access;; granted = (granted - 1) & optional_access) {
         struct ibv_mr *mr = ibv_reg_mr(link->queue.pd, addr, length_bytes, access | granted);
 
         if (mr != NULL)
-            regions->wishes = granted;
+            regions->optional_access = granted;
         if (mr != NULL || granted == 0 || (errno != EINVAL && errno != EOPNOTSUPP))
             return mr;
     }
@@ -148,11 +148,11 @@ void region_register(struct link *link, const struct rdmig_action *action)
         return;
     }
     region = find(link, action->region);
-    *region =
-        (struct link_region){.mr = mr, .is_pinned = (regions->wishes & IBV_ACCESS_ON_DEMAND) == 0};
+    *region = (struct link_region){
+        .mr = mr, .is_pinned = (regions->optional_access & IBV_ACCESS_ON_DEMAND) == 0};
     region_count_registered(link, action->length, region->is_pinned);
     event.rkey = mr->rkey;
-    link_feed(link, &event);
+    link_step_core(link, &event);
 }
 
 bool link_failed_region(const struct link *link, struct link_failed_region *out)
@@ -220,7 +220,7 @@ static bool take_write_access(struct link *link)
            ibv_modify_qp(link->id->qp, &none, IBV_QP_ACCESS_FLAGS) == 0;
 }
 
-void link_shut_out_peer(struct link *link)
+void link_revoke_remote_write(struct link *link)
 {
     if (!link->queue.has_pair || take_write_access(link))
         return;

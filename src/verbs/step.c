@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-int link_feed(struct link *link, struct rdmig_event *event)
+int link_step_core(struct link *link, struct rdmig_event *event)
 {
     int result;
 
@@ -26,10 +26,10 @@ void link_complete(struct link *link, uint64_t tag, enum rdmig_status status, in
     struct rdmig_event event = {
         .kind = RDMIG_EVENT_COMPLETED, .tag = tag, .status = status, .os_code = os_code};
 
-    link_feed(link, &event);
+    link_step_core(link, &event);
 }
 
-int link_feed_blocks(struct link *link)
+int link_provide_blocks_to_core(struct link *link)
 {
     struct link_regions *regions = &link->regions;
     struct rdmig_event event = {.kind = RDMIG_EVENT_BLOCKS_PROVIDED,
@@ -38,7 +38,7 @@ int link_feed_blocks(struct link *link)
                                 .memory = regions->table_memory,
                                 .length = regions->table_bytes};
 
-    return link_feed(link, &event);
+    return link_step_core(link, &event);
 }
 
 void link_forget_blocks(struct link *link)
@@ -84,5 +84,5 @@ bool link_restart_core(struct link *link, uint32_t send_queue_depth, uint64_t co
     free(link->conn_memory);
     link->conn_memory = memory;
     link->conn = conn;
-    return link->regions.block_count == 0 || link_feed_blocks(link) == 0;
+    return link->regions.block_count == 0 || link_provide_blocks_to_core(link) == 0;
 }

@@ -279,7 +279,7 @@ static void test_link__peer_shut_out__writes_nothing_more_and_regions_stay(void 
     give(action_recv(3, 0));
     turn();
     assert_int_equal(mock.pair_access_flags, IBV_ACCESS_REMOTE_WRITE);
-    link_shut_out_peer(the_link);
+    link_revoke_remote_write(the_link);
     assert_int_equal(mock.pair_access_flags, 0);
     assert_int_equal(mock_count("ibv_modify_qp"), 0);
     assert_int_equal(mock_count("ibv_dereg_mr"), 0);
@@ -309,7 +309,7 @@ static void test_link__peer_shut_out_without_that_right__regions_go(void **state
         make_registered_destination();
         if (i == 1)
             mock_fail("ibv_modify_qp_access", EINVAL);
-        link_shut_out_peer(the_link);
+        link_revoke_remote_write(the_link);
         assert_int_equal(mock_count("ibv_modify_qp_access"), i);
         assert_false(mock.regions[1].is_live || mock.regions[2].is_live);
         assert_true(mock.regions[0].is_live); /* control memory */
@@ -327,7 +327,7 @@ static void test_link__peer_shut_out_and_nothing_else_helps__queue_pair_stops(vo
     mock_set_iwarp();
     make_registered_destination();
     mock_fail("ibv_dereg_mr", EBUSY);
-    link_shut_out_peer(the_link);
+    link_revoke_remote_write(the_link);
     assert_int_equal(mock_count("ibv_modify_qp"), 1);
     mock_fail(NULL, 0);
     drop_link(); /* tries the regions again */
@@ -340,11 +340,11 @@ static void test_link__peer_shut_out_when_it_has_left__queue_pair_stops(void **s
     make_registered_destination();
     mock_event(RDMA_CM_EVENT_DISCONNECTED, 0, NULL, 0);
     turn();
-    link_shut_out_peer(the_link);
+    link_revoke_remote_write(the_link);
     assert_int_equal(mock.pair_access_flags, 0);
     assert_int_equal(mock_count("ibv_modify_qp"), 0);
     mock_fail("ibv_modify_qp_access", EINVAL);
-    link_shut_out_peer(the_link);
+    link_revoke_remote_write(the_link);
     assert_int_equal(mock_count("ibv_modify_qp"), 1);
     assert_int_equal(mock_count("ibv_dereg_mr"), 0);
 }
@@ -353,13 +353,13 @@ static void test_link__peer_shut_out_without_a_pair__nothing_to_do(void **state)
 {
     (void)state;
     make_listener();
-    link_shut_out_peer(the_link);
+    link_revoke_remote_write(the_link);
     drop_link();
     set_up(state);
     make_registered_destination();
     give_kind(RDMIG_ACTION_ABANDON);
     turn();
-    link_shut_out_peer(the_link);
+    link_revoke_remote_write(the_link);
     assert_int_equal(mock_count("ibv_modify_qp_access"), 0);
     assert_int_equal(mock_count("ibv_dereg_mr"), 0);
 }

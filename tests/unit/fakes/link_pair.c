@@ -604,7 +604,7 @@ bool link_is_closed(const struct link *link)
     return link->is_closed;
 }
 
-void link_shut_out_peer(struct link *link)
+void link_revoke_remote_write(struct link *link)
 {
     link->is_peer_shut_out = true;
 }
