@@ -136,7 +136,7 @@ static void exchanged(struct rdmig_source *source)
     source->numbers.exchanged_ns = link_now_ns();
     source->walker.is_pin_all = (flags & RDMIG_CAPABILITY_PIN_ALL) != 0;
     if ((flags & RDMIG_CAPABILITY_PIPELINE) != 0)
-        ram_walker_look_far(&source->walker);
+        ram_walker_lookahead(&source->walker);
     if (source->options.stream_format == RDMIG_STREAM_QEMU)
         source->stage = STAGE_IDLE; /* the caller ends the setup's round */
     else

@@ -111,7 +111,7 @@ static uint64_t now_ns(void *context)
     return link_now_ns();
 }
 
-static bool has_news(void *context)
+static bool should_yield(void *context)
 {
     const struct rdmig_source *source = context;
 
@@ -128,7 +128,7 @@ void source_init_walker(struct rdmig_source *source)
         .has_room = has_room,
         .push = push,
         .now_ns = now_ns,
-        .has_news = has_news,
+        .should_yield = should_yield,
     };
 
     ram_walker_init(&source->walker, &calls, source, source->memory.block_count,

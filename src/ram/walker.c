@@ -24,7 +24,7 @@
 #define LOOK_GROWTH      2u
 /* Chunks looked at ahead: at first; at the most it is two runs, or this, if it may look far. */
 #define FIRST_LOOK_CHUNK_COUNT 64u
-#define FAR_LOOK_CHUNK_COUNT   2048u
+#define LOOKAHEAD_CHUNK_COUNT  2048u
 /* In holes, which are not read, pieces grow to this many. */
 #define HOLE_PAGE_COUNT UINT64_C(16384)
 /* A page of a hole costs this part of one that is read. */
@@ -61,9 +61,9 @@ static bool has_room(const struct ram_walker *walker)
     return walker->calls->has_room(walker->context);
 }
 
-static bool has_news(const struct ram_walker *walker)
+static bool should_yield(const struct ram_walker *walker)
 {
-    return walker->calls->has_news && walker->calls->has_news(walker->context);
+    return walker->calls->should_yield && walker->calls->should_yield(walker->context);
 }
 
 static uint64_t now_ns(const struct ram_walker *walker)
@@ -105,10 +105,10 @@ void ram_walker_init(struct ram_walker *walker, const struct ram_walk_calls *cal
     };
 }
 
-void ram_walker_look_far(struct ram_walker *walker)
+void ram_walker_lookahead(struct ram_walker *walker)
 {
-    if (walker->look_chunk_count_max < FAR_LOOK_CHUNK_COUNT)
-        walker->look_chunk_count_max = FAR_LOOK_CHUNK_COUNT;
+    if (walker->look_chunk_count_max < LOOKAHEAD_CHUNK_COUNT)
+        walker->look_chunk_count_max = LOOKAHEAD_CHUNK_COUNT;
 }
 
 static void set_block(struct ram_walker *walker, uint32_t block_index)
@@ -443,7 +443,7 @@ static bool is_over(const struct ram_walker *walker, struct call *call)
     if (call->looked_bytes < call->clock_at_bytes)
         return false;
     call->clock_at_bytes = call->looked_bytes + CLOCK_BYTES;
-    return call->looked_bytes >= SCAN_BYTES_PER_CALL || has_news(walker) ||
+    return call->looked_bytes >= SCAN_BYTES_PER_CALL || should_yield(walker) ||
            now_ns(walker) >= call->end_ns;
 }
 

@@ -44,7 +44,7 @@ struct ram_walk_calls {
     bool (*push)(void *context, const struct ram_range *range);
     uint64_t (*now_ns)(void *context);
     /* Has something come that the caller should see to before much more is looked at? NULL: no. */
-    bool (*has_news)(void *context);
+    bool (*should_yield)(void *context);
 };
 
 enum ram_walk {
@@ -62,7 +62,7 @@ struct ram_walker {
     bool is_first_round;      /* nothing is registered yet: look ahead for registrations */
     bool has_pushed;
     bool is_pin_all; /* set by the caller: nothing is registered */
-    /* How far it looks: up to look_chunk_count_max (ram_walker_look_far); look_chunk_count grows to
+    /* How far it looks: up to look_chunk_count_max (ram_walker_lookahead); look_chunk_count grows to
      * it while memory is full, and is small again where it is not. */
     uint32_t look_chunk_count;
     uint32_t look_chunk_count_max;
@@ -93,7 +93,7 @@ void ram_walker_init(struct ram_walker *walker, const struct ram_walk_calls *cal
                      uint32_t block_count, uint32_t run_chunk_count,
                      uint64_t bandwidth_bytes_per_s);
 /* From now on looks as far ahead as two ends of ours can make use of: by 1 to 2 GiB. */
-void ram_walker_look_far(struct ram_walker *walker);
+void ram_walker_lookahead(struct ram_walker *walker);
 /* A job over every block's dirty pages; the one before must be done. */
 void ram_walker_start_round(struct ram_walker *walker);
 /* The round has ended, at the other end, too. One in which nothing was pushed leaves the first

@@ -147,7 +147,7 @@ static void open_engine(struct engine *engine, const struct engine_case *which)
     ram_walker_init(&engine->walker, &calls, engine, 1, which->run_chunk_count, 0);
     engine->walker.is_pin_all = which->is_pin_all;
     if (which->is_own)
-        ram_walker_look_far(&engine->walker);
+        ram_walker_lookahead(&engine->walker);
 }
 
 static uint64_t dirty_page_count(const struct engine_case *which)

@@ -464,18 +464,18 @@ static void test_migration__news_during_a_walk__ends_the_call(void **state)
     uint64_t looked_bytes;
 
     (void)state;
-    for (uint32_t has_news = 0; has_news < 2; has_news++) {
+    for (uint32_t has_event = 0; has_event < 2; has_event++) {
         ends_init(&ends);
         ends_create(&ends, NULL, NULL);
         ends_run_source(&ends, RDMIG_SOURCE_CONNECTING);
         for (uint32_t i = 0; i < 50; i++) /* nothing is left to be seen to */
             (void)rdmig_source_process(ends.source);
         looked_bytes = memory_dirty_bytes(&ends.source->memory);
-        if (has_news)
+        if (has_event)
             pair_signal(RDMIG_ROLE_SOURCE);
         assert_int_equal(rdmig_source_start_round(ends.source), 0);
         looked_bytes -= memory_dirty_bytes(&ends.source->memory);
-        assert_true(has_news ? looked_bytes == mib_bytes : looked_bytes > mib_bytes);
+        assert_true(has_event ? looked_bytes == mib_bytes : looked_bytes > mib_bytes);
         ends_run_source(&ends, RDMIG_SOURCE_SENDING);
         ends_turn(&ends, 50);
         ends_assert_ram_equal(&ends);

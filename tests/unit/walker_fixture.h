@@ -178,7 +178,7 @@ static inline uint64_t fake_now_ns(void *context)
     return guest->now_ns;
 }
 
-static inline bool fake_has_news(void *context)
+static inline bool fake_should_yield(void *context)
 {
     struct guest *guest = context;
 
@@ -193,7 +193,7 @@ static const struct ram_walk_calls calls = {
     .has_room = fake_has_room,
     .push = fake_push,
     .now_ns = fake_now_ns,
-    .has_news = fake_has_news,
+    .should_yield = fake_should_yield,
 };
 
 /* ---- making a guest, walking over it */
