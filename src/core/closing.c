@@ -5,23 +5,24 @@
 
 void closing_begin(struct rdmig_conn *conn, enum closing stage)
 {
-    const bool is_leaving_awaited =
+    const bool is_peer_close_awaited =
         stage == CLOSING_PEER_AWAITED && conn->config.role == RDMIG_ROLE_SOURCE;
 
     /* Without a queue pair there is nobody to tell and nothing to disconnect. */
     conn->closing = conn->is_started ? stage : CLOSING_DRAINING;
     conn_arm(conn, TIMER_CLOSE,
-             is_leaving_awaited ? conn_work_limit_ns(conn->config.leave_timeout_ns, conn->ram_bytes)
-                                : conn->config.close_timeout_ns);
+             is_peer_close_awaited
+                 ? conn_work_limit_ns(conn->config.leave_timeout_ns, conn->ram_bytes)
+                 : conn->config.close_timeout_ns);
 }
 
 /* How the first cause lets the connection be closed (clauses E3, E7). */
 static void begin_failed(struct rdmig_conn *conn)
 {
     const enum rdmig_reason reason = conn->failure.reason;
-    const bool is_peer_leaving =
+    const bool is_peer_closing =
         reason == RDMIG_REASON_PEER_DISCONNECTED || reason == RDMIG_REASON_PEER_ERROR;
-    const bool is_sayable = conn->failure.phase == RDMIG_PHASE_RUNNING && !is_peer_leaving &&
+    const bool is_sayable = conn->failure.phase == RDMIG_PHASE_RUNNING && !is_peer_closing &&
                             reason != RDMIG_REASON_CONNECTION_LOST &&
                             reason != RDMIG_REASON_SEND_FAILED &&
                             reason != RDMIG_REASON_WRITE_FAILED &&
@@ -34,7 +35,7 @@ static void begin_failed(struct rdmig_conn *conn)
         closing_begin(conn, conn->config.role == RDMIG_ROLE_SOURCE ? CLOSING_DISCONNECT_DUE
                                                                    : CLOSING_REJECT_DUE);
     else
-        closing_begin(conn, is_peer_leaving && source_awaits_delivery(conn)
+        closing_begin(conn, is_peer_closing && source_awaits_delivery(conn)
                                 ? CLOSING_DELIVERY_AWAITED
                                 : CLOSING_DISCONNECT_DUE);
 }

@@ -340,7 +340,7 @@ static int finish(struct rdmig_conn *conn)
     conn->notifications = 0;
     for (uint32_t i = 0; i < TIMER_COUNT; i++)
         conn_disarm(conn, (enum timer)i);
-    if (conn_is_peer_gone(conn) || (is_source && !source_lets_peer_leave(conn)))
+    if (conn_is_peer_gone(conn) || (is_source && !source_awaits_peer_close(conn)))
         closing_begin(conn, CLOSING_DISCONNECT_DUE);
     else
         closing_begin(conn, CLOSING_PEER_AWAITED);

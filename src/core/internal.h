@@ -427,7 +427,7 @@ void source_completed(struct rdmig_conn *conn);
 void source_exchange_done(struct rdmig_conn *conn);
 bool source_can_finish(const struct rdmig_conn *conn);
 bool source_awaits_delivery(const struct rdmig_conn *conn);
-bool source_lets_peer_leave(const struct rdmig_conn *conn);
+bool source_awaits_peer_close(const struct rdmig_conn *conn);
 bool source_has_credit(const struct rdmig_conn *conn);
 void source_take_credit(struct rdmig_conn *conn);
 

@@ -363,7 +363,7 @@ bool source_awaits_delivery(const struct rdmig_conn *conn)
  * for broken: it gives up, or crashes. It leaves by itself when it is done. A destination with
  * PIPELINE is one of ours, which waits for the source to leave (clause E13).
  */
-bool source_lets_peer_leave(const struct rdmig_conn *conn)
+bool source_awaits_peer_close(const struct rdmig_conn *conn)
 {
     return conn->config.leave_timeout_ns > 0 && !conn_is_pipelined(conn);
 }

@@ -138,14 +138,14 @@ int rdmig_destination_wait(struct rdmig_destination *destination,
 
 bool rdmig_destination_is_closed(const struct rdmig_destination *destination)
 {
-    return destination->stage >= TAKING_COMPLETED && link_is_closed(destination->link);
+    return destination->stage >= DESTINATION_STAGE_COMPLETED && link_is_closed(destination->link);
 }
 
 int rdmig_destination_wait_closed(struct rdmig_destination *destination, uint32_t timeout_ms)
 {
     const uint64_t start_ns = link_now_ns();
 
-    if (destination->stage < TAKING_COMPLETED)
+    if (destination->stage < DESTINATION_STAGE_COMPLETED)
         return -RDMIG_E_STATE;
     (void)rdmig_destination_process(destination);
     while (!rdmig_destination_is_closed(destination)) {
@@ -186,7 +186,7 @@ int rdmig_destination_provide_blocks(struct rdmig_destination *destination,
 
     if (error)
         *error = (struct rdmig_error){0};
-    if (destination->stage != TAKING_BLOCKS_NEEDED)
+    if (destination->stage != DESTINATION_STAGE_BLOCKS_NEEDED)
         return refuse_blocks(destination, error);
     result = take_blocks(destination, blocks, block_count, error);
     if (result != RDMIG_OK)
@@ -217,7 +217,7 @@ int64_t rdmig_destination_stream_read(struct rdmig_destination *destination, voi
 
     if (!bytes)
         return -RDMIG_E_INVALID;
-    if (destination->stage >= TAKING_LEAVING)
+    if (destination->stage >= DESTINATION_STAGE_CLOSING)
         return -RDMIG_E_FAILED;
     read_bytes = inbox_read(destination, bytes, capacity_bytes);
     if (read_bytes > 0)
@@ -239,9 +239,9 @@ int rdmig_destination_resume(struct rdmig_destination *destination)
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_COMPLETED, .tag = destination->round_tag};
 
-    if (destination->stage != TAKING_ROUND_ENDED)
+    if (destination->stage != DESTINATION_STAGE_ROUND_ENDED)
         return -RDMIG_E_STATE;
-    destination->stage = TAKING_RECEIVING;
+    destination->stage = DESTINATION_STAGE_RECEIVING;
     destination->round_tag = 0;
     (void)link_step(destination->link, &event);
     destination_advance(destination);
@@ -252,13 +252,14 @@ int rdmig_destination_confirm(struct rdmig_destination *destination)
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_FINISH_REQUESTED};
 
-    if (destination->stage != TAKING_PREPARED || destination->inbox_start < destination->inbox_end)
+    if (destination->stage != DESTINATION_STAGE_PREPARED ||
+        destination->inbox_start < destination->inbox_end)
         return -RDMIG_E_STATE;
     if (destination->is_prepare_held) {
         destination->is_prepare_held = false;
-        destination->stage = TAKING_CONFIRMING;
+        destination->stage = DESTINATION_STAGE_CONFIRMING;
     } else {
-        destination->stage = TAKING_COMPLETED;
+        destination->stage = DESTINATION_STAGE_COMPLETED;
         destination->numbers.ended_ns = link_now_ns();
         (void)link_step(destination->link, &event);
     }
@@ -268,7 +269,8 @@ int rdmig_destination_confirm(struct rdmig_destination *destination)
 
 int rdmig_destination_cancel(struct rdmig_destination *destination)
 {
-    if (destination->stage == TAKING_CONFIRMING || destination->stage == TAKING_COMPLETED)
+    if (destination->stage == DESTINATION_STAGE_CONFIRMING ||
+        destination->stage == DESTINATION_STAGE_COMPLETED)
         return -RDMIG_E_STATE;
     error_set(&destination->error, RDMIG_REASON_CANCELLED, 0,
               "start the migration again when it is wanted", "the migration was cancelled here");

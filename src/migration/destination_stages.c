@@ -43,7 +43,7 @@ static void give_up_tag(struct rdmig_destination *destination, uint64_t *tag)
  * as long as the guest. */
 static void leave(struct rdmig_destination *destination)
 {
-    destination->stage = TAKING_LEAVING;
+    destination->stage = DESTINATION_STAGE_CLOSING;
     destination->numbers.ended_ns = link_now_ns();
     give_up_tag(destination, &destination->round_tag);
     give_up_tag(destination, &destination->fill.tag);
@@ -53,7 +53,7 @@ void destination_fail(struct rdmig_destination *destination)
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_CANCEL_REQUESTED};
 
-    if (destination->stage >= TAKING_COMPLETED)
+    if (destination->stage >= DESTINATION_STAGE_COMPLETED)
         return;
     (void)link_step(destination->link, &event);
     leave(destination);
@@ -64,10 +64,11 @@ static void check_failure(struct rdmig_destination *destination)
     const struct rdmig_conn *conn = link_conn(destination->link);
     /* Having confirmed, this end owns the guest if the end mark arrives, and it may arrive until
      * the connection is closed (clause E12). */
-    const bool has_failed = link_is_closed(destination->link) ||
-                            (rdmig_conn_failure(conn) && destination->stage != TAKING_CONFIRMING);
+    const bool has_failed =
+        link_is_closed(destination->link) ||
+        (rdmig_conn_failure(conn) && destination->stage != DESTINATION_STAGE_CONFIRMING);
 
-    if (!has_failed || destination->stage >= TAKING_COMPLETED)
+    if (!has_failed || destination->stage >= DESTINATION_STAGE_COMPLETED)
         return;
     explain_failure(destination->link, &destination->memory, &destination->error);
     leave(destination);
@@ -172,13 +173,14 @@ static void round_ended(struct rdmig_destination *destination, uint64_t tag)
         return;
     }
     destination->round_tag = tag;
-    destination->stage = TAKING_ROUND_ENDED;
+    destination->stage = DESTINATION_STAGE_ROUND_ENDED;
 }
 
 /* The source asks for the blocks before its stream has named them. */
 static void refuse_blocks(struct rdmig_destination *destination)
 {
-    if (destination->stage == TAKING_BLOCKS_NEEDED || destination->memory.block_count > 0)
+    if (destination->stage == DESTINATION_STAGE_BLOCKS_NEEDED ||
+        destination->memory.block_count > 0)
         return; /* on their way */
     error_set(&destination->error, RDMIG_REASON_STREAM_BROKEN, 0,
               "use a source that sends its RAM section's setup first, as QEMU and rdmig do",
@@ -188,11 +190,11 @@ static void refuse_blocks(struct rdmig_destination *destination)
 
 static void peer_ended(struct rdmig_destination *destination)
 {
-    if (destination->stage == TAKING_RECEIVING &&
+    if (destination->stage == DESTINATION_STAGE_RECEIVING &&
         qemu_stream_format(destination->stream) == QEMU_STREAM_FORMAT_QEMU &&
         destination->numbers.exchanged_ns != 0) {
         link_revoke_remote_write(destination->link); /* clause R9 */
-        destination->stage = TAKING_PREPARED;
+        destination->stage = DESTINATION_STAGE_PREPARED;
         return;
     }
     error_set(&destination->error,
@@ -208,13 +210,13 @@ static void take_action(struct rdmig_destination *destination, const struct rdmi
     switch (action->kind) {
     case RDMIG_ACTION_NOTIFY_ESTABLISHED:
         destination->numbers.start_ns = link_now_ns();
-        destination->stage = TAKING_CONNECTED;
+        destination->stage = DESTINATION_STAGE_CONNECTED;
         break;
     case RDMIG_ACTION_REQUEST_BLOCKS:
         refuse_blocks(destination);
         break;
     case RDMIG_ACTION_DELIVER_STREAM:
-        if (destination->stage < TAKING_COMPLETED &&
+        if (destination->stage < DESTINATION_STAGE_COMPLETED &&
             !inbox_deliver(destination, action->bytes, action->length))
             destination_fail(destination);
         break;
@@ -236,11 +238,11 @@ static void take_action(struct rdmig_destination *destination, const struct rdmi
 
 static bool work(struct rdmig_destination *destination)
 {
-    if (destination->stage == TAKING_RECEIVING && destination->is_prepare_held) {
-        destination->stage = TAKING_PREPARED;
+    if (destination->stage == DESTINATION_STAGE_RECEIVING && destination->is_prepare_held) {
+        destination->stage = DESTINATION_STAGE_PREPARED;
         return true;
     }
-    return destination->stage < TAKING_COMPLETED && inbox_finish_message(destination);
+    return destination->stage < DESTINATION_STAGE_COMPLETED && inbox_finish_message(destination);
 }
 
 static uint64_t time_limit_ns(const struct rdmig_destination *destination)
@@ -248,7 +250,7 @@ static uint64_t time_limit_ns(const struct rdmig_destination *destination)
     const uint64_t limit_ns = options_limit_ns(destination->options.time_limit_ms);
 
     if (limit_ns == 0 || destination->numbers.start_ns == 0 ||
-        destination->stage >= TAKING_CONFIRMING)
+        destination->stage >= DESTINATION_STAGE_CONFIRMING)
         return RDMIG_NO_DEADLINE;
     return destination->numbers.start_ns + limit_ns;
 }
@@ -280,10 +282,11 @@ void destination_advance(struct rdmig_destination *destination)
     } while (has_moved);
     check_time_limit(destination);
     has_filled = fill_some(destination);
-    while (destination->stage == TAKING_LEAVING && link_next_action(destination->link, &action))
+    while (destination->stage == DESTINATION_STAGE_CLOSING &&
+           link_next_action(destination->link, &action))
         take_action(destination, &action);
-    if (destination->stage == TAKING_LEAVING && link_is_closed(destination->link))
-        destination->stage = TAKING_OVER;
+    if (destination->stage == DESTINATION_STAGE_CLOSING && link_is_closed(destination->link))
+        destination->stage = DESTINATION_STAGE_CLOSED;
     destination_trace_state(destination);
     waker_set(&destination->waker,
               has_filled || destination->fill.tag != 0 ? 0 : time_limit_ns(destination));

@@ -42,14 +42,14 @@ static void ended(struct rdmig_destination *destination)
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_FINISH_REQUESTED};
 
-    if (destination->stage != TAKING_CONFIRMING) {
+    if (destination->stage != DESTINATION_STAGE_CONFIRMING) {
         error_set(&destination->error, RDMIG_REASON_STREAM_BROKEN, 0,
                   "report it: this end never said that it was ready",
                   "the source handed the guest over before this end confirmed");
         return;
     }
     link_revoke_remote_write(destination->link); /* the guest may run from here on: clause R9 */
-    destination->stage = TAKING_COMPLETED;
+    destination->stage = DESTINATION_STAGE_COMPLETED;
     destination->numbers.ended_ns = link_now_ns();
     (void)link_step(destination->link, &event);
 }
@@ -70,7 +70,7 @@ static bool take(struct rdmig_destination *destination, enum qemu_stream_event e
         return true;
     case QEMU_STREAM_ENDED:
         ended(destination);
-        return destination->stage == TAKING_COMPLETED;
+        return destination->stage == DESTINATION_STAGE_COMPLETED;
     case QEMU_STREAM_BROKEN:
         fail_stream(destination);
         return false;

@@ -128,14 +128,14 @@ int rdmig_source_wait(struct rdmig_source *source, enum rdmig_source_state state
 
 bool rdmig_source_is_closed(const struct rdmig_source *source)
 {
-    return source->stage >= STAGE_COMPLETED && link_is_closed(source->link);
+    return source->stage >= SOURCE_STAGE_COMPLETED && link_is_closed(source->link);
 }
 
 int rdmig_source_wait_closed(struct rdmig_source *source, uint32_t timeout_ms)
 {
     const uint64_t start_ns = link_now_ns();
 
-    if (source->stage < STAGE_COMPLETED)
+    if (source->stage < SOURCE_STAGE_COMPLETED)
         return -RDMIG_E_STATE;
     (void)rdmig_source_process(source);
     while (!rdmig_source_is_closed(source)) {
@@ -150,13 +150,13 @@ int rdmig_source_wait_closed(struct rdmig_source *source, uint32_t timeout_ms)
 
 static bool is_over(const struct rdmig_source *source)
 {
-    return source->stage >= STAGE_COMPLETED;
+    return source->stage >= SOURCE_STAGE_COMPLETED;
 }
 
 /* From finish() on no round is to come that could send what is marked: taken, it would be lost. */
 static bool has_rounds_to_come(const struct rdmig_source *source)
 {
-    return source->stage < STAGE_PREPARING;
+    return source->stage < SOURCE_STAGE_PREPARING;
 }
 
 int rdmig_source_mark_dirty(struct rdmig_source *source, uint32_t block_index,
@@ -225,9 +225,9 @@ static void open_round(struct rdmig_source *source, enum source_stage stage)
 
 int rdmig_source_start_round(struct rdmig_source *source)
 {
-    if (source->stage != STAGE_IDLE || !source->numbers.exchanged_ns)
+    if (source->stage != SOURCE_STAGE_IDLE || !source->numbers.exchanged_ns)
         return -RDMIG_E_STATE;
-    open_round(source, STAGE_ROUND);
+    open_round(source, SOURCE_STAGE_ROUND);
     ram_walker_start_round(&source->walker);
     source_advance(source);
     return RDMIG_OK;
@@ -235,22 +235,22 @@ int rdmig_source_start_round(struct rdmig_source *source)
 
 int rdmig_source_begin_round(struct rdmig_source *source)
 {
-    if (source->stage != STAGE_IDLE || !source->numbers.exchanged_ns)
+    if (source->stage != SOURCE_STAGE_IDLE || !source->numbers.exchanged_ns)
         return -RDMIG_E_STATE;
-    open_round(source, STAGE_PUSHING);
+    open_round(source, SOURCE_STAGE_PUSHING);
     return RDMIG_OK;
 }
 
 int rdmig_source_push(struct rdmig_source *source, uint32_t block_index, uint64_t offset_bytes,
                       uint64_t length_bytes)
 {
-    if (source->stage != STAGE_PUSHING)
+    if (source->stage != SOURCE_STAGE_PUSHING)
         return -RDMIG_E_STATE;
     if (!is_range(source, block_index, offset_bytes, length_bytes))
         return -RDMIG_E_INVALID;
     if (!ram_walker_add(&source->walker, block_index, offset_bytes, length_bytes)) {
         source_advance(source); /* may finish what the walker has in hand */
-        if (source->stage != STAGE_PUSHING ||
+        if (source->stage != SOURCE_STAGE_PUSHING ||
             !ram_walker_add(&source->walker, block_index, offset_bytes, length_bytes))
             return -RDMIG_E_AGAIN;
     }
@@ -259,9 +259,9 @@ int rdmig_source_push(struct rdmig_source *source, uint32_t block_index, uint64_
 
 int rdmig_source_end_round(struct rdmig_source *source)
 {
-    if (source->stage != STAGE_PUSHING)
+    if (source->stage != SOURCE_STAGE_PUSHING)
         return -RDMIG_E_STATE;
-    source->stage = STAGE_PUSHED;
+    source->stage = SOURCE_STAGE_PUSHED;
     source_advance(source);
     return RDMIG_OK;
 }
@@ -311,8 +311,8 @@ int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes
     const bool is_native = source->options.stream_format == RDMIG_STREAM_NATIVE;
     uint64_t taken_bytes;
 
-    if (source->stage != STAGE_IDLE)
-        return source->stage >= STAGE_LEAVING ? -RDMIG_E_FAILED : -RDMIG_E_STATE;
+    if (source->stage != SOURCE_STAGE_IDLE)
+        return source->stage >= SOURCE_STAGE_CLOSING ? -RDMIG_E_FAILED : -RDMIG_E_STATE;
     if (!bytes || length_bytes == 0)
         return length_bytes == 0 ? 0 : -RDMIG_E_INVALID;
     taken_bytes = is_native ? append_native(source, bytes, length_bytes)
@@ -324,19 +324,19 @@ int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes
 
 int rdmig_source_stream_flush(struct rdmig_source *source)
 {
-    if (source->options.stream_format != RDMIG_STREAM_QEMU || source->stage != STAGE_IDLE)
+    if (source->options.stream_format != RDMIG_STREAM_QEMU || source->stage != SOURCE_STAGE_IDLE)
         return -RDMIG_E_STATE;
-    source->stage = STAGE_FLUSHING;
+    source->stage = SOURCE_STAGE_FLUSHING;
     source_advance(source);
     return RDMIG_OK;
 }
 
 int rdmig_source_exchange_blocks(struct rdmig_source *source)
 {
-    if (source->options.stream_format != RDMIG_STREAM_QEMU || source->stage != STAGE_IDLE ||
+    if (source->options.stream_format != RDMIG_STREAM_QEMU || source->stage != SOURCE_STAGE_IDLE ||
         source->numbers.exchanged_ns)
         return -RDMIG_E_STATE;
-    source->stage = STAGE_OPENING;
+    source->stage = SOURCE_STAGE_OPENING;
     source_advance(source);
     return RDMIG_OK;
 }
@@ -362,7 +362,8 @@ bool rdmig_source_converged(const struct rdmig_source *source)
     const uint32_t target_ms = source->options.downtime_target_ms;
 
     /* What the guest has written since the round ended is in no estimate before its log is. */
-    if (source->stage != STAGE_IDLE || !source->rate.has_round_ended || !source->is_log_current)
+    if (source->stage != SOURCE_STAGE_IDLE || !source->rate.has_round_ended ||
+        !source->is_log_current)
         return false;
     return target_ms == UINT32_MAX ||
            rdmig_source_downtime_estimate_ns(source) <= options_limit_ns(target_ms);
@@ -370,7 +371,7 @@ bool rdmig_source_converged(const struct rdmig_source *source)
 
 int rdmig_source_guest_stopped(struct rdmig_source *source)
 {
-    if (source->stage >= STAGE_HANDING_OVER)
+    if (source->stage >= SOURCE_STAGE_HANDING_OVER)
         return -RDMIG_E_STATE;
     source->numbers.stopped_ns = link_now_ns();
     return RDMIG_OK;
@@ -380,10 +381,10 @@ int rdmig_source_finish(struct rdmig_source *source)
 {
     const bool is_native = source->options.stream_format == RDMIG_STREAM_NATIVE;
 
-    if (source->stage != STAGE_IDLE || !source->numbers.exchanged_ns ||
+    if (source->stage != SOURCE_STAGE_IDLE || !source->numbers.exchanged_ns ||
         memory_dirty_bytes(&source->memory) > 0)
         return -RDMIG_E_STATE;
-    source->stage = is_native ? STAGE_PREPARING : STAGE_HANDING_OVER;
+    source->stage = is_native ? SOURCE_STAGE_PREPARING : SOURCE_STAGE_HANDING_OVER;
     if (is_native) /* its room is kept free: a full outbox is no reason to refuse */
         source->outbox_end += native_write_prepare(outbox_at(source), NATIVE_PREPARE_BYTES);
     source_advance(source);
@@ -392,8 +393,9 @@ int rdmig_source_finish(struct rdmig_source *source)
 
 int rdmig_source_cancel(struct rdmig_source *source)
 {
-    if (source->stage == STAGE_HANDING_OVER || source->stage == STAGE_PARTING ||
-        source->stage == STAGE_COMPLETED)
+    if (source->stage == SOURCE_STAGE_HANDING_OVER ||
+        source->stage == SOURCE_STAGE_AWAITING_PEER_CLOSE ||
+        source->stage == SOURCE_STAGE_COMPLETED)
         return -RDMIG_E_STATE;
     error_set(&source->error, RDMIG_REASON_CANCELLED, 0,
               "start the migration again when it is wanted", "the migration was cancelled here");

@@ -13,22 +13,22 @@
 
 /* What the source is doing; the public state follows from it. */
 enum source_stage {
-    STAGE_CONNECTING,
-    STAGE_OPENING,      /* native: the stream's beginning goes out. QEMU: the caller writes it */
-    STAGE_EXCHANGING,   /* RAM_BLOCKS_REQUEST is out */
-    STAGE_ENDING_SETUP, /* native: the setup's REGISTER_FINISHED */
-    STAGE_IDLE,
-    STAGE_ROUND,        /* a whole round by the dirty bitmap */
-    STAGE_PUSHING,      /* a round the caller pushes */
-    STAGE_PUSHED,       /* the caller's round has ended, the rest is being pushed */
-    STAGE_ENDING_ROUND, /* everything pushed; REGISTER_FINISHED when it is written */
-    STAGE_FLUSHING,     /* the destination is to take the stream's bytes and want more */
-    STAGE_PREPARING,    /* PREPARE is out: the destination's VMM is to confirm */
-    STAGE_HANDING_OVER, /* the last bytes are out */
-    STAGE_PARTING,      /* QEMU: they have arrived; the connection is being closed (clause E13) */
-    STAGE_COMPLETED,
-    STAGE_LEAVING, /* failed or cancelled, the connection is being closed */
-    STAGE_OVER     /* failed or cancelled, closed */
+    SOURCE_STAGE_CONNECTING,
+    SOURCE_STAGE_OPENING, /* native: the stream's beginning goes out. QEMU: the caller writes it */
+    SOURCE_STAGE_EXCHANGING,   /* RAM_BLOCKS_REQUEST is out */
+    SOURCE_STAGE_ENDING_SETUP, /* native: the setup's REGISTER_FINISHED */
+    SOURCE_STAGE_IDLE,
+    SOURCE_STAGE_ROUND,        /* a whole round by the dirty bitmap */
+    SOURCE_STAGE_PUSHING,      /* a round the caller pushes */
+    SOURCE_STAGE_PUSHED,       /* the caller's round has ended, the rest is being pushed */
+    SOURCE_STAGE_ENDING_ROUND, /* everything pushed; REGISTER_FINISHED when it is written */
+    SOURCE_STAGE_FLUSHING,     /* the destination is to take the stream's bytes and want more */
+    SOURCE_STAGE_PREPARING,    /* PREPARE is out: the destination's VMM is to confirm */
+    SOURCE_STAGE_HANDING_OVER, /* the last bytes are out */
+    SOURCE_STAGE_AWAITING_PEER_CLOSE, /* QEMU: they have arrived; the connection is being closed (clause E13) */
+    SOURCE_STAGE_COMPLETED,
+    SOURCE_STAGE_CLOSING, /* failed or cancelled, the connection is being closed */
+    SOURCE_STAGE_CLOSED   /* failed or cancelled, closed */
 };
 
 /* What the rounds tell of the speed, source_rate.c. */

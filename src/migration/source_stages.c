@@ -79,7 +79,7 @@ static void note_stream(struct rdmig_source *source)
 
 static void round_ended(struct rdmig_source *source)
 {
-    if (source->stage == STAGE_ENDING_SETUP) {
+    if (source->stage == SOURCE_STAGE_ENDING_SETUP) {
         source->outbox_end = native_write_setup_end(source->outbox, source->outbox_capacity);
     } else {
         source_rate_round_ended(source);
@@ -87,15 +87,16 @@ static void round_ended(struct rdmig_source *source)
         source->is_log_current = false;
         ram_walker_end_round(&source->walker);
     }
-    source->stage = STAGE_IDLE;
+    source->stage = SOURCE_STAGE_IDLE;
 }
 
 /* A connection that has failed meanwhile refuses, and closes by itself. */
 static void handed_over(struct rdmig_source *source)
 {
     source->numbers.ended_ns = link_now_ns();
-    source->stage =
-        source->options.stream_format == RDMIG_STREAM_QEMU ? STAGE_PARTING : STAGE_COMPLETED;
+    source->stage = source->options.stream_format == RDMIG_STREAM_QEMU
+                        ? SOURCE_STAGE_AWAITING_PEER_CLOSE
+                        : SOURCE_STAGE_COMPLETED;
     (void)ask(source, RDMIG_EVENT_FINISH_REQUESTED);
 }
 
@@ -105,26 +106,27 @@ static void parted(struct rdmig_source *source)
     const struct rdmig_failure *failure = rdmig_conn_failure(link_conn(source->link));
 
     if (!failure || failure->reason != RDMIG_REASON_PEER_ERROR) {
-        source->stage = STAGE_COMPLETED;
+        source->stage = SOURCE_STAGE_COMPLETED;
         return;
     }
     error_set(&source->error, RDMIG_REASON_HANDOVER_UNKNOWN, 0,
               "look at the destination's log, and make sure that it does not run the guest before "
               "it is run here again",
               "the destination reported an error after all of the guest had arrived there");
-    source->stage = STAGE_OVER;
+    source->stage = SOURCE_STAGE_CLOSED;
 }
 
 static void flushed(struct rdmig_source *source)
 {
     source->is_flush_asked = false;
-    if (source->stage == STAGE_HANDING_OVER) {
+    if (source->stage == SOURCE_STAGE_HANDING_OVER) {
         handed_over(source);
-    } else if (source->stage == STAGE_FLUSHING) {
-        source->stage = STAGE_IDLE;
-    } else if (source->stage == STAGE_PREPARING && !rdmig_conn_failure(link_conn(source->link))) {
+    } else if (source->stage == SOURCE_STAGE_FLUSHING) {
+        source->stage = SOURCE_STAGE_IDLE;
+    } else if (source->stage == SOURCE_STAGE_PREPARING &&
+               !rdmig_conn_failure(link_conn(source->link))) {
         /* The destination has confirmed. From here on it may own the guest (clause S8). */
-        source->stage = STAGE_HANDING_OVER;
+        source->stage = SOURCE_STAGE_HANDING_OVER;
         source->outbox_end = native_write_end(source->outbox, source->outbox_capacity);
     }
 }
@@ -138,15 +140,17 @@ static void exchanged(struct rdmig_source *source)
     if ((flags & RDMIG_CAPABILITY_PIPELINE) != 0)
         ram_walker_lookahead(&source->walker);
     if (source->options.stream_format == RDMIG_STREAM_QEMU)
-        source->stage = STAGE_IDLE; /* the caller ends the setup's round */
+        source->stage = SOURCE_STAGE_IDLE; /* the caller ends the setup's round */
     else
-        source->stage = ask(source, RDMIG_EVENT_ROUND_CLOSED) ? STAGE_ENDING_SETUP : source->stage;
+        source->stage =
+            ask(source, RDMIG_EVENT_ROUND_CLOSED) ? SOURCE_STAGE_ENDING_SETUP : source->stage;
 }
 
 static void established(struct rdmig_source *source)
 {
     source->connected_ns = link_now_ns();
-    source->stage = source->options.stream_format == RDMIG_STREAM_QEMU ? STAGE_IDLE : STAGE_OPENING;
+    source->stage = source->options.stream_format == RDMIG_STREAM_QEMU ? SOURCE_STAGE_IDLE
+                                                                       : SOURCE_STAGE_OPENING;
 }
 
 /* ---- failing */
@@ -155,9 +159,9 @@ void source_fail(struct rdmig_source *source, int os_code)
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_CANCEL_REQUESTED, .os_code = os_code};
 
-    if (source->stage >= STAGE_PARTING)
+    if (source->stage >= SOURCE_STAGE_AWAITING_PEER_CLOSE)
         return;
-    source->stage = STAGE_LEAVING;
+    source->stage = SOURCE_STAGE_CLOSING;
     source->numbers.ended_ns = link_now_ns();
     (void)link_step(source->link, &event);
 }
@@ -172,7 +176,7 @@ static bool has_end_left(const struct rdmig_source *source)
 {
     struct rdmig_conn_counters counters;
 
-    if (source->stage != STAGE_HANDING_OVER)
+    if (source->stage != SOURCE_STAGE_HANDING_OVER)
         return false;
     rdmig_conn_counters(link_conn(source->link), &counters);
     if (source->options.stream_format == RDMIG_STREAM_QEMU)
@@ -190,7 +194,7 @@ static void check_failure(struct rdmig_source *source)
         link_is_closed(source->link) ||
         (link_is_connected(source->link) && rdmig_conn_failure(conn) && !has_end_left(source));
 
-    if (!has_failed || source->stage >= STAGE_PARTING)
+    if (!has_failed || source->stage >= SOURCE_STAGE_AWAITING_PEER_CLOSE)
         return;
     if (has_end_left(source))
         error_set(
@@ -200,7 +204,7 @@ static void check_failure(struct rdmig_source *source)
             "destination");
     else
         explain_failure(source->link, &source->memory, &source->error);
-    source->stage = STAGE_LEAVING;
+    source->stage = SOURCE_STAGE_CLOSING;
     source->numbers.ended_ns = link_now_ns();
 }
 
@@ -208,7 +212,7 @@ static uint64_t time_limit_ns(const struct rdmig_source *source)
 {
     const uint64_t limit_ns = options_limit_ns(source->options.time_limit_ms);
 
-    if (limit_ns == 0 || source->connected_ns == 0 || source->stage >= STAGE_HANDING_OVER)
+    if (limit_ns == 0 || source->connected_ns == 0 || source->stage >= SOURCE_STAGE_HANDING_OVER)
         return RDMIG_NO_DEADLINE;
     return source->connected_ns + limit_ns;
 }
@@ -227,15 +231,15 @@ static void check_time_limit(struct rdmig_source *source)
 
 static bool is_flush_due(const struct rdmig_source *source)
 {
-    return (source->stage == STAGE_FLUSHING || source->stage == STAGE_PREPARING ||
-            source->stage == STAGE_HANDING_OVER) &&
+    return (source->stage == SOURCE_STAGE_FLUSHING || source->stage == SOURCE_STAGE_PREPARING ||
+            source->stage == SOURCE_STAGE_HANDING_OVER) &&
            !source->is_flush_asked && is_outbox_empty(source);
 }
 
 static bool ask_flush(struct rdmig_source *source)
 {
     struct rdmig_event event = {.kind = RDMIG_EVENT_FLUSH_REQUESTED,
-                                .flush = source->stage == STAGE_HANDING_OVER
+                                .flush = source->stage == SOURCE_STAGE_HANDING_OVER
                                              ? RDMIG_FLUSH_DELIVERED
                                              : RDMIG_FLUSH_CONSUMED};
 
@@ -268,7 +272,7 @@ static bool open_exchange(struct rdmig_source *source)
     }
     if (!is_outbox_empty(source) || !ask(source, RDMIG_EVENT_EXCHANGE_REQUESTED))
         return false;
-    source->stage = STAGE_EXCHANGING;
+    source->stage = SOURCE_STAGE_EXCHANGING;
     return true;
 }
 
@@ -291,7 +295,7 @@ static void fail_unreadable(struct rdmig_source *source)
 
 static bool walk(struct rdmig_source *source, uint64_t *resume_ns)
 {
-    const bool is_ending = source->stage != STAGE_PUSHING;
+    const bool is_ending = source->stage != SOURCE_STAGE_PUSHING;
     const bool had_room = rdmig_conn_range_room_count(link_conn(source->link)) > 0;
     enum ram_walk result;
 
@@ -309,25 +313,26 @@ static bool walk(struct rdmig_source *source, uint64_t *resume_ns)
         return false;
     if (!is_ending || !ask(source, RDMIG_EVENT_ROUND_CLOSED))
         return false;
-    source->stage = STAGE_ENDING_ROUND;
+    source->stage = SOURCE_STAGE_ENDING_ROUND;
     return true;
 }
 
 /* One stage's work; true: something has moved, look again. */
 static bool work(struct rdmig_source *source, uint64_t *resume_ns)
 {
-    if (source->stage == STAGE_CONNECTING || source->stage >= STAGE_PARTING)
+    if (source->stage == SOURCE_STAGE_CONNECTING ||
+        source->stage >= SOURCE_STAGE_AWAITING_PEER_CLOSE)
         return false;
     if (pump_outbox(source))
         return true;
     if (is_flush_due(source))
         return ask_flush(source);
     switch (source->stage) {
-    case STAGE_OPENING:
+    case SOURCE_STAGE_OPENING:
         return open_exchange(source);
-    case STAGE_ROUND:
-    case STAGE_PUSHING:
-    case STAGE_PUSHED:
+    case SOURCE_STAGE_ROUND:
+    case SOURCE_STAGE_PUSHING:
+    case SOURCE_STAGE_PUSHED:
         return walk(source, resume_ns);
     default:
         return false;
@@ -370,11 +375,11 @@ void source_advance(struct rdmig_source *source)
         source_trace_state(source);
     } while (has_moved);
     check_time_limit(source);
-    while (source->stage == STAGE_LEAVING && link_next_action(source->link, &action))
+    while (source->stage == SOURCE_STAGE_CLOSING && link_next_action(source->link, &action))
         take_action(source, &action);
-    if (source->stage == STAGE_LEAVING && link_is_closed(source->link))
-        source->stage = STAGE_OVER;
-    if (source->stage == STAGE_PARTING && link_is_closed(source->link))
+    if (source->stage == SOURCE_STAGE_CLOSING && link_is_closed(source->link))
+        source->stage = SOURCE_STAGE_CLOSED;
+    if (source->stage == SOURCE_STAGE_AWAITING_PEER_CLOSE && link_is_closed(source->link))
         parted(source);
     source_trace_state(source);
     if (resume_ns > time_limit_ns(source))

@@ -132,7 +132,7 @@ void attempt_end(struct link *link, enum rdmig_status status, int32_t os_code)
         queue_destroy(link);
         identifier_destroy(link);
         link->state =
-            LINK_LEAVING; /* the core closes next; what follows is decided at NOTIFY_CLOSED */
+            LINK_CLOSING; /* the core closes next; what follows is decided at NOTIFY_CLOSED */
         return;
     }
     queue_destroy(link);

@@ -188,7 +188,7 @@ static cm_handler *const handlers[LINK_STATE_COUNT][CM_EVENT_KIND_COUNT] = {
     [LINK_ESTABLISHED] = {[RDMA_CM_EVENT_CONNECT_REQUEST] = refuse_request,
                           [RDMA_CM_EVENT_DISCONNECTED] = on_disconnected,
                           [RDMA_CM_EVENT_DEVICE_REMOVAL] = on_device_removed},
-    [LINK_LEAVING] = {[RDMA_CM_EVENT_CONNECT_REQUEST] = refuse_request,
+    [LINK_CLOSING] = {[RDMA_CM_EVENT_CONNECT_REQUEST] = refuse_request,
                       [RDMA_CM_EVENT_DEVICE_REMOVAL] = on_device_removed},
     [LINK_CLOSED] = {[RDMA_CM_EVENT_CONNECT_REQUEST] = refuse_request},
 };
@@ -266,7 +266,7 @@ void cm_disconnect(struct link *link, const struct rdmig_action *action)
     if (!link->queue.has_pair)
         return;
     post_return_waiting(link);
-    link->state = LINK_LEAVING;
+    link->state = LINK_CLOSING;
     if ((link->is_cm_established && rdma_disconnect(link->id) == 0) ||
         ibv_modify_qp(link->id->qp, &to_error, IBV_QP_STATE) == 0)
         post_drain(link);
@@ -276,7 +276,7 @@ void cm_abandon(struct link *link, const struct rdmig_action *action)
 {
     (void)action;
     if (link->state != LINK_CLOSED)
-        link->state = LINK_LEAVING;
+        link->state = LINK_CLOSING;
     queue_destroy_pair(link);
     post_return_all(link);
 }

@@ -24,7 +24,7 @@ void link_disconnected(struct link *link)
         return;
     /* What the hardware finished before the peer left counts: a peer may leave right after its last
      * message. */
-    link->state = LINK_LEAVING;
+    link->state = LINK_CLOSING;
     queue_poll(link);
     link_step_core(link, &event);
 }

@@ -56,7 +56,7 @@ enum link_state {
     LINK_CONNECTING,        /* source; core started */
     LINK_ACCEPTING,         /* destination; core started */
     LINK_ESTABLISHED,
-    LINK_LEAVING, /* we have disconnected, or the peer has; completions still come in */
+    LINK_CLOSING, /* we have disconnected, or the peer has; completions still come in */
     LINK_CLOSED,
     LINK_STATE_COUNT
 };

@@ -140,7 +140,7 @@ static struct link_send *append(struct link *link, const struct rdmig_action *ac
     struct link_queue *queue = &link->queue;
     struct link_send *entry;
 
-    if (!queue->has_pair || link->state == LINK_LEAVING) {
+    if (!queue->has_pair || link->state == LINK_CLOSING) {
         link_complete(link, action->tag, RDMIG_STATUS_FLUSHED, 0);
         return NULL;
     }

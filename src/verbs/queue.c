@@ -278,7 +278,7 @@ static void poll_one(struct link *link, struct ibv_cq *cq,
 void queue_poll(struct link *link)
 {
     /* Before ESTABLISHED has been fed the core expects none; they stay in the queue until then. */
-    if (!link->queue.has_pair || (link->state != LINK_ESTABLISHED && link->state != LINK_LEAVING))
+    if (!link->queue.has_pair || (link->state != LINK_ESTABLISHED && link->state != LINK_CLOSING))
         return;
     poll_one(link, link->queue.send_cq, post_take_send);
     if (link->queue.has_pair)

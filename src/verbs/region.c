@@ -225,7 +225,7 @@ void link_revoke_remote_write(struct link *link)
     if (!link->queue.has_pair || take_write_access(link))
         return;
     /* To a peer that has left nothing is owed; its queue pair may still live. */
-    if (link->state == LINK_LEAVING && stop_pair(link))
+    if (link->state == LINK_CLOSING && stop_pair(link))
         return;
     if (!region_destroy_all(link))
         (void)stop_pair(link);
