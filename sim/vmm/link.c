@@ -684,11 +684,11 @@ uint16_t link_port(const struct link *link)
     return PORT_NUMBER;
 }
 
-void link_numbers(const struct link *link, struct link_numbers *out)
+void link_stats(const struct link *link, struct link_stats *out)
 {
     const struct port *port = link->process->port;
 
-    *out = (struct link_numbers){
+    *out = (struct link_stats){
         .pinned_bytes = port_pinned_bytes(port) + rdmig_conn_control_bytes(),
         .pinned_bytes_max = port_pinned_bytes_max(port) + rdmig_conn_control_bytes(),
         .region_count = port_region_count(port) + 1,

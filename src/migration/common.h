@@ -112,24 +112,24 @@ struct rdmig_block *memory_core_blocks(const struct memory *memory);
 void error_set(struct rdmig_error *error, enum rdmig_reason reason, int os_code, const char *remedy,
                const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* ---- numbers.c: what a migration has done so far */
+/* ---- stats.c: what a migration has done so far */
 
-struct numbers {
+struct stats {
     uint64_t start_ns;     /* create (source) or connection request (destination) */
     uint64_t exchanged_ns; /* 0: not yet */
     uint64_t stopped_ns;   /* guest stopped; 0: not yet */
     uint64_t ended_ns;     /* 0: not yet */
 };
 
-void numbers_progress(const struct numbers *numbers, const struct link *link,
-                      const struct budget *budget, struct rdmig_progress *out);
+void stats_progress(const struct stats *stats, const struct link *link, const struct budget *budget,
+                    struct rdmig_progress *out);
 /* To a caller whose struct may be another version's. */
-void numbers_give(const struct rdmig_progress *full, struct rdmig_progress *out, size_t out_bytes);
+void stats_give(const struct rdmig_progress *full, struct rdmig_progress *out, size_t out_bytes);
 /* A line of the trace for the state, and one for the cause, if there is one. */
 void numbers_trace_state(const struct trace *trace, const char *state,
                          const struct rdmig_error *error);
 /* Why pin-all was asked for and is not there, as far as it is known. */
-enum rdmig_pin_all_refusal numbers_pin_all_refusal(const struct rdmig_options *options,
-                                                   enum rdmig_role role, const struct link *link);
+enum rdmig_pin_all_refusal stats_pin_all_refusal(const struct rdmig_options *options,
+                                                 enum rdmig_role role, const struct link *link);
 
 #endif

@@ -260,7 +260,7 @@ int rdmig_destination_confirm(struct rdmig_destination *destination)
         destination->stage = DESTINATION_STAGE_CONFIRMING;
     } else {
         destination->stage = DESTINATION_STAGE_COMPLETED;
-        destination->numbers.ended_ns = link_now_ns();
+        destination->stats.ended_ns = link_now_ns();
         (void)link_step(destination->link, &event);
     }
     destination_advance(destination);
@@ -291,8 +291,8 @@ void rdmig_destination_progress(const struct rdmig_destination *destination,
 
     for (uint32_t i = 0; i < destination->announced_count; i++)
         full.bytes_total += destination->announced[i].length_bytes;
-    numbers_progress(&destination->numbers, destination->link, &destination->budget, &full);
+    stats_progress(&destination->stats, destination->link, &destination->budget, &full);
     full.pin_all_refusal =
-        numbers_pin_all_refusal(&destination->options, RDMIG_ROLE_DESTINATION, destination->link);
-    numbers_give(&full, out, out_bytes);
+        stats_pin_all_refusal(&destination->options, RDMIG_ROLE_DESTINATION, destination->link);
+    stats_give(&full, out, out_bytes);
 }

@@ -44,7 +44,7 @@ struct rdmig_destination {
     uint32_t announced_count;
     struct link *link;
     struct waker waker;
-    struct numbers numbers;
+    struct stats stats;
     struct qemu_stream *stream;
     /* The message that the core holds until its bytes are read: inbox has those for the VMM. */
     uint64_t message_bytes; /* 0: none */

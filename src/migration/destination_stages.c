@@ -44,7 +44,7 @@ static void give_up_tag(struct rdmig_destination *destination, uint64_t *tag)
 static void leave(struct rdmig_destination *destination)
 {
     destination->stage = DESTINATION_STAGE_CLOSING;
-    destination->numbers.ended_ns = link_now_ns();
+    destination->stats.ended_ns = link_now_ns();
     give_up_tag(destination, &destination->round_tag);
     give_up_tag(destination, &destination->fill.tag);
 }
@@ -164,9 +164,9 @@ static void start_fill(struct rdmig_destination *destination, const struct rdmig
 
 static void round_ended(struct rdmig_destination *destination, uint64_t tag)
 {
-    destination->numbers.stopped_ns = link_now_ns();
-    if (destination->numbers.exchanged_ns == 0)
-        destination->numbers.exchanged_ns = destination->numbers.stopped_ns;
+    destination->stats.stopped_ns = link_now_ns();
+    if (destination->stats.exchanged_ns == 0)
+        destination->stats.exchanged_ns = destination->stats.stopped_ns;
     destination->round_position_bytes = destination->wire_bytes;
     if (!destination->options.report_rounds) {
         complete_tag(destination, tag);
@@ -192,7 +192,7 @@ static void peer_ended(struct rdmig_destination *destination)
 {
     if (destination->stage == DESTINATION_STAGE_RECEIVING &&
         qemu_stream_format(destination->stream) == QEMU_STREAM_FORMAT_QEMU &&
-        destination->numbers.exchanged_ns != 0) {
+        destination->stats.exchanged_ns != 0) {
         link_revoke_remote_write(destination->link); /* clause R9 */
         destination->stage = DESTINATION_STAGE_PREPARED;
         return;
@@ -209,7 +209,7 @@ static void take_action(struct rdmig_destination *destination, const struct rdmi
 {
     switch (action->kind) {
     case RDMIG_ACTION_NOTIFY_ESTABLISHED:
-        destination->numbers.start_ns = link_now_ns();
+        destination->stats.start_ns = link_now_ns();
         destination->stage = DESTINATION_STAGE_CONNECTED;
         break;
     case RDMIG_ACTION_REQUEST_BLOCKS:
@@ -249,10 +249,10 @@ static uint64_t time_limit_ns(const struct rdmig_destination *destination)
 {
     const uint64_t limit_ns = options_limit_ns(destination->options.time_limit_ms);
 
-    if (limit_ns == 0 || destination->numbers.start_ns == 0 ||
+    if (limit_ns == 0 || destination->stats.start_ns == 0 ||
         destination->stage >= DESTINATION_STAGE_CONFIRMING)
         return RDMIG_NO_DEADLINE;
-    return destination->numbers.start_ns + limit_ns;
+    return destination->stats.start_ns + limit_ns;
 }
 
 static void check_time_limit(struct rdmig_destination *destination)

@@ -50,7 +50,7 @@ static void ended(struct rdmig_destination *destination)
     }
     link_revoke_remote_write(destination->link); /* the guest may run from here on: clause R9 */
     destination->stage = DESTINATION_STAGE_COMPLETED;
-    destination->numbers.ended_ns = link_now_ns();
+    destination->stats.ended_ns = link_now_ns();
     (void)link_step(destination->link, &event);
 }
 

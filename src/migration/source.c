@@ -72,7 +72,7 @@ int rdmig_source_create(struct rdmig_source **out, const char *host, const char 
         return -RDMIG_E_MEMORY;
     }
     source->waker = (struct waker){.epoll_fd = -1, .timer_fd = -1};
-    source->numbers.start_ns = link_now_ns(); /* the first use of RDMA in a process takes long */
+    source->stats.start_ns = link_now_ns(); /* the first use of RDMA in a process takes long */
     result = open_source(source, host, service, blocks, block_count, options, error);
     if (result != RDMIG_OK) {
         rdmig_source_destroy(source);
@@ -225,7 +225,7 @@ static void open_round(struct rdmig_source *source, enum source_stage stage)
 
 int rdmig_source_start_round(struct rdmig_source *source)
 {
-    if (source->stage != SOURCE_STAGE_IDLE || !source->numbers.exchanged_ns)
+    if (source->stage != SOURCE_STAGE_IDLE || !source->stats.exchanged_ns)
         return -RDMIG_E_STATE;
     open_round(source, SOURCE_STAGE_ROUND);
     ram_walker_start_round(&source->walker);
@@ -235,7 +235,7 @@ int rdmig_source_start_round(struct rdmig_source *source)
 
 int rdmig_source_begin_round(struct rdmig_source *source)
 {
-    if (source->stage != SOURCE_STAGE_IDLE || !source->numbers.exchanged_ns)
+    if (source->stage != SOURCE_STAGE_IDLE || !source->stats.exchanged_ns)
         return -RDMIG_E_STATE;
     open_round(source, SOURCE_STAGE_PUSHING);
     return RDMIG_OK;
@@ -334,7 +334,7 @@ int rdmig_source_stream_flush(struct rdmig_source *source)
 int rdmig_source_exchange_blocks(struct rdmig_source *source)
 {
     if (source->options.stream_format != RDMIG_STREAM_QEMU || source->stage != SOURCE_STAGE_IDLE ||
-        source->numbers.exchanged_ns)
+        source->stats.exchanged_ns)
         return -RDMIG_E_STATE;
     source->stage = SOURCE_STAGE_OPENING;
     source_advance(source);
@@ -373,7 +373,7 @@ int rdmig_source_guest_stopped(struct rdmig_source *source)
 {
     if (source->stage >= SOURCE_STAGE_HANDING_OVER)
         return -RDMIG_E_STATE;
-    source->numbers.stopped_ns = link_now_ns();
+    source->stats.stopped_ns = link_now_ns();
     return RDMIG_OK;
 }
 
@@ -381,7 +381,7 @@ int rdmig_source_finish(struct rdmig_source *source)
 {
     const bool is_native = source->options.stream_format == RDMIG_STREAM_NATIVE;
 
-    if (source->stage != SOURCE_STAGE_IDLE || !source->numbers.exchanged_ns ||
+    if (source->stage != SOURCE_STAGE_IDLE || !source->stats.exchanged_ns ||
         memory_dirty_bytes(&source->memory) > 0)
         return -RDMIG_E_STATE;
     source->stage = is_native ? SOURCE_STAGE_PREPARING : SOURCE_STAGE_HANDING_OVER;
@@ -419,8 +419,7 @@ void rdmig_source_progress(const struct rdmig_source *source, struct rdmig_progr
 
     if (link_conn(source->link) && !is_over(source))
         full.bytes_dirty += rdmig_conn_bytes_pending(link_conn(source->link));
-    numbers_progress(&source->numbers, source->link, &source->budget, &full);
-    full.pin_all_refusal =
-        numbers_pin_all_refusal(&source->options, RDMIG_ROLE_SOURCE, source->link);
-    numbers_give(&full, out, out_bytes);
+    stats_progress(&source->stats, source->link, &source->budget, &full);
+    full.pin_all_refusal = stats_pin_all_refusal(&source->options, RDMIG_ROLE_SOURCE, source->link);
+    stats_give(&full, out, out_bytes);
 }

@@ -56,7 +56,7 @@ struct rdmig_source {
     struct holes *holes;
     const uint8_t *unreadable; /* NULL: nothing that was to be looked at */
     int unreadable_code;       /* errno */
-    struct numbers numbers;
+    struct stats stats;
     bool are_blocks_provided;
     bool is_flush_asked;
     uint8_t *outbox;       /* capacity OUTBOX_BYTES, or more for a long block list */

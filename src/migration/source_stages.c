@@ -93,7 +93,7 @@ static void round_ended(struct rdmig_source *source)
 /* A connection that has failed meanwhile refuses, and closes by itself. */
 static void handed_over(struct rdmig_source *source)
 {
-    source->numbers.ended_ns = link_now_ns();
+    source->stats.ended_ns = link_now_ns();
     source->stage = source->options.stream_format == RDMIG_STREAM_QEMU
                         ? SOURCE_STAGE_AWAITING_PEER_CLOSE
                         : SOURCE_STAGE_COMPLETED;
@@ -135,7 +135,7 @@ static void exchanged(struct rdmig_source *source)
 {
     const uint32_t flags = rdmig_conn_capability_flags(link_conn(source->link));
 
-    source->numbers.exchanged_ns = link_now_ns();
+    source->stats.exchanged_ns = link_now_ns();
     source->walker.is_pin_all = (flags & RDMIG_CAPABILITY_PIN_ALL) != 0;
     if ((flags & RDMIG_CAPABILITY_PIPELINE) != 0)
         ram_walker_lookahead(&source->walker);
@@ -162,7 +162,7 @@ void source_fail(struct rdmig_source *source, int os_code)
     if (source->stage >= SOURCE_STAGE_AWAITING_PEER_CLOSE)
         return;
     source->stage = SOURCE_STAGE_CLOSING;
-    source->numbers.ended_ns = link_now_ns();
+    source->stats.ended_ns = link_now_ns();
     (void)link_step(source->link, &event);
 }
 
@@ -205,7 +205,7 @@ static void check_failure(struct rdmig_source *source)
     else
         explain_failure(source->link, &source->memory, &source->error);
     source->stage = SOURCE_STAGE_CLOSING;
-    source->numbers.ended_ns = link_now_ns();
+    source->stats.ended_ns = link_now_ns();
 }
 
 static uint64_t time_limit_ns(const struct rdmig_source *source)

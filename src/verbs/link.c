@@ -354,7 +354,7 @@ uint16_t link_port(const struct link *link)
     return link->port;
 }
 
-void link_numbers(const struct link *link, struct link_numbers *out)
+void link_stats(const struct link *link, struct link_stats *out)
 {
     memset(out, 0, sizeof(*out));
     out->pinned_bytes = link->regions.pinned_bytes;

@@ -23,13 +23,13 @@ struct link_config {
     /* send_queue_depth 0 lets the link choose from the device's limits; connect_timeout_ns covers
      * all addresses. */
     struct rdmig_conn_config conn;
-    /* How guest RAM is registered, where device and kernel do so; link_numbers() tells. */
+    /* How guest RAM is registered, where device and kernel do so; link_stats() tells. */
     bool is_relaxed_wanted;    /* relaxed ordering */
     bool is_on_demand_wanted;  /* on-demand paging instead of pinning */
     const struct trace *trace; /* the owner's, which may change it at any time; NULL: none */
 };
 
-struct link_numbers {
+struct link_stats {
     uint64_t pinned_bytes;
     uint64_t pinned_bytes_max;
     uint64_t region_count; /* live now, control memory included */
@@ -92,7 +92,7 @@ bool link_is_connected(const struct link *link); /* NOTIFY_ESTABLISHED has been 
 bool link_is_closed(const struct link *link);    /* nothing will come any more */
 uint64_t link_now_ns(void);                      /* CLOCK_MONOTONIC */
 uint16_t link_port(const struct link *link);     /* destination: the port it listens on */
-void link_numbers(const struct link *link, struct link_numbers *out);
+void link_stats(const struct link *link, struct link_stats *out);
 
 /*
  * After a failure: the cause in words with names and numbers: what the core's failure says, plus

@@ -7,11 +7,11 @@
 #define RELAXED          ((unsigned)IBV_ACCESS_RELAXED_ORDERING)
 #define ON_DEMAND        ((unsigned)IBV_ACCESS_ON_DEMAND)
 
-static struct link_numbers numbers(void)
+static struct link_stats numbers(void)
 {
-    struct link_numbers out;
+    struct link_stats out;
 
-    link_numbers(the_link, &out);
+    link_stats(the_link, &out);
     return out;
 }
 

@@ -3,11 +3,11 @@
 #include "link_fixture.h"
 #include "memlock_fixture.h"
 
-static struct link_numbers numbers(void)
+static struct link_stats numbers(void)
 {
-    struct link_numbers out;
+    struct link_stats out;
 
-    link_numbers(the_link, &out);
+    link_stats(the_link, &out);
     return out;
 }
 

@@ -615,12 +615,12 @@ uint16_t link_port(const struct link *link)
     return 4444;
 }
 
-void link_numbers(const struct link *link, struct link_numbers *out)
+void link_stats(const struct link *link, struct link_stats *out)
 {
-    *out = (struct link_numbers){.is_relaxed = link->is_relaxed,
-                                 .is_on_demand = link->is_on_demand,
-                                 .pinned_bytes = link->pinned_bytes,
-                                 .pinned_bytes_max = link->pinned_bytes_max};
+    *out = (struct link_stats){.is_relaxed = link->is_relaxed,
+                               .is_on_demand = link->is_on_demand,
+                               .pinned_bytes = link->pinned_bytes,
+                               .pinned_bytes_max = link->pinned_bytes_max};
 }
 
 void link_explain(const struct link *link, struct rdmig_error *error)

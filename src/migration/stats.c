@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-enum rdmig_pin_all_refusal numbers_pin_all_refusal(const struct rdmig_options *options,
-                                                   enum rdmig_role role, const struct link *link)
+enum rdmig_pin_all_refusal stats_pin_all_refusal(const struct rdmig_options *options,
+                                                 enum rdmig_role role, const struct link *link)
 {
     const struct rdmig_conn *conn = link_conn(link);
     const bool is_source = role == RDMIG_ROLE_SOURCE;
@@ -21,21 +21,21 @@ enum rdmig_pin_all_refusal numbers_pin_all_refusal(const struct rdmig_options *o
     return link_is_connected(link) ? RDMIG_PIN_ALL_REFUSED_BY_PEER : RDMIG_PIN_ALL_NOT_REFUSED;
 }
 
-void numbers_give(const struct rdmig_progress *full, struct rdmig_progress *out, size_t out_bytes)
+void stats_give(const struct rdmig_progress *full, struct rdmig_progress *out, size_t out_bytes)
 {
     memset(out, 0, out_bytes);
     memcpy(out, full, out_bytes < sizeof(*full) ? out_bytes : sizeof(*full));
 }
 
-void numbers_progress(const struct numbers *numbers, const struct link *link,
-                      const struct budget *budget, struct rdmig_progress *out)
+void stats_progress(const struct stats *stats, const struct link *link, const struct budget *budget,
+                    struct rdmig_progress *out)
 {
-    const uint64_t now_ns = numbers->ended_ns ? numbers->ended_ns : link_now_ns();
+    const uint64_t now_ns = stats->ended_ns ? stats->ended_ns : link_now_ns();
     const struct rdmig_conn *conn = link_conn(link);
     struct rdmig_conn_counters counters = {0};
-    struct link_numbers pinned;
+    struct link_stats pinned;
 
-    link_numbers(link, &pinned);
+    link_stats(link, &pinned);
     if (conn) {
         rdmig_conn_counters(conn, &counters);
         out->pin_all = (rdmig_conn_capability_flags(conn) & RDMIG_CAPABILITY_PIN_ALL) != 0;
@@ -53,11 +53,11 @@ void numbers_progress(const struct numbers *numbers, const struct link *link,
     out->relaxed_ordering = pinned.is_relaxed;
     out->on_demand_paging = pinned.is_on_demand;
     out->pinned_limit_bytes = budget->limit_bytes;
-    if (numbers->start_ns == 0)
+    if (stats->start_ns == 0)
         return;
-    out->setup_ns = (numbers->exchanged_ns ? numbers->exchanged_ns : now_ns) - numbers->start_ns;
-    out->total_ns = now_ns - numbers->start_ns;
-    out->downtime_ns = numbers->stopped_ns ? now_ns - numbers->stopped_ns : 0;
+    out->setup_ns = (stats->exchanged_ns ? stats->exchanged_ns : now_ns) - stats->start_ns;
+    out->total_ns = now_ns - stats->start_ns;
+    out->downtime_ns = stats->stopped_ns ? now_ns - stats->stopped_ns : 0;
 }
 
 void numbers_trace_state(const struct trace *trace, const char *state,
