@@ -161,7 +161,7 @@ void holes_destroy(struct holes *holes)
     free(holes);
 }
 
-void holes_forget(struct holes *holes)
+void holes_invalidate(struct holes *holes)
 {
     holes->start = NULL;
     holes->end = NULL;
@@ -173,7 +173,7 @@ static bool is_sparse(uint32_t block)
     return block % 2 == 1;
 }
 
-uint64_t holes_look(struct holes *holes, const void *address, uint64_t page_count, bool *is_hole)
+uint64_t holes_query(struct holes *holes, const void *address, uint64_t page_count, bool *is_hole)
 {
     struct process *process = holes->process;
     struct world *world = process->world;

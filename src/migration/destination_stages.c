@@ -89,8 +89,8 @@ static uint64_t fill_step(struct rdmig_destination *destination, uint64_t length
     if (fill->value == 0 && (uintptr_t)fill->bytes % RDMIG_PAGE_BYTES == 0 &&
         fill->left_bytes >= RDMIG_PAGE_BYTES) {
         const uint64_t run_bytes =
-            RDMIG_PAGE_BYTES * holes_look(destination->holes, fill->bytes,
-                                          fill->left_bytes / RDMIG_PAGE_BYTES, &is_hole);
+            RDMIG_PAGE_BYTES * holes_query(destination->holes, fill->bytes,
+                                           fill->left_bytes / RDMIG_PAGE_BYTES, &is_hole);
 
         if (is_hole || run_bytes < length_bytes)
             length_bytes = run_bytes;
@@ -134,7 +134,7 @@ static bool fill_some(struct rdmig_destination *destination)
 
     if (tag == 0)
         return false;
-    holes_forget(destination->holes); /* the source may have written since */
+    holes_invalidate(destination->holes); /* the source may have written since */
     while (fill->left_bytes > 0 && worked_bytes < FILL_BYTES_PER_CALL) {
         const uint64_t cost_bytes = fill_step(destination, FILL_BYTES_PER_CALL - worked_bytes);
 

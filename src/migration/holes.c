@@ -56,7 +56,7 @@ static void forget_window(struct holes *holes)
     holes->allocated.page_count = 0;
 }
 
-void holes_forget(struct holes *holes)
+void holes_invalidate(struct holes *holes)
 {
     forget_window(holes);
     holes->readable_end = 0;
@@ -147,7 +147,7 @@ static bool fill_window(struct holes *holes, struct mapping *mapping, uintptr_t 
     }
     if (ram_bitmap_next_clear(&holes->allocated, 0) == known_count)
         return true; /* no hole: nobody need be certain */
-    if (mapping_make_certain(&holes->mappings, mapping))
+    if (mapping_verify(&holes->mappings, mapping))
         return true;
     forget_window(holes);
     return false;
@@ -159,7 +159,7 @@ static bool is_in_window(const struct holes *holes, uintptr_t address)
            (address - holes->start) / RDMIG_PAGE_BYTES < holes->allocated.page_count;
 }
 
-uint64_t holes_look(struct holes *holes, const void *address, uint64_t page_count, bool *is_hole)
+uint64_t holes_query(struct holes *holes, const void *address, uint64_t page_count, bool *is_hole)
 {
     const uintptr_t wanted = (uintptr_t)address;
     struct mapping *mapping;

@@ -19,7 +19,7 @@
  * When a hole may be believed. A page is sent, or not, for the last time after its last write was
  * reported as dirty. Reports come only between two calls of the handle; so what was found out in
  * the same call is younger than every report, and a later write is reported later. Answers are
- * kept for that long and no longer: the handle says holes_forget() at the beginning of each piece
+ * kept for that long and no longer: the handle says holes_invalidate() at the beginning of each piece
  * of work. "Allocated" may be older: at worst a page is read for nothing.
  *
  * What kind of memory lies where is found out once, when it is first asked for, and must stay so.
@@ -39,14 +39,14 @@ struct holes *holes_create(void);
 void holes_destroy(struct holes *holes);
 
 /* What is known is from now on too old. */
-void holes_forget(struct holes *holes);
+void holes_invalidate(struct holes *holes);
 
 /*
  * How many pages from address (page-aligned) on, 1 to page_count (> 0), are all never allocated or
  * all, for all one knows, allocated, as the first one is; *is_hole says which. A shorter run than
  * there is may be given. Asking for more than 16 Ki pages at once gains nothing.
  */
-uint64_t holes_look(struct holes *holes, const void *address, uint64_t page_count, bool *is_hole);
+uint64_t holes_query(struct holes *holes, const void *address, uint64_t page_count, bool *is_hole);
 
 /* How many bytes of files all the looks so far have read: holes among huge pages are not free. */
 uint64_t holes_read_bytes(const struct holes *holes);

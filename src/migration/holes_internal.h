@@ -77,7 +77,7 @@ struct mapping *mappings_find(struct mappings *mappings, uintptr_t address);
 /* Shared: opens the file, once. False: it cannot be had, the mapping's kind is unknown now. */
 bool mapping_open(struct mappings *mappings, struct mapping *mapping);
 /* Makes sure that missing pages are zero, once. False: perhaps not, its kind is unknown now. */
-bool mapping_make_certain(struct mappings *mappings, struct mapping *mapping);
+bool mapping_verify(struct mappings *mappings, struct mapping *mapping);
 void mappings_free(struct mappings *mappings);
 
 /* ---- populate.c */

@@ -320,7 +320,7 @@ static void read_smaps(struct mappings *mappings)
     mappings->is_smaps_read = true;
 }
 
-bool mapping_make_certain(struct mappings *mappings, struct mapping *mapping)
+bool mapping_verify(struct mappings *mappings, struct mapping *mapping)
 {
     if (!mappings->is_smaps_read)
         read_smaps(mappings);

@@ -301,7 +301,7 @@ static bool walk(struct rdmig_source *source, uint64_t *resume_ns)
 
     if (!is_outbox_empty(source))
         return false;
-    holes_forget(source->holes); /* dirty pages may have been reported since */
+    holes_invalidate(source->holes); /* dirty pages may have been reported since */
     result = ram_walker_walk(&source->walker, is_ending, resume_ns);
     if (source->unreadable) {
         fail_unreadable(source);

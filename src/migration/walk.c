@@ -60,7 +60,7 @@ static uint64_t scan_run(void *context, uint32_t block_index, uint64_t first_pag
         bool is_hole;
         bool is_part_zero = true;
 
-        known_count = holes_look(source->holes, at, page_count - done_count, &is_hole);
+        known_count = holes_query(source->holes, at, page_count - done_count, &is_hole);
         count = is_hole ? known_count : read_run(source, at, known_count, &is_part_zero);
         if (done_count == 0)
             *is_zero = is_part_zero;
@@ -78,7 +78,7 @@ static uint64_t hole_run(void *context, uint32_t block_index, uint64_t first_pag
     struct rdmig_source *source = context;
     const uint8_t *at = block_of(context, block_index)->host_addr + first_page * RDMIG_PAGE_BYTES;
     bool is_hole;
-    const uint64_t count = holes_look(source->holes, at, page_count, &is_hole);
+    const uint64_t count = holes_query(source->holes, at, page_count, &is_hole);
 
     return is_hole ? count : 0;
 }

@@ -63,7 +63,7 @@ static uint64_t look_over(struct holes *holes, const uint8_t *memory, uint64_t p
 
         if (asked_count > page_count - page)
             asked_count = page_count - page;
-        count = holes_look(holes, memory + page * BENCH_PAGE_BYTES, asked_count, &is_hole);
+        count = holes_query(holes, memory + page * BENCH_PAGE_BYTES, asked_count, &is_hole);
         asked_count = is_hole ? HOLE_PAGE_COUNT : PIECE_PAGE_COUNT;
         hole_count += is_hole ? count : 0;
         page += count;
@@ -76,7 +76,7 @@ static void measure(struct holes *holes, const uint8_t *memory, uint64_t page_co
 {
     uint64_t hole_count;
 
-    holes_forget(holes);
+    holes_invalidate(holes);
     bench_begin(cost);
     hole_count = look_over(holes, memory, page_count);
     bench_end(cost);

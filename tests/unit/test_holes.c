@@ -89,7 +89,7 @@ static void assert_known(struct holes *holes, const uint8_t *memory, uint64_t st
         const uint64_t left_count = PAGE_COUNT - page;
         const uint64_t asked_count = left_count < step_count ? left_count : step_count;
         bool is_hole = !is_touched(page);
-        const uint64_t count = holes_look(holes, memory + page * PAGE, asked_count, &is_hole);
+        const uint64_t count = holes_query(holes, memory + page * PAGE, asked_count, &is_hole);
 
         assert_in_range(count, 1, asked_count);
         for (uint64_t i = 0; i < count; i++)
@@ -102,8 +102,8 @@ static bool is_one_hole(struct holes *holes, const uint8_t *memory, uint64_t pag
 {
     bool is_hole;
 
-    holes_forget(holes);
-    return holes_look(holes, memory, page_count, &is_hole) == page_count && is_hole;
+    holes_invalidate(holes);
+    return holes_query(holes, memory, page_count, &is_hole) == page_count && is_hole;
 }
 
 /* No page of it is said to be a hole. */
@@ -111,11 +111,11 @@ static void assert_no_hole(struct holes *holes, const uint8_t *memory, uint64_t 
 {
     uint64_t page = 0;
 
-    holes_forget(holes);
+    holes_invalidate(holes);
     while (page < page_count) {
         bool is_hole;
 
-        page += holes_look(holes, memory + page * PAGE, page_count - page, &is_hole);
+        page += holes_query(holes, memory + page * PAGE, page_count - page, &is_hole);
         assert_false(is_hole);
     }
     assert_int_equal(page, page_count);
@@ -135,7 +135,7 @@ static void test_holes__private_memory__is_known_page_by_page_without_a_fault(vo
     assert_known(holes, memory, 256); /* once before, for what the C library allocates itself */
     faults_before = fault_count();
     for (uint64_t step_count = 1; step_count <= PAGE_COUNT; step_count *= 7) {
-        holes_forget(holes);
+        holes_invalidate(holes);
         assert_known(holes, memory, step_count);
     }
     assert_in_range(fault_count() - faults_before, 0, 20);
@@ -217,14 +217,14 @@ static void test_holes__page_written_or_read_after_a_look__is_seen_by_the_next(v
     (void)state;
     assert_true(is_one_hole(holes, memory, PAGE_COUNT / 2));
     memory[5 * PAGE] = 1;
-    holes_forget(holes);
-    assert_int_equal(holes_look(holes, memory, 100, &is_hole), 5);
+    holes_invalidate(holes);
+    assert_int_equal(holes_query(holes, memory, 100, &is_hole), 5);
     assert_true(is_hole);
-    assert_int_equal(holes_look(holes, memory + 5 * PAGE, 100, &is_hole), 1);
+    assert_int_equal(holes_query(holes, memory + 5 * PAGE, 100, &is_hole), 1);
     assert_false(is_hole);
     assert_int_equal(*(volatile uint8_t *)(memory + 6 * PAGE), 0);
-    holes_forget(holes);
-    assert_int_equal(holes_look(holes, memory + 5 * PAGE, 100, &is_hole), 2);
+    holes_invalidate(holes);
+    assert_int_equal(holes_query(holes, memory + 5 * PAGE, 100, &is_hole), 2);
     assert_false(is_hole);
     assert_int_equal(munmap(memory, BYTES), 0);
     holes_destroy(holes);
@@ -240,11 +240,11 @@ static void test_holes__rest_of_the_window__is_known_without_another_look(void *
 
     (void)state;
     memset(memory, 1, 1000 * PAGE);
-    assert_int_equal(holes_look(holes, memory, 256, &is_hole), 256);
+    assert_int_equal(holes_query(holes, memory, 256, &is_hole), 256);
     assert_false(is_hole);
-    assert_int_equal(holes_look(holes, memory + 250 * PAGE, 256, &is_hole), 6);
+    assert_int_equal(holes_query(holes, memory + 250 * PAGE, 256, &is_hole), 6);
     assert_false(is_hole);
-    assert_int_equal(holes_look(holes, memory + 256 * PAGE, 256, &is_hole), 256);
+    assert_int_equal(holes_query(holes, memory + 256 * PAGE, 256, &is_hole), 256);
     assert_false(is_hole);
     holes_destroy(holes);
     assert_int_equal(munmap(memory, BYTES), 0);
@@ -303,7 +303,7 @@ static void test_holes__shared_memory__is_known_by_its_file_and_stays_sparse(voi
     touch(memory);
     blocks_before = blocks_of(fd);
     for (uint64_t step_count = 1; step_count <= PAGE_COUNT; step_count *= 7) {
-        holes_forget(holes);
+        holes_invalidate(holes);
         assert_known(holes, memory, step_count);
     }
     assert_int_equal(blocks_of(fd), blocks_before);
@@ -324,9 +324,9 @@ static void test_holes__page_in_the_file_but_not_mapped__is_no_hole(void **state
     (void)state;
     assert_int_equal(pwrite(fd, "x", 1, 700 * PAGE + 5), 1);
     assert_int_equal(pwrite(fd, "y", 1, 701 * PAGE), 1);
-    assert_int_equal(holes_look(holes, memory + 600 * PAGE, 500, &is_hole), 100);
+    assert_int_equal(holes_query(holes, memory + 600 * PAGE, 500, &is_hole), 100);
     assert_true(is_hole);
-    assert_int_equal(holes_look(holes, memory + 700 * PAGE, 500, &is_hole), 2);
+    assert_int_equal(holes_query(holes, memory + 700 * PAGE, 500, &is_hole), 2);
     assert_false(is_hole);
     assert_true(is_one_hole(holes, memory + 702 * PAGE, 5000));
     assert_int_equal(munmap(memory, BYTES), 0);
@@ -346,9 +346,9 @@ static void test_holes__mapping_of_a_part_of_a_file__is_that_part(void **state)
     (void)state;
     assert_ptr_not_equal(memory, MAP_FAILED);
     assert_int_equal(pwrite(fd, "x", 1, 3500 * PAGE), 1);
-    assert_int_equal(holes_look(holes, memory, 1000, &is_hole), 500);
+    assert_int_equal(holes_query(holes, memory, 1000, &is_hole), 500);
     assert_true(is_hole);
-    assert_int_equal(holes_look(holes, memory + 500 * PAGE, 500, &is_hole), 1);
+    assert_int_equal(holes_query(holes, memory + 500 * PAGE, 500, &is_hole), 1);
     assert_false(is_hole);
     assert_int_equal(munmap(memory, 1000 * PAGE), 0);
     holes_destroy(holes);
@@ -364,10 +364,10 @@ static void test_holes__shared_memory_without_descriptor__is_right_or_unknown(vo
 
     (void)state;
     memory[10 * PAGE] = 1;
-    if (holes_look(holes, memory, 100, &is_hole) != 100) {
+    if (holes_query(holes, memory, 100, &is_hole) != 100) {
         assert_true(is_hole);
     }
-    (void)holes_look(holes, memory + 10 * PAGE, 100, &is_hole);
+    (void)holes_query(holes, memory + 10 * PAGE, 100, &is_hole);
     assert_false(is_hole);
     assert_int_equal(munmap(memory, BYTES), 0);
     holes_destroy(holes);
@@ -458,7 +458,7 @@ static void test_holes__file_that_was_not_looked_at__is_made_before_it_is_writte
     assert_false(holes_make_writable(holes, memory + 1000 * PAGE, PAGE));
     assert_int_equal(errno, EFAULT);
     assert_false(holes_make_writable(holes, memory + 1000 * PAGE - 8, 16));
-    assert_int_equal(holes_look(holes, memory, 2, &is_hole), 2);
+    assert_int_equal(holes_query(holes, memory, 2, &is_hole), 2);
     assert_false(is_hole);
     assert_true(holes_make_writable(holes, memory + 8, PAGE));
     (void)munmap(memory, BYTES);
@@ -498,7 +498,7 @@ static void test_holes__mappings_of_all_kinds_side_by_side__are_told_apart(void 
                      memory + 200 * PAGE);
     for (uint64_t page = 0; page < 400;) {
         bool is_hole;
-        const uint64_t count = holes_look(holes, memory + page * PAGE, 400 - page, &is_hole);
+        const uint64_t count = holes_query(holes, memory + page * PAGE, 400 - page, &is_hole);
 
         assert_int_equal(is_hole, page < 100 || page >= 200);
         hole_count += is_hole ? count : 0;

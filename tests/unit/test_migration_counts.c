@@ -277,7 +277,7 @@ static void test_migration_counts__descriptors_of_the_vmm__are_left_alone(void *
     assert_true(memory != MAP_FAILED);
     stat_count = 0;
     descriptor_open_count = 0;
-    assert_int_equal(holes_look(holes, memory, 256, &is_hole), 256);
+    assert_int_equal(holes_query(holes, memory, 256, &is_hole), 256);
     assert_true(is_hole);
     assert_int_equal(stat_count, 0);
     assert_int_equal(descriptor_open_count, 1);
@@ -315,7 +315,7 @@ static void test_migration_counts__many_files__are_found_in_one_list(void **stat
     for (int i = 0; i < COUNT; i++) {
         bool is_hole = false;
 
-        assert_int_equal(holes_look(holes, memory[i], 2, &is_hole), 1);
+        assert_int_equal(holes_query(holes, memory[i], 2, &is_hole), 1);
         assert_true(is_hole);
     }
     if (stat_count + link_count + file_count > 5 * COUNT)
@@ -344,11 +344,11 @@ static void test_migration_counts__descriptor_that_was_used_again__is_left_alone
         memory[i] = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, fds[i], 0);
         assert_true(memory[i] != MAP_FAILED);
     }
-    (void)holes_look(holes, memory[0], 2, &is_hole);
+    (void)holes_query(holes, memory[0], 2, &is_hole);
     assert_true(is_hole);
     assert_int_equal(dup2(STDIN_FILENO, fds[1]), fds[1]);
     descriptor_open_count = 0;
-    (void)holes_look(holes, memory[1], 2, &is_hole);
+    (void)holes_query(holes, memory[1], 2, &is_hole);
     assert_int_equal(descriptor_open_count, 0);
     for (int i = 0; i < 2; i++) {
         (void)munmap(memory[i], 8192);
@@ -402,7 +402,7 @@ static uint64_t hole_count(struct holes *holes, const uint8_t *address, uint64_t
 
     while (count < page_count) {
         const uint64_t run_count =
-            holes_look(holes, address + count * RDMIG_PAGE_BYTES, page_count - count, &is_hole);
+            holes_query(holes, address + count * RDMIG_PAGE_BYTES, page_count - count, &is_hole);
 
         if (!is_hole)
             break;
@@ -436,7 +436,7 @@ static void test_migration_counts__huge_page_without_page_tables__is_data(void *
 
         assert_true(memory != MAP_FAILED);
         assert_int_equal(hole_count(holes, memory, PAGE_COUNT), PAGE_COUNT);
-        holes_forget(holes);
+        holes_invalidate(holes);
         data_start_bytes = offset_bytes + FIRST_DATA * RDMIG_PAGE_BYTES + 4095;
         data_end_bytes = data_start_bytes + 1;
         count = hole_count(holes, memory, PAGE_COUNT);
@@ -445,12 +445,12 @@ static void test_migration_counts__huge_page_without_page_tables__is_data(void *
                      (unsigned long long)count, (int)FIRST_DATA);
         assert_in_range(count, HUGE_COUNT, FIRST_DATA);
         /* One window, and its end: the rest of the huge page is there, the next one is not. */
-        count = holes_look(holes, memory + FIRST_DATA * RDMIG_PAGE_BYTES, PAGE_COUNT, &is_hole);
+        count = holes_query(holes, memory + FIRST_DATA * RDMIG_PAGE_BYTES, PAGE_COUNT, &is_hole);
         assert_false(is_hole);
         assert_int_equal(count, 2 * HUGE_COUNT - FIRST_DATA);
         /* A page that the hardware has lost: whoever reads is to find out. */
         pread_code = EIO;
-        holes_forget(holes);
+        holes_invalidate(holes);
         assert_int_equal(hole_count(holes, memory, PAGE_COUNT), 0);
         pread_code = 0;
         data_end_bytes = 0;
