@@ -354,7 +354,7 @@ static void test_core_closing__work_that_does_not_come_back__is_abandoned(void *
 }
 
 /* Clause: E3, E9 */
-static void test_core_closing__an_operation_under_way__is_waited_for(void **state)
+static void test_core_closing__an_operation_in_progress__is_waited_for(void **state)
 {
     struct bench *bench = destination_at(DESTINATION_IS_FILLING, NULL);
 
@@ -537,7 +537,7 @@ int main(void)
         cmocka_unit_test(test_core_closing__the_peer_leaves_first__so_do_we),
         cmocka_unit_test(test_core_closing__error_from_the_peer__is_not_answered),
         cmocka_unit_test(test_core_closing__work_that_does_not_come_back__is_abandoned),
-        cmocka_unit_test(test_core_closing__an_operation_under_way__is_waited_for),
+        cmocka_unit_test(test_core_closing__an_operation_in_progress__is_waited_for),
         cmocka_unit_test(test_core_closing__cancel__ends_in_closed_from_every_stage),
         cmocka_unit_test(test_core_closing__cancel_before_a_queue_pair__closes_at_once),
         cmocka_unit_test(test_core_closing__cancel_while_connecting__says_nothing_to_nobody),

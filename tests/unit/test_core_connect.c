@@ -67,7 +67,7 @@ static void test_core_connect__pin_all__needs_both_sides(void **state)
         struct bench *source = source_at(SOURCE_IS_CONNECTING, &config);
         struct bench *destination = destination_at(DESTINATION_IS_CONNECTING, &config);
 
-        /* The peer's flags, at the source as an answer, at the destination as a wish. */
+        /* The peer's flags, at the source as an answer, at the destination as a request. */
         bench_establish(source, 1, cases[i].granted);
         assert_int_equal(rdmig_conn_capability_flags(source->conn), cases[i].agreed);
         assert_int_equal(source->last[RDMIG_ACTION_NOTIFY_ESTABLISHED].capability_flags,

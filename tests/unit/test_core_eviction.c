@@ -223,7 +223,7 @@ static void test_core_eviction__the_hand__finds_regions_wherever_they_are(void *
     FEED(bench, UNREGISTER_REQUESTED, .block_index = 0, .chunk_index = (chunk))
 
 /* Clause: R13, R8, E1 */
-static void test_core_eviction__the_application_may_let_go_meanwhile(void **state)
+static void test_core_eviction__the_application_may_unregister_meanwhile(void **state)
 {
     struct bench *bench = peer_source(&of_three, 0, one_block, 1);
 
@@ -332,7 +332,7 @@ int main(void)
         cmocka_unit_test(test_core_eviction__of_a_stock_destination__one_region_is_asked_at_a_time),
         cmocka_unit_test(test_core_eviction__more_than_the_list_holds__go_in_turns),
         cmocka_unit_test(test_core_eviction__the_hand__finds_regions_wherever_they_are),
-        cmocka_unit_test(test_core_eviction__the_application_may_let_go_meanwhile),
+        cmocka_unit_test(test_core_eviction__the_application_may_unregister_meanwhile),
         cmocka_unit_test(test_core_eviction__with_a_full_list__the_application_waits),
         cmocka_unit_test(test_core_eviction__a_region_that_cannot_go__ends_it),
         cmocka_unit_test(test_core_eviction__a_round__ends_when_what_goes_is_gone),

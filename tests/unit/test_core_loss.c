@@ -648,7 +648,7 @@ static void test_core_loss__destination__arrived_while_it_fails__is_delivered(vo
 }
 
 /* Clause: E12 */
-static void test_core_loss__destination__a_command_while_it_fails__is_not_obeyed(void **state)
+static void test_core_loss__destination__a_command_while_it_fails__is_not_handled(void **state)
 {
     const struct rdmig_conn_config config = {.idle_timeout_ns = UINT64_C(1000000000)};
     struct bench *bench = destination_at(DESTINATION_IS_LISTED, &config);
@@ -691,7 +691,7 @@ int main(void)
         cmocka_unit_test(
             test_core_loss__peer_gives_up_before_its_acknowledgement_came__is_waited_for),
         cmocka_unit_test(test_core_loss__destination__arrived_while_it_fails__is_delivered),
-        cmocka_unit_test(test_core_loss__destination__a_command_while_it_fails__is_not_obeyed),
+        cmocka_unit_test(test_core_loss__destination__a_command_while_it_fails__is_not_handled),
         cmocka_unit_test(test_core_loss__source__disconnected_before_it_finished__is_a_failure),
         cmocka_unit_test(test_core_loss__source__disconnected_after_it_finished__is_none),
         cmocka_unit_test(test_core_loss__destination__between_commands__lets_the_application_judge),

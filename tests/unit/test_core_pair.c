@@ -34,7 +34,7 @@ static void run_seeds(const struct rdmig_conn_config *config, uint64_t count)
         released += world->released;
     }
     if ((config->capability_flags & 1) == 0)
-        assert_true(released > count / 20); /* or regions were hardly ever let go */
+        assert_true(released > count / 20); /* or regions were hardly ever evicted */
     free(world);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A source and a destination of ours, several commands under way between them, and a limit on
+ * A source and a destination of ours, several outstanding commands between them, and a limit on
  * pinned memory at either end: whatever the order in which things happen, and wherever the ranges
  * come from, all arrives, and neither end ever has more registered than the limit (the fabric's
  * oracles see to that).
@@ -23,12 +23,12 @@ static uint64_t least(uint64_t a, uint64_t b)
     return a == 0 || (b != 0 && b < a) ? b : a;
 }
 
-/* Returns how many commands were under way at a time at the most. */
+/* Returns how many commands were outstanding at a time, at most. */
 static uint32_t run_variant(const struct variant *variant, uint64_t first_seed, uint64_t count)
 {
     struct world *world = malloc(sizeof(*world));
     const bool is_told = (variant->source.capability_flags & PIPELINE) != 0;
-    uint32_t under_way_count = 0;
+    uint32_t outstanding_count = 0;
 
     assert_non_null(world);
     for (uint64_t seed = first_seed; seed < first_seed + count; seed++) {
@@ -43,11 +43,11 @@ static uint32_t run_variant(const struct variant *variant, uint64_t first_seed, 
         pair_run_whole(world, seed);
         if (limit_bytes != 0 && limit_bytes < RAM_BYTES)
             assert_in_range(world->fabric.source.pinned_bytes_max, 4096, limit_bytes);
-        if (world->fabric.command_count_max > under_way_count)
-            under_way_count = world->fabric.command_count_max;
+        if (world->fabric.command_count_max > outstanding_count)
+            outstanding_count = world->fabric.command_count_max;
     }
     free(world);
-    return under_way_count;
+    return outstanding_count;
 }
 
 /* Clause: W11, C8, C9, C10, C15, C16, C17, C18, R12 */

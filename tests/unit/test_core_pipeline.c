@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Several commands under way between our own ends, at the source. */
+/* Several outstanding commands between our own ends, at the source. */
 #include "support/drive.h"
 
 #define PIPELINE RDMIG_CAPABILITY_PIPELINE
@@ -206,7 +206,7 @@ static void test_core_pipeline__source__a_flush__needs_only_the_stream(void **st
     struct bench *bench = source_at(SOURCE_IS_EXCHANGED, &config);
 
     (void)state;
-    FEED(bench, ROUND_CLOSED); /* REGISTER_FINISHED is under way */
+    FEED(bench, ROUND_CLOSED); /* REGISTER_FINISHED is outstanding */
     bench->automatic = 0;
     bench_begin(bench);
     FEED(bench, FLUSH_REQUESTED, .flush = RDMIG_FLUSH_CONSUMED);
@@ -259,7 +259,7 @@ static void test_core_pipeline__source__a_ready_that_is_for_no_command__fails(vo
 }
 
 /* Clause: C16, E4 */
-static void test_core_pipeline__source__error__is_obeyed_at_once(void **state)
+static void test_core_pipeline__source__error__takes_effect_at_once(void **state)
 {
     struct bench *bench = source_at(SOURCE_IS_EXCHANGED, &config);
 
@@ -274,7 +274,7 @@ static void test_core_pipeline__source__error__is_obeyed_at_once(void **state)
 }
 
 /* Clause: C16, E3 */
-static void test_core_pipeline__source__gives_up_with_commands_under_way__says_so(void **state)
+static void test_core_pipeline__source__gives_up_with_commands_outstanding__says_so(void **state)
 {
     struct bench *bench = source_at(SOURCE_IS_EXCHANGED, &config);
 
@@ -322,7 +322,7 @@ static void test_core_pipeline__source__each_ready__gives_the_next_its_time(void
 }
 
 /* Clause: E5 */
-static void test_core_pipeline__source__nothing_under_way__has_no_limit(void **state)
+static void test_core_pipeline__source__nothing_outstanding__has_no_limit(void **state)
 {
     const struct rdmig_conn_config timed = {.capability_flags = PIPELINE,
                                             .reply_timeout_ns = SECOND};
@@ -408,10 +408,10 @@ int main(void)
         cmocka_unit_test(test_core_pipeline__source__a_flush__needs_only_the_stream),
         cmocka_unit_test(test_core_pipeline__source__an_answer_is_for_the_oldest),
         cmocka_unit_test(test_core_pipeline__source__a_ready_that_is_for_no_command__fails),
-        cmocka_unit_test(test_core_pipeline__source__error__is_obeyed_at_once),
-        cmocka_unit_test(test_core_pipeline__source__gives_up_with_commands_under_way__says_so),
+        cmocka_unit_test(test_core_pipeline__source__error__takes_effect_at_once),
+        cmocka_unit_test(test_core_pipeline__source__gives_up_with_commands_outstanding__says_so),
         cmocka_unit_test(test_core_pipeline__source__each_ready__gives_the_next_its_time),
-        cmocka_unit_test(test_core_pipeline__source__nothing_under_way__has_no_limit),
+        cmocka_unit_test(test_core_pipeline__source__nothing_outstanding__has_no_limit),
         cmocka_unit_test(test_core_pipeline__source__slots_that_hardware_has__are_waited_for),
         cmocka_unit_test(test_core_pipeline__source__round_trips__are_waits),
         cmocka_unit_test(test_core_pipeline__source__two_readys_at_a_time__end_one_wait),

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Several commands under way between our own ends, at the destination. */
+/* Several outstanding commands between our own ends, at the destination. */
 #include "support/drive.h"
 
 #define PIPELINE RDMIG_CAPABILITY_PIPELINE
@@ -103,10 +103,10 @@ static void test_core_pipeline_destination__fewer_bytes__are_rejected(void **sta
     }
 }
 
-/* ---- commands that come while one is obeyed */
+/* ---- commands that come while one is handled */
 
 /* Clause: C16, C8 */
-static void test_core_pipeline_destination__commands__are_obeyed_one_after_the_other(void **state)
+static void test_core_pipeline_destination__commands__are_handled_one_after_the_other(void **state)
 {
     struct bench *bench = destination_at(DESTINATION_IS_LISTED, &config);
 
@@ -317,7 +317,7 @@ static void test_core_pipeline_destination__ready__waits_for_a_slot(void **state
     bench->automatic = AUTO_OPERATION;
     for (uint64_t i = 0; i < 6; i++)
         destination_receive_compress(bench, 1, i * 4096, 4096);
-    bench_expect_counts(bench, 0, 4); /* the fifth and sixth are obeyed, and wait to say so */
+    bench_expect_counts(bench, 0, 4); /* the fifth and sixth are handled, and wait to say so */
     assert_null(rdmig_conn_failure(bench->conn));
     bench_begin(bench);
     COMPLETE(bench, "s1", OK);
@@ -331,7 +331,7 @@ static void test_core_pipeline_destination__ready__waits_for_a_slot(void **state
 }
 
 /* Clause: C18 */
-static void test_core_pipeline_destination__several_entries__are_all_obeyed(void **state)
+static void test_core_pipeline_destination__several_entries__are_all_handled(void **state)
 {
     struct bench *bench = destination_at(DESTINATION_IS_LISTED, &config);
 
@@ -434,7 +434,7 @@ static void test_core_pipeline_destination__silence__counts_only_while_nothing_w
     destination_receive_compress(bench, 1, 4096, 4096);
     bench_pass(bench, 10 * SECOND);
     COMPLETE(bench, "o1", OK);
-    bench_pass(bench, 10 * SECOND); /* READY for the first is out, the second is obeyed */
+    bench_pass(bench, 10 * SECOND); /* READY for the first is sent, the second is handled */
     assert_null(rdmig_conn_failure(bench->conn));
     COMPLETE(bench, "o2", OK);
     bench_pass(bench, SECOND + BLOCKS_WORK_NS - 1);
@@ -501,7 +501,7 @@ static void test_core_pipeline_destination__a_late_stream__is_delivered(void **s
 }
 
 /* Clause: E12, C17 */
-static void test_core_pipeline_destination__late_commands__are_not_obeyed(void **state)
+static void test_core_pipeline_destination__late_commands__are_not_handled(void **state)
 {
     struct bench *bench = destination_at(DESTINATION_IS_LISTED, &config);
 
@@ -526,7 +526,7 @@ int main(void)
         cmocka_unit_test(test_core_pipeline_destination__not_granted__is_cleared),
         cmocka_unit_test(test_core_pipeline_destination__no_credit_offered__is_rejected),
         cmocka_unit_test(test_core_pipeline_destination__fewer_bytes__are_rejected),
-        cmocka_unit_test(test_core_pipeline_destination__commands__are_obeyed_one_after_the_other),
+        cmocka_unit_test(test_core_pipeline_destination__commands__are_handled_one_after_the_other),
         cmocka_unit_test(test_core_pipeline_destination__zeros__do_not_wait_for_answers_to_leave),
         cmocka_unit_test(test_core_pipeline_destination__what_waits__keeps_its_place),
         cmocka_unit_test(test_core_pipeline_destination__one_more_than_the_credits__fails),
@@ -536,7 +536,7 @@ int main(void)
         cmocka_unit_test(
             test_core_pipeline_destination__the_rest__goes_in_any_order_of_completions),
         cmocka_unit_test(test_core_pipeline_destination__ready__waits_for_a_slot),
-        cmocka_unit_test(test_core_pipeline_destination__several_entries__are_all_obeyed),
+        cmocka_unit_test(test_core_pipeline_destination__several_entries__are_all_handled),
         cmocka_unit_test(
             test_core_pipeline_destination__stream_bytes_without_any__need_no_consuming),
         cmocka_unit_test(test_core_pipeline_destination__what_must_be_alone__is),
@@ -545,7 +545,7 @@ int main(void)
             test_core_pipeline_destination__a_source_that_leaves_with_commands_queued__fails),
         cmocka_unit_test(test_core_pipeline_destination__the_last_of_the_stream__is_consumed_first),
         cmocka_unit_test(test_core_pipeline_destination__a_late_stream__is_delivered),
-        cmocka_unit_test(test_core_pipeline_destination__late_commands__are_not_obeyed),
+        cmocka_unit_test(test_core_pipeline_destination__late_commands__are_not_handled),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -204,7 +204,7 @@ static void test_core_pipeline_runs__a_full_ring__goes_on_when_runs_are_done(voi
     source_push_until(bench, 0, 0, 4 * MIB, 200 * MIB);
     assert_int_equal(bench_u32_of_sent(bench, 8), RDMIG_REGISTER_BATCH_MAX);
     peer_serve(bench);
-    bench_expect_counts(bench, 0, 1); /* our halves are under way: no run is done */
+    bench_expect_counts(bench, 0, 1); /* our halves are in progress: no run is done */
     assert_int_equal(bench->action_counts[RDMIG_ACTION_REGISTER], 64);
     complete_operation(bench, 2); /* not the first: its place is not free yet */
     bench_expect_counts(bench, 0, 1);
@@ -212,7 +212,7 @@ static void test_core_pipeline_runs__a_full_ring__goes_on_when_runs_are_done(voi
     bench_expect_counts(bench, 2, 2); /* their writes, and both places are used again */
     assert_int_equal(bench_u32_of_sent(bench, 8), 2);
     complete_operation(bench, 3);
-    bench_expect_counts(bench, 3, 3); /* beside the one under way */
+    bench_expect_counts(bench, 3, 3); /* next to the outstanding one */
     bench_close(bench);
 }
 
@@ -313,7 +313,7 @@ static void test_core_pipeline_runs__more_operations_than_the_table_holds__wait(
     assert_int_equal(FEED(bench, UNREGISTER_REQUESTED, .block_index = 0, .chunk_index = 0),
                      RDMIG_OK);
     peer_serve(bench);
-    bench_begin(bench); /* o1: ours is being let go of */
+    bench_begin(bench); /* o1: ours is being unregistered */
     bench->is_quiet = true;
     source_push(bench, 0, MIB, 64 * MIB);
     peer_serve(bench);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Commands with entries at the destination: obeyed whole, in order, answered in full; wrong ones
+/* Commands with entries at the destination: handled whole, in order, answered in full; wrong ones
  * refused whole. */
 #include "support/drive.h"
 

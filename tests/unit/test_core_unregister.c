@@ -75,7 +75,7 @@ static void test_core_unregister__source__what_is_no_region_start__is_refused(vo
     assert_int_equal(DROP(bench, 2, 0), -RDMIG_E_INVALID);
     assert_int_equal(DROP(bench, UINT32_MAX, UINT32_MAX), -RDMIG_E_INVALID);
     assert_int_equal(DROP(bench, 0, 0), RDMIG_OK);
-    assert_int_equal(DROP(bench, 0, 0), -RDMIG_E_INVALID); /* let go already */
+    assert_int_equal(DROP(bench, 0, 0), -RDMIG_E_INVALID); /* unregistered already */
     bench_close(bench);
 }
 
@@ -115,7 +115,7 @@ static void test_core_unregister__source__writes_queued__again(void **state)
 }
 
 /* Clause: R8 */
-static void test_core_unregister__source__runs_under_way__again(void **state)
+static void test_core_unregister__source__runs_in_progress__again(void **state)
 {
     struct bench *bench = source_with_run();
 
@@ -321,7 +321,7 @@ int main(void)
         cmocka_unit_test(test_core_unregister__source__what_is_no_region_start__is_refused),
         cmocka_unit_test(test_core_unregister__source__writes_in_flight__again),
         cmocka_unit_test(test_core_unregister__source__writes_queued__again),
-        cmocka_unit_test(test_core_unregister__source__runs_under_way__again),
+        cmocka_unit_test(test_core_unregister__source__runs_in_progress__again),
         cmocka_unit_test(test_core_unregister__source__the_next_one__waits_until_ours_is_gone),
         cmocka_unit_test(test_core_unregister__source__a_round_ends_after_it),
         cmocka_unit_test(test_core_unregister__source__before_the_exchange_or_pinned__is_refused),

@@ -142,7 +142,7 @@ static void test_core_work_limits__the_end_of_a_round__by_all_memory(void **stat
 }
 
 /* Clause: E14, C16 */
-static void test_core_work_limits__of_several_under_way__each_has_its_own(void **state)
+static void test_core_work_limits__of_several_outstanding__each_has_its_own(void **state)
 {
     const struct rdmig_conn_config config = {.capability_flags = PIPELINE};
     struct bench *bench = source_exchanged(4 * TIB, &config);
@@ -252,7 +252,7 @@ int main(void)
         cmocka_unit_test(test_core_work_limits__a_registration__by_the_length_of_its_runs),
         cmocka_unit_test(test_core_work_limits__letting_go__by_the_length_of_the_region),
         cmocka_unit_test(test_core_work_limits__the_end_of_a_round__by_all_memory),
-        cmocka_unit_test(test_core_work_limits__of_several_under_way__each_has_its_own),
+        cmocka_unit_test(test_core_work_limits__of_several_outstanding__each_has_its_own),
         cmocka_unit_test(test_core_work_limits__several_entries__count_together),
         cmocka_unit_test(test_core_work_limits__a_qemu_that_loads__is_not_left_early),
         cmocka_unit_test(test_core_work_limits__a_dead_host__is_noticed_by_the_probe),

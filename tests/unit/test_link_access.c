@@ -86,8 +86,9 @@ static void test_link__relaxed_ordering_refused__asked_for_once(void **state)
     }
 }
 
-/* It is not the wish that fails: the next one is asked for the same again. */
-static void test_link__memory_refused_for_itself__wish_stays_and_cause_is_kept(void **state)
+/* It is not the optional access that fails: the next one is asked for the same again. */
+static void
+test_link__memory_refused_for_itself__optional_access_stays_and_cause_is_kept(void **state)
 {
     (void)state;
     is_relaxed_wanted = true;
@@ -239,7 +240,7 @@ int main(void)
         TEST(test_link__nothing_wanted__nothing_asked_for),
         TEST(test_link__relaxed_ordering__of_guest_ram_at_both_ends),
         TEST(test_link__relaxed_ordering_refused__asked_for_once),
-        TEST(test_link__memory_refused_for_itself__wish_stays_and_cause_is_kept),
+        TEST(test_link__memory_refused_for_itself__optional_access_stays_and_cause_is_kept),
         TEST(test_link__on_demand_paging__pins_nothing),
         TEST(test_link__device_cannot_page_rdma_writes__memory_is_pinned),
         TEST(test_link__on_demand_paging_refused_later__what_is_pinned_is_counted),

@@ -270,9 +270,9 @@ static void make_registered_destination(void)
     assert_true((mock.regions[1].access & IBV_ACCESS_REMOTE_WRITE) != 0);
 }
 
-/* Regions cost 8 ms a GiB to take apart: not before destroy. Messages and their acknowledgements go
+/* Regions cost 8 ms a GiB to deregister: not before destroy. Messages and their acknowledgements go
  * on. Clause: R9 */
-static void test_link__peer_shut_out__writes_nothing_more_and_regions_stay(void **state)
+static void test_link__remote_write_revoked__writes_nothing_more_and_regions_stay(void **state)
 {
     (void)state;
     make_registered_destination();
@@ -300,7 +300,7 @@ static void test_link__peer_shut_out__writes_nothing_more_and_regions_stay(void 
 }
 
 /* Clause: R9 */
-static void test_link__peer_shut_out_without_that_right__regions_go(void **state)
+static void test_link__remote_write_revoked_without_that_right__regions_go(void **state)
 {
     for (unsigned i = 0; i < 2; i++) {
         set_up(state);
@@ -321,7 +321,7 @@ static void test_link__peer_shut_out_without_that_right__regions_go(void **state
     }
 }
 
-static void test_link__peer_shut_out_and_nothing_else_helps__queue_pair_stops(void **state)
+static void test_link__remote_write_revoked_and_nothing_else_helps__queue_pair_stops(void **state)
 {
     (void)state;
     mock_set_iwarp();
@@ -334,7 +334,7 @@ static void test_link__peer_shut_out_and_nothing_else_helps__queue_pair_stops(vo
 }
 
 /* A queue pair in error has no right to change; it stays in error, and that is quick. */
-static void test_link__peer_shut_out_when_it_has_left__queue_pair_stops(void **state)
+static void test_link__remote_write_revoked_when_the_peer_has_left__queue_pair_stops(void **state)
 {
     (void)state;
     make_registered_destination();
@@ -349,7 +349,7 @@ static void test_link__peer_shut_out_when_it_has_left__queue_pair_stops(void **s
     assert_int_equal(mock_count("ibv_dereg_mr"), 0);
 }
 
-static void test_link__peer_shut_out_without_a_pair__nothing_to_do(void **state)
+static void test_link__remote_write_revoked_without_a_pair__nothing_to_do(void **state)
 {
     (void)state;
     make_listener();
@@ -445,11 +445,11 @@ int main(void)
         TEST(test_link__completion_queue_cannot_be_read__ends_the_connection),
         TEST(test_link__completion_queue_cannot_be_armed__ends_the_connection),
         TEST(test_link__core_refuses_a_completion__internal_failure),
-        TEST(test_link__peer_shut_out__writes_nothing_more_and_regions_stay),
-        TEST(test_link__peer_shut_out_without_that_right__regions_go),
-        TEST(test_link__peer_shut_out_and_nothing_else_helps__queue_pair_stops),
-        TEST(test_link__peer_shut_out_when_it_has_left__queue_pair_stops),
-        TEST(test_link__peer_shut_out_without_a_pair__nothing_to_do),
+        TEST(test_link__remote_write_revoked__writes_nothing_more_and_regions_stay),
+        TEST(test_link__remote_write_revoked_without_that_right__regions_go),
+        TEST(test_link__remote_write_revoked_and_nothing_else_helps__queue_pair_stops),
+        TEST(test_link__remote_write_revoked_when_the_peer_has_left__queue_pair_stops),
+        TEST(test_link__remote_write_revoked_without_a_pair__nothing_to_do),
         TEST(test_link__core_has_a_deadline__fd_becomes_readable_then),
         TEST(test_link__deadline_moves_away__at_most_one_wake_for_nothing),
         TEST(test_link__deadline_and_completion_together__completion_first),

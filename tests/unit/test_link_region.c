@@ -199,7 +199,7 @@ static void test_link__registering_takes_long__completions_are_seen_in_between(v
     assert_int_equal(answer_to(3)->now_ns, mock.clock_ns - mock.region_ns);
 }
 
-static void test_link__taking_apart_takes_long__completions_are_seen_in_between(void **state)
+static void test_link__deregistering_takes_long__completions_are_seen_in_between(void **state)
 {
     (void)state;
     make_slow_destination();
@@ -383,7 +383,7 @@ int main(void)
         TEST(test_link__deregistration_fails__region_is_kept_for_destroy),
         TEST(test_link__registration_after_the_pair_is_gone__comes_back_flushed),
         TEST(test_link__registering_takes_long__completions_are_seen_in_between),
-        TEST(test_link__taking_apart_takes_long__completions_are_seen_in_between),
+        TEST(test_link__deregistering_takes_long__completions_are_seen_in_between),
         TEST(test_link__rest_with_work_gathered__it_is_posted),
         TEST(test_link__ram_above_rlimit_memlock__numbers_and_remedy_are_told),
         TEST(test_link__control_memory_above_rlimit_memlock__is_told_at_once),

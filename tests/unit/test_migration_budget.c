@@ -87,7 +87,7 @@ static void test_migration__12_mib_with_a_limit_of_3__regions_come_and_go(void *
 }
 
 /* A limit that all memory fits holds nothing up. Clause: R13 */
-static void test_migration__a_limit_that_is_enough__nothing_is_let_go(void **state)
+static void test_migration__a_limit_that_is_enough__nothing_is_evicted(void **state)
 {
     const struct rdmig_options limited = make_options(false, with_control(12 * MIB + 12288));
     struct two_ends ends;
@@ -240,7 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_migration__12_mib_with_a_limit_of_3__regions_come_and_go),
-        cmocka_unit_test(test_migration__a_limit_that_is_enough__nothing_is_let_go),
+        cmocka_unit_test(test_migration__a_limit_that_is_enough__nothing_is_evicted),
         cmocka_unit_test(test_migration__pin_all_beyond_the_sources_limit__known_at_once),
         cmocka_unit_test(test_migration__pin_all_beyond_the_destinations_limit__both_say_so),
         cmocka_unit_test(test_migration__pin_all_with_blocks_to_come__refused_by_their_sum),

@@ -23,7 +23,7 @@ static enum rdmig_reason destination_reason(const struct two_ends *ends)
     return rdmig_destination_error(ends->destination)->reason;
 }
 
-/* Time enough for every limit of the closing, in steps that leave room for what is under way. */
+/* Time enough for every limit of the closing, in steps that leave room for what is in progress. */
 static void settle(struct two_ends *ends)
 {
     for (uint32_t i = 0; i < 100; i++) {

@@ -31,11 +31,11 @@ static void finish(struct two_ends *ends)
     assert_int_equal(rdmig_source_finish(ends->source), 0);
     ends_run_destination(ends, RDMIG_DESTINATION_RECEIVING);
     assert_int_equal(rdmig_destination_state(ends->destination), RDMIG_DESTINATION_PREPARED);
-    assert_false(pair_is_shut_out(RDMIG_ROLE_DESTINATION));
+    assert_false(pair_is_remote_write_revoked(RDMIG_ROLE_DESTINATION));
     assert_int_equal(rdmig_destination_confirm(ends->destination), 0);
     ends_run_destination(ends, RDMIG_DESTINATION_CONFIRMING);
     assert_int_equal(rdmig_destination_state(ends->destination), RDMIG_DESTINATION_COMPLETED);
-    assert_true(pair_is_shut_out(RDMIG_ROLE_DESTINATION));
+    assert_true(pair_is_remote_write_revoked(RDMIG_ROLE_DESTINATION));
     ends_run_source(ends, RDMIG_SOURCE_FINISHING);
 }
 
@@ -125,7 +125,7 @@ static void test_migration__pin_all__registers_each_block_once(void **state)
     ends_free(&ends);
 }
 
-/* Each end has its own wishes, and its own answers. */
+/* Each end has its own optional access, and its own answers. */
 static void test_migration__registered_as_wanted__each_end_for_itself(void **state)
 {
     const struct rdmig_options relaxed = {.struct_bytes = sizeof(relaxed),
@@ -278,7 +278,7 @@ static void test_migration__marks_during_a_round__are_not_lost(void **state)
     ends_free(&ends);
 }
 
-/* More ranges than the core's queue takes, and nothing under way whose end would call us back: the
+/* More ranges than the core's queue takes, and nothing in progress whose end would call us back: the
  * first call has to set the first writes going. Clause: C14 */
 static void test_migration__many_small_ranges__go_out_in_the_first_call(void **state)
 {

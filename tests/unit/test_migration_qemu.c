@@ -94,7 +94,7 @@ static void test_migration__qemu_stream__arrives_as_it_was_written(void **state)
     assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_COMPLETED);
     ends_run_destination(&ends, RDMIG_DESTINATION_RECEIVING);
     assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_PREPARED);
-    assert_true(pair_is_shut_out(RDMIG_ROLE_DESTINATION)); /* clause R9 */
+    assert_true(pair_is_remote_write_revoked(RDMIG_ROLE_DESTINATION)); /* clause R9 */
     assert_int_equal(ends.stream_bytes, sizeof(opening) + sizeof(between) + sizeof(closing));
     assert_int_equal(rdmig_destination_stream_received_bytes(ends.destination), ends.stream_bytes);
     assert_int_equal(rdmig_destination_stream_available_bytes(ends.destination), 0);
@@ -138,7 +138,7 @@ static void test_migration__qemu_destination__leaves_before_the_source(void **st
     hand_over_to_qemu(&ends);
     rdmig_source_progress(ends.source, &before, sizeof(before));
     pair_advance_ns(SECOND_NS);
-    /* Nothing is to be stopped any more: the downtime is over (faults.md, D4). */
+    /* Nothing must be stopped any more: the downtime is over (faults.md, D4). */
     assert_int_equal(rdmig_source_guest_stopped(ends.source), -RDMIG_E_STATE);
     rdmig_destination_destroy(ends.destination);
     ends.destination = NULL;

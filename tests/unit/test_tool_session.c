@@ -57,7 +57,7 @@ static void test_the_librarys_reason_is_kept(void **state)
     assert_false(tool_error_is_set(&session.report.error)); /* the handle tells of it */
 }
 
-/* Nobody but this program chose them: only such a fault is to be reported. */
+/* Nobody but this program chose them: only such a fault is reported. */
 static void test_what_the_command_itself_got_wrong_is_to_be_reported(void **state)
 {
     struct session session = make_session();

@@ -31,7 +31,7 @@ static const struct row rows[] = {
     {{0}, {SIGINT, SIGINT}, 0, SIGINT},
     {{0}, {SIGTERM, SIGINT}, 0, SIGINT},
     {{0}, {SIGHUP, SIGTERM}, 0, SIGTERM},
-    /* nohup: the terminal goes while the cancel is under way. */
+    /* nohup: the terminal goes while the cancel is in progress. */
     {{SIGHUP}, {SIGTERM, SIGHUP}, SIGTERM, 0},
     {{SIGHUP}, {SIGHUP, SIGHUP}, 0, 0},
     {{SIGHUP}, {SIGTERM, SIGHUP, SIGTERM}, 0, SIGTERM},

@@ -468,8 +468,8 @@ static void write_report_text(FILE *out, const void *what)
     report_write_text(what, out);
 }
 
-/* A wish that was not granted is told of; one that was not made is not. */
-static void test_report_wishes(void **state)
+/* Optional access that was refused is told of; what was not asked for is not. */
+static void test_report_optional_access(void **state)
 {
     struct report report = {.outcome = TOOL_COMPLETED};
     char *text = text_of(write_report_text, &report);
@@ -630,7 +630,7 @@ int main(void)
         cmocka_unit_test(test_json_strings),
         cmocka_unit_test(test_manifest),
         cmocka_unit_test(test_report_json),
-        cmocka_unit_test(test_report_wishes),
+        cmocka_unit_test(test_report_optional_access),
         cmocka_unit_test(test_report_limit),
         cmocka_unit_test(test_bytes),
         cmocka_unit_test(test_first_error_is_kept),

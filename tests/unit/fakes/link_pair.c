@@ -54,7 +54,7 @@ struct link {
     bool is_closed;
     bool is_dead;
     bool has_left; /* its queue pair takes nothing any more */
-    bool is_peer_shut_out;
+    bool is_remote_write_revoked;
     bool is_relaxed; /* whatever is wanted is granted */
     bool is_on_demand;
     uint64_t messages_left; /* until it dies; 0: lives on */
@@ -181,9 +181,9 @@ void pair_fail_register(enum rdmig_role role, int os_code)
     world.ends[role]->register_fault = os_code;
 }
 
-bool pair_is_shut_out(enum rdmig_role role)
+bool pair_is_remote_write_revoked(enum rdmig_role role)
 {
-    return world.ends[role]->is_peer_shut_out;
+    return world.ends[role]->is_remote_write_revoked;
 }
 
 void pair_kill_after_messages(enum rdmig_role role, uint64_t message_count)
@@ -359,7 +359,7 @@ void link_process(struct link *link)
         (void)feed(link, &time);
 }
 
-/* ---- link.h: what is to be done */
+/* ---- link.h: what must be done */
 
 /* Its queue pair answers nothing any more, or there is none. */
 static bool is_reachable(const struct link *peer)
@@ -417,7 +417,7 @@ static void write_remote(struct link *link, const struct rdmig_action *action)
         leave_unanswered(link, action->tag);
         return;
     }
-    demand(!peer->is_peer_shut_out, "a write after the hand-over");
+    demand(!peer->is_remote_write_revoked, "a write after the hand-over");
     demand(is_writable(peer, action), "a write outside a live region");
     memcpy((void *)(uintptr_t)action->remote_addr,
            (const void *)(uintptr_t)(link->blocks[action->block_index].host_addr +
@@ -606,7 +606,7 @@ bool link_is_closed(const struct link *link)
 
 void link_revoke_remote_write(struct link *link)
 {
-    link->is_peer_shut_out = true;
+    link->is_remote_write_revoked = true;
 }
 
 uint16_t link_port(const struct link *link)

@@ -28,8 +28,8 @@ void pair_kill(enum rdmig_role role, bool is_silent);
 /* The next REGISTER of this end fails with this errno. */
 void pair_fail_register(enum rdmig_role role, int os_code);
 /* Can nothing of the peer's reach this end's RAM any more? */
-bool pair_is_shut_out(enum rdmig_role role);
-/* After so many more messages of this end, it is killed (not silently). */
+bool pair_is_remote_write_revoked(enum rdmig_role role);
+/* After message_count more messages of this end, it is killed (not silently). */
 void pair_kill_after_messages(enum rdmig_role role, uint64_t message_count);
 /* What rdmig_memlock_limit_bytes() says from now on, until pair_reset(); none without it. */
 void pair_set_memlock(uint64_t limit_bytes);

@@ -34,7 +34,7 @@ void ends_free(struct two_ends *ends);
  * when nothing comes of it. */
 void ends_run_source(struct two_ends *ends, enum rdmig_source_state state);
 void ends_run_destination(struct two_ends *ends, enum rdmig_destination_state state);
-/* Runs both, at most so many turns, 10 us each. */
+/* Runs both, at most turn_count turns, 10 us each. */
 void ends_turn(struct two_ends *ends, uint32_t turn_count);
 /* Writes all of it into the stream, in portions of at most portion_bytes. */
 void ends_write_stream(struct two_ends *ends, const void *bytes, uint64_t length_bytes,

@@ -108,7 +108,7 @@ int ibv_destroy_cq(struct ibv_cq *cq)
     mock_note("ibv_destroy_cq");
     mock_need_none(MOCK_PAIR, "ibv_destroy_cq");
     if (mocked->owed_count != 0)
-        fail_msg("ibv_destroy_cq would wait for ever: %u notices were not acknowledged",
+        fail_msg("ibv_destroy_cq would wait for ever: %u events were not acknowledged",
                  mocked->owed_count);
     mock_unmade(MOCK_CQ, "ibv_destroy_cq");
     if (mock_world.send_cq == mocked)
@@ -149,7 +149,7 @@ void ibv_ack_cq_events(struct ibv_cq *cq, unsigned count)
     struct mock_cq *mocked = (struct mock_cq *)cq;
 
     if (count > mocked->owed_count)
-        fail_msg("%u notices acknowledged, %u are out", count, mocked->owed_count);
+        fail_msg("%u events acknowledged, %u are outstanding", count, mocked->owed_count);
     mocked->owed_count -= count;
 }
 

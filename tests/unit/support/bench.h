@@ -104,7 +104,7 @@ uint32_t bench_u32_of_sent(const struct bench *bench, size_t offset_bytes);
 size_t bench_tags_out(const struct bench *bench);
 struct rdmig_conn_counters bench_counters(const struct bench *bench);
 
-/* So many RDMA Writes and SENDs have been posted since bench_begin(). */
+/* write_count RDMA Writes and send_count SENDs were posted since bench_begin(). */
 void bench_expect_counts(const struct bench *bench, uint32_t write_count, uint32_t send_count);
 /* The connection has failed for this reason. */
 void bench_expect_failure(struct bench *bench, enum rdmig_reason reason);

@@ -16,13 +16,13 @@ const struct cell_row source_rows[SOURCE_ROW_COUNT] = {
     {"awaiting unregistered", SOURCE_AWAITS_UNREGISTERED, 0, "TEUUUUUUUUU.TT", false},
     {"finishing",             SOURCE_IS_FINISHING,        0, "--------------", false},
     {"failing",               SOURCE_IS_FAILING,          0, "--------------", false},
-    /* Several credits. Under way: what the state says first, and COMPRESS behind it. */
+    /* Several credits. Outstanding: what the state says first, and COMPRESS behind it. */
     {"connecting, pipelined",     SOURCE_IS_CONNECTING,       0, "TE.UUUUUUUUUTT", true},
     {"awaiting READYs",           SOURCE_IS_ESTABLISHED,      0, "TE.UUUUUUUUUTT", true},
     {"all credits",               SOURCE_IS_CREDITED,         0, "TECUUUUUUUUUTT", true},
     {"blocks, others to spend",   SOURCE_AWAITS_BLOCKS,       0, "TEUUU.UUUUUUTT", true},
     {"result, zeros behind",      SOURCE_AWAITS_RESULT,       0, "TEUUUUUU.UUUTT", true},
-    {"zeros under way, writing",  SOURCE_IS_WRITING,          0, "TE.UUUUUUUUUTT", true},
+    {"zeros outstanding, writing",  SOURCE_IS_WRITING,          0, "TE.UUUUUUUUUTT", true},
     {"unregistered, zeros behind", SOURCE_AWAITS_UNREGISTERED, 0, "TEUUUUUUUUU.TT", true},
     {"finishing, pipelined",      SOURCE_IS_FINISHING,        0, "--------------", true},
     {"failing, pipelined",        SOURCE_IS_FAILING,          0, "--------------", true},
@@ -130,7 +130,7 @@ static struct bench *destination_answering(const struct rdmig_conn_config *confi
     return bench;
 }
 
-/* Zeros are asked for behind what is under way. */
+/* Zeros are asked for behind what is outstanding. */
 static struct bench *source_pipelined(enum source_stage stage)
 {
     struct bench *bench = source_at(stage, &pipelined);

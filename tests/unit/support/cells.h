@@ -20,7 +20,7 @@ struct cell_row {
      * a failure
      */
     const char *cells;
-    bool is_pipelined; /* with several commands under way, or room for them */
+    bool is_pipelined; /* with several outstanding commands, or room for them */
 };
 
 enum { SOURCE_ROW_COUNT = 18, DESTINATION_ROW_COUNT = 26 };

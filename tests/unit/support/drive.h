@@ -26,7 +26,7 @@ enum source_stage {
     SOURCE_IS_EXCHANGED,        /* blocks exchanged, credit in hand */
     SOURCE_AWAITS_RESULT,       /* one page of block 0 pushed, REGISTER_REQUEST sent */
     SOURCE_IS_WRITING,          /* that page's RDMA Write w1 is out, credit in hand, round open */
-    SOURCE_AWAITS_UNREGISTERED, /* the region was used, and is asked to be let go */
+    SOURCE_AWAITS_UNREGISTERED, /* the region was used, and must be unregistered */
     SOURCE_IS_FINISHING,
     SOURCE_IS_FAILING,
     SOURCE_IS_CLOSED,

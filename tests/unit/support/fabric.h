@@ -42,7 +42,7 @@ struct fabric_side {
     uint8_t *control;
     struct fabric_queue sends;      /* posted, not carried out */
     struct fabric_queue recvs;      /* posted, not filled */
-    struct fabric_queue operations; /* under way */
+    struct fabric_queue operations; /* in progress */
     struct fabric_cqes send_cqes;   /* what the two completion queues hold */
     struct fabric_cqes recv_cqes;
     bool is_connected;
@@ -79,7 +79,7 @@ struct fabric {
     uint32_t ready_count;           /* that have been fed to the source */
     uint32_t command_count;         /* that it has sent */
     uint32_t command_type;          /* the last one */
-    uint32_t command_count_max;     /* under way at a time */
+    uint32_t command_count_max;     /* outstanding at a time */
 };
 
 uint64_t fabric_random(struct fabric *fabric);

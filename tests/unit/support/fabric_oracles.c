@@ -55,15 +55,15 @@ static void check_command(struct fabric *fabric, uint32_t type)
     const uint32_t done_count = fabric->ready_count > fabric->initial_ready_pending
                                     ? fabric->ready_count - fabric->initial_ready_pending
                                     : 0;
-    const uint32_t under_way_count = fabric->command_count - done_count;
+    const uint32_t outstanding_count = fabric->command_count - done_count;
 
     assert_true(fabric->command_count < fabric->ready_count);
-    if (under_way_count > 0)
+    if (outstanding_count > 0)
         assert_false(is_alone(type) || is_alone(fabric->command_type));
     fabric->command_count++;
     fabric->command_type = type;
-    if (under_way_count + 1 > fabric->command_count_max)
-        fabric->command_count_max = under_way_count + 1;
+    if (outstanding_count + 1 > fabric->command_count_max)
+        fabric->command_count_max = outstanding_count + 1;
 }
 
 void oracle_send(struct fabric *fabric, const struct fabric_side *side,
