@@ -206,7 +206,7 @@ enum rdmig_status {
 
 enum rdmig_flush {
     RDMIG_FLUSH_DELIVERED, /* until the bytes are in the destination's memory */
-    RDMIG_FLUSH_CONSUMED   /* until the destination has said READY after consuming them */
+    RDMIG_FLUSH_CONSUMED   /* until the destination has sent READY after consuming them */
 };
 
 /* One input. Members that do not go with the kind are not looked at. */
@@ -363,7 +363,7 @@ int rdmig_conn_init(struct rdmig_conn **out, const struct rdmig_conn_config *con
  */
 int rdmig_conn_step(struct rdmig_conn *conn, const struct rdmig_event *event);
 
-/* The only output. True: *action is to be carried out now, before any later one. False: nothing to
+/* The only output. True: *action must be carried out now, before any later one. False: nothing to
  * do until the next step. */
 bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 

@@ -205,34 +205,35 @@ enum { DAMAGES_COMMON = 4, DAMAGES_SOURCE = 16, DAMAGES_DESTINATION = 4 };
 
 static const struct damage common[DAMAGES_COMMON] = {
     {overfill_queue, "no more work than the send queue holds"},
-    {miscount_sends, "send slots in hardware are the SENDs that are out"},
+    {miscount_sends, "send slots in hardware are the outstanding SENDs"},
     {fail_for_nothing, "what fails has a reason"},
-    {close_too_early, "nothing is out when closed"},
+    {close_too_early, "nothing is outstanding when closed"},
 };
 
 static const struct damage of_source[DAMAGES_SOURCE] = {
     {overfill_ranges, "no more ranges than the queue holds"},
     {miscount_pending, "pending bytes are those queued and those in flight"},
     {miscount_data, "pending data is what is queued and no zeros, and what is in flight"},
-    {miscount_flight, "bytes in flight are those of the writes that are out"},
+    {miscount_flight, "bytes in flight are those of the outstanding writes"},
     {overfill_stream, "stream bytes fit their message"},
     {hold_slot_for_nothing, "a stream slot is held exactly while it has bytes"},
     {overfill_runs, "no more runs than a batch holds, no more asked for, no more answered"},
     {overfill_asked, "no more runs than a batch holds, no more asked for, no more answered"},
     {overfill_answered, "no more runs than a batch holds, no more asked for, no more answered"},
-    {miscount_credits, "credits are here, to come, or spent on what is under way"},
+    {miscount_credits, "credits are here, to come, or spent on outstanding commands"},
     {pin_too_much, "no more is pinned than the limit allows"},
     {miscount_pinned, "pinned bytes are those of the regions"},
     {send_beside_alone, "an exclusive command is the only one"},
     {answer_the_second, "answers are for the oldest command"},
-    {overfill_releases, "no more regions are let go of than the list holds"},
+    {overfill_releases, "no more regions are unregistered than the list holds"},
     {keep_range, "ranges belong to a round"},
 };
 
 static const struct damage of_destination[DAMAGES_DESTINATION] = {
     {lose_slot, "a receive slot is held exactly while its message is handled"},
     {give_slot_away, "the slot of the command is ours"},
-    {give_too_much, "credits are out, to be given, or spent on commands that are handled or wait"},
+    {give_too_much,
+     "credits are outstanding, to be given, or spent on commands that are handled or wait"},
     {obey_twice, "each request is handled once"},
 };
 

@@ -89,7 +89,7 @@ struct chunk blocks_chunk(const struct rdmig_conn *conn, uint32_t block_index, u
     return chunk;
 }
 
-/* A region counts as used when it is made. */
+/* A region counts as used when it is registered. */
 void blocks_set_chunk(struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index,
                       uint32_t value, uint32_t count)
 {

@@ -79,7 +79,7 @@ static const char *check_pending(const struct rdmig_conn *conn)
     if (source->data_bytes_pending != queued_data_bytes + flight_bytes)
         return "pending data is what is queued and no zeros, and what is in flight";
     if (source->flight_bytes != flight_bytes)
-        return "bytes in flight are those of the writes that are out";
+        return "bytes in flight are those of the outstanding writes";
     return NULL;
 }
 
@@ -104,13 +104,13 @@ static const char *check_source(const struct rdmig_conn *conn)
     if (conn->phase == RDMIG_PHASE_RUNNING &&
         source->credit_count + source->command_count + source->initial_ready_pending !=
             conn->credit_max)
-        return "credits are here, to come, or spent on what is under way";
+        return "credits are here, to come, or spent on outstanding commands";
     if (source->pinned_limit_bytes != 0 && source->pinned_bytes > source->pinned_limit_bytes)
         return "no more is pinned than the limit allows";
     if (source->pinned_limit_bytes != 0 && source->pinned_bytes != count_pinned_bytes(conn))
         return "pinned bytes are those of the regions";
     if (source->unregistration_count > UNREGISTRATION_COUNT_MAX)
-        return "no more regions are let go of than the list holds";
+        return "no more regions are unregistered than the list holds";
     if (source->round == ROUND_NONE && source->range_count != 0)
         return "ranges belong to a round";
     return check_commands(source);
@@ -134,7 +134,8 @@ static const char *check_destination(const struct rdmig_conn *conn)
         destination->credits_outstanding + destination->queued_count + destination->ready_to_send +
                 (is_idle ? 0 : 1) !=
             conn->credit_max)
-        return "credits are out, to be given, or spent on commands that are handled or wait";
+        return "credits are outstanding, to be given, or spent on commands that are handled or "
+               "wait";
     if (destination->entry_index > destination->entry_count)
         return "each request is handled once";
     return NULL;
@@ -146,10 +147,10 @@ const char *rdmig_conn_check(const struct rdmig_conn *conn)
         return "no more work than the send queue holds";
     if (count_slots(conn->send_slots, SEND_SLOT_COUNT, SLOT_HARDWARE) !=
         count_sends_outstanding(conn))
-        return "send slots in hardware are the SENDs that are out";
+        return "send slots in hardware are the outstanding SENDs";
     if ((conn->phase == RDMIG_PHASE_FAILING) && conn->failure.reason == RDMIG_REASON_NONE)
         return "what fails has a reason";
     if (conn->phase == RDMIG_PHASE_CLOSED && !flight_is_empty(conn))
-        return "nothing is out when closed";
+        return "nothing is outstanding when closed";
     return conn->config.role == RDMIG_ROLE_SOURCE ? check_source(conn) : check_destination(conn);
 }

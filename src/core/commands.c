@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What the source sends: commands against credits, in the order the application gave things, RDMA
- * Writes beside them; and what it has the driver do. */
+ * Writes next to them; and what the driver must do. */
 #include "internal.h"
 
 /* ---- commands */
@@ -19,7 +19,7 @@ static void send_stream(struct rdmig_conn *conn, struct rdmig_action *action)
     commands_send(conn, slot, &header, conn->counters.bytes_stream, action);
 }
 
-/* All the ranges of zeros that can go now, in one message if the destination obeys more than one
+/* All the ranges of zeros that can go now, in one message if the destination takes more than one
  * entry (clause C18). */
 static void send_compress(struct rdmig_conn *conn, uint32_t slot, uint32_t position,
                           struct rdmig_action *action)
@@ -71,7 +71,7 @@ static void send_round_end(struct rdmig_conn *conn, uint32_t slot, struct rdmig_
     commands_send(conn, slot, &header, conn->ram_bytes, action);
 }
 
-/* Commands that may go beside each other: registrations before zeros, which can wait, since
+/* Pipelined commands: registrations before zeros, which can wait, since
  * registrations are waited for. With one credit the first that is queued goes first. */
 static bool next_pipelined(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The connection: making it, connecting, handing events to who they concern and actions out. */
+/* The connection: making it, connecting, handing events to the role and actions to the driver. */
 #include "internal.h"
 
 #define CLOSE_TIMEOUT_NS UINT64_C(2000000000)
@@ -424,7 +424,7 @@ int rdmig_conn_step(struct rdmig_conn *conn, const struct rdmig_event *event)
 
 /* ---- actions */
 
-/* Notices go out in the order of their kinds: at most one of a kind is pending at any time. */
+/* Notifications go in the order of their kinds: at most one of a kind is pending at any time. */
 static bool next_notification(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     for (uint32_t kind = RDMIG_ACTION_NOTIFY_ESTABLISHED; kind < RDMIG_ACTION_NOTIFY_CLOSED;
@@ -482,7 +482,7 @@ bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action
     case RDMIG_PHASE_RUNNING:
         if ((can_receive(conn) && flight_next_recv(conn, action)) || next_running(conn, action))
             return true;
-        /* Obeying an entry may just have failed the connection: the driver must hear of it now, it
+        /* A request may just have failed the connection: the driver must hear of it now, it
          * waits for events. */
         return conn->phase == RDMIG_PHASE_FAILING && closing_next_action(conn, action);
     case RDMIG_PHASE_FINISHING:

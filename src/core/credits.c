@@ -57,7 +57,7 @@ bool commands_is_oldest(const struct rdmig_conn *conn, uint32_t type)
     return source->command_count > 0 && source->commands[source->command_head].type == type;
 }
 
-/* Is READY for the end of a round still to come? It is alone (clause C17). Nothing is written
+/* Is READY for the end of a round still to come? It is exclusive (clause C17). Nothing is written
  * before it: a page of the round may be written again, and only READY orders the two (clause C10).
  */
 bool commands_is_round_ending(const struct rdmig_conn *conn)
@@ -65,7 +65,7 @@ bool commands_is_round_ending(const struct rdmig_conn *conn)
     return commands_is_oldest(conn, RDMIG_MESSAGE_REGISTER_FINISHED);
 }
 
-/* May a command of this type be sent beside those that are under way, given a credit for it? */
+/* May a command of this type join the outstanding ones, once there is a credit for it? */
 bool credits_may_send(const struct rdmig_conn *conn, uint32_t type)
 {
     const struct source *source = &conn->u.source;
@@ -82,15 +82,14 @@ void commands_await(struct rdmig_conn *conn)
              conn_work_limit_ns(conn->config.reply_timeout_ns, commands_oldest(conn)->work_bytes));
 }
 
-/* Sends a command with a credit that is there. */
+/* Sends a command against a credit. The caller has seen that there is one. */
 void commands_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header,
                    uint64_t work_bytes, struct rdmig_action *action)
 {
     struct source *source = &conn->u.source;
     const uint32_t entry_bytes = wire_entry_bytes(header->type);
 
-    /* Who goes beside others, without having waited for a credit, costs nobody the time of a round
-     * trip. */
+    /* A pipelined command that did not wait for a credit costs nobody the time of a round trip. */
     if (source->command_count == 0 || source->was_credit_starved)
         conn->counters.round_trips++;
     source->was_credit_starved = false;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The destination: offers READY, takes one command, obeys it (requests.c), answers, offers again.
- * Commands that come meanwhile, for which it had given credit, wait in their slots (clause C16). */
+/* The destination: sends READY, takes one command, carries it out (requests.c), answers, and sends
+ * READY again. Commands that come meanwhile, against outstanding credits, wait in their slots
+ * (clause C16). */
 #include "internal.h"
 
 void destination_init(struct rdmig_conn *conn)
@@ -73,7 +74,7 @@ static void take_blocks_request(struct rdmig_conn *conn, const uint8_t *data,
     begin(conn, DESTINATION_LISTING, 0);
 }
 
-/* Commands with entries are checked whole before the first entry is obeyed (clause B5). */
+/* Commands with entries are checked whole before the first request is handled (clause B5). */
 static void take_entries(struct rdmig_conn *conn, const uint8_t *data,
                          const struct wire_header *header)
 {
@@ -155,7 +156,7 @@ static void queue_command(struct destination *destination, uint32_t slot)
     destination->queued_count++;
 }
 
-/* May it come beside those that have come and whose READY has not gone? Clause C17. */
+/* May it join the commands that have come and whose READY has not gone? Clause C17. */
 static bool may_come(const struct rdmig_conn *conn, uint32_t type)
 {
     const struct destination *destination = &conn->u.destination;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Letting go of regions: the destination first, then we (clause R8); for the application, and to
- * keep a limit on pinned memory (clause R13). Which region is let go of is told by a clock: a hand
- * goes round over all chunks; a region that was written to since the hand was there last is passed
- * over once.
+ * Unregistering regions: the destination first, then we (clause R8); for the application, and to
+ * keep a limit on pinned memory (clause R13). A clock chooses the region to evict: the clock hand
+ * goes round over all chunks; a region that was written to since it passed is spared once.
  */
 #include "internal.h"
 
@@ -55,7 +54,7 @@ static bool is_application_waiting(struct source *source)
     return false;
 }
 
-/* The application lets go of a region: it must be idle on our side. */
+/* The application unregisters a region: it must be idle on our side. */
 int unregistration_begin(struct rdmig_conn *conn, const struct rdmig_event *event)
 {
     struct source *source = &conn->u.source;
@@ -116,7 +115,7 @@ void unregistration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_act
     commands_send(conn, slot, &header, work_bytes, action);
 }
 
-/* The destination has let go of the first that it was asked to; now ours go. */
+/* The destination has unregistered the oldest that were asked for; ours follow. */
 void unregistration_answered(struct rdmig_conn *conn, uint32_t entry_count)
 {
     struct source *source = &conn->u.source;
@@ -175,7 +174,7 @@ void unregistration_local_done(struct rdmig_conn *conn, uint32_t subject)
 
 /* ---- the limit */
 
-/* Chunks in one run at the most: several runs fit the limit, so that one is registered while others
+/* Most chunks in one run: several runs fit the limit, so that one is registered while others
  * are written. */
 uint32_t eviction_run_limit(const struct rdmig_conn *conn)
 {
@@ -187,7 +186,7 @@ uint32_t eviction_run_limit(const struct rdmig_conn *conn)
     return chunk_count == 0 ? 1 : (uint32_t)chunk_count;
 }
 
-/* A region is there: the hand has to come by. */
+/* A region is registered: the clock hand must reach it. */
 void eviction_region_registered(struct rdmig_conn *conn, const struct run *run)
 {
     struct source *source = &conn->u.source;
@@ -206,10 +205,10 @@ void eviction_region_registered(struct rdmig_conn *conn, const struct run *run)
 }
 
 /*
- * May the region at the hand go? Not while it is written to, nor while a range needs it that was
- * queued before the one at position, or the part of that one that is planned. What is queued behind
- * it should not need it, either, unless nothing else is left (is_urgent): its turn comes later, and
- * without this one none would.
+ * May the region at the clock hand go? Not while it is written to, nor while a range needs it that
+ * was queued before the one at position, or the part of that one that is planned. What is queued
+ * behind it should not need it, either, unless nothing else is left (is_urgent): its turn comes
+ * later, and without this one none would.
  */
 static bool is_evictable(struct rdmig_conn *conn, const struct span *span, uint32_t position,
                          const struct span *planned, bool is_urgent)
@@ -220,7 +219,7 @@ static bool is_evictable(struct rdmig_conn *conn, const struct span *span, uint3
            !span_overlaps(planned, span);
 }
 
-/* Moves the hand on by one chunk, or one region. True: that one goes. */
+/* Moves the clock hand on by one chunk, or one region. True: that one goes. */
 static bool clock_advance(struct rdmig_conn *conn, uint32_t position, const struct span *planned,
                           bool is_urgent)
 {
@@ -268,7 +267,7 @@ static uint64_t unregistering_bytes(struct rdmig_conn *conn)
     return bytes;
 }
 
-/* Goes round twice at the most: the first time may only find that all were used. */
+/* Goes round at most twice: the first time may only find that all were used. */
 static bool evict_one(struct rdmig_conn *conn, uint32_t position, const struct span *planned,
                       bool is_urgent)
 {
@@ -282,7 +281,7 @@ static bool evict_one(struct rdmig_conn *conn, uint32_t position, const struct s
     return false;
 }
 
-/* Is the range the first that anything is to be written for, and nothing on its way? Then nobody
+/* Is the range the first that must be written, with nothing on its way? Then nobody
  * else makes room. */
 static bool is_first(struct rdmig_conn *conn, uint32_t position)
 {
@@ -291,7 +290,7 @@ static bool is_first(struct rdmig_conn *conn, uint32_t position)
            !flight_has_writes(conn);
 }
 
-/* True: so many bytes more fit the limit, for the range at position, of which the span is planned.
+/* True: length_bytes more fit the limit, for the range at position, of which the span is planned.
  * False: they will, when what has been begun is done; or the connection has failed. */
 bool eviction_make_room(struct rdmig_conn *conn, uint64_t length_bytes, uint32_t position,
                         const struct span *planned)

@@ -3,8 +3,8 @@
  * tags for them. */
 #include "internal.h"
 
-/* A tag says what kind of thing is out, which one, and the how-manieth use of it: an old one is
- * told from a new one. */
+/* A tag names the kind of what is outstanding, its place and the generation, which tells an old
+ * use of the place from a new one. */
 enum { TAG_RECV = 1, TAG_WORK = 2, TAG_OPERATION = 3 };
 #define TAG_KIND_SHIFT 56
 #define TAG_VALUE_MASK ((UINT64_C(1) << TAG_KIND_SHIFT) - 1)
@@ -49,7 +49,7 @@ uint32_t flight_free_large(const struct rdmig_conn *conn)
     return free_send_slot(conn, 0, SEND_SLOT_LARGE_COUNT);
 }
 
-/* One for each command that may be under way. */
+/* One for each command that may be outstanding. */
 uint32_t flight_free_small(const struct rdmig_conn *conn)
 {
     return free_send_slot(conn, SEND_SLOT_LARGE_COUNT, conn->credit_max);
@@ -275,7 +275,7 @@ static void work_failed(struct rdmig_conn *conn, const struct work *work,
     struct rdmig_failure details = {.block_index = NO_BLOCK, .os_code = event->os_code};
 
     if (conn_is_peer_gone(conn))
-        return; /* nobody is there to get it: no fault, what has arrived still counts (clause E7) */
+        return; /* the peer has left: no fault, what has arrived still counts (clause E7) */
     if (event->status == RDMIG_STATUS_FLUSHED) {
         /* Somebody else's fault, and that completion may be in the other queue (clause E8). */
         conn_await_error_cause(conn);

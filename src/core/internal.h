@@ -15,9 +15,9 @@
 /* Send queue places that writes leave free for a command, an ERROR and a probe. */
 #define SEND_QUEUE_RESERVE 4u
 #define FLIGHT_HASH_COUNT  256u
-/* Registrations that may be under way at one time: one batch of runs. */
+/* Registrations that may be in progress at one time: one batch of runs. */
 #define OPERATION_COUNT RDMIG_REGISTER_BATCH_MAX
-/* Bytes in one RDMA Write at the most: sums of positions stay in 64 bits, counts of the flight hash
+/* Most bytes in one RDMA Write: sums of positions stay in 64 bits, counts of the flight hash
  * in 16. */
 #define WRITE_BYTES_MAX (UINT64_C(1) << 30)
 /* How slow a destination may pin, fill or load, on top of the reply limit (clause E14): 4 s a GiB.
@@ -31,13 +31,13 @@ enum slot_state {
     SLOT_FREE,
     SLOT_FILLING, /* send: being written by us */
     SLOT_HARDWARE,
-    SLOT_READING /* receive: its message is being obeyed */
+    SLOT_READING /* receive: its message is being handled */
 };
 
 /* RECVs of a connection with one credit, as stock has them: clause C1. */
 #define RECV_SLOT_COUNT_STOCK 3u
 /* Send slots by size: two large ones for stream bytes and answers; small ones for READY and for
- * commands about RAM, one for each that may be under way; one for ERROR. */
+ * commands about RAM, one for each that may be outstanding; one for ERROR. */
 enum {
     SEND_SLOT_LARGE_COUNT = 2,
     SEND_SLOT_SMALL_COUNT = RDMIG_CREDIT_COUNT_MAX,
@@ -71,9 +71,9 @@ struct block {
 
 /* What is known of one chunk, packed: there are a million a TiB, and a guest may have many. */
 enum { CHUNK_STATE_BYTES = 7 };
-/* Chunks in one region at the most: 23 bits, less the values that say something else. */
+/* Most chunks in one region: 23 bits, less the values that say something else. */
 #define REGION_CHUNK_COUNT_MAX 0x7ffffcu
-#define REGION_UNREGISTERING   0x7ffffdu /* source: its region is being let go of */
+#define REGION_UNREGISTERING   0x7ffffdu /* source: its region is being unregistered */
 #define REGION_PENDING         0x7ffffeu /* source: in a run that is being registered */
 #define REGION_MEMBER          0x7fffffu /* source: a further chunk of a region */
 
@@ -84,7 +84,7 @@ struct chunk {
     /* First of a region: chunks in it. 0: no region (destination: none starts here). Or one of the
      * above. */
     uint32_t count;
-    bool is_used; /* first of a region, source: written to since the clock's hand has passed */
+    bool is_used; /* first of a region, source: written to since the clock hand passed */
 };
 
 /* A contiguous piece of a block. */
@@ -148,10 +148,10 @@ enum closing {
 
 /* ---- source */
 
-/* What the source's control channel waits for: what the oldest command under way still lacks. */
+/* What the source's control channel waits for: what the oldest outstanding command still lacks. */
 enum source_state {
     SOURCE_AWAITING_READY,
-    SOURCE_CREDITED, /* nothing: no command is under way, and all credits are here */
+    SOURCE_CREDITED, /* nothing: no command is outstanding, and all credits are here */
     SOURCE_AWAITING_BLOCKS,
     SOURCE_AWAITING_RESULT,
     SOURCE_AWAITING_UNREGISTERED,
@@ -160,7 +160,7 @@ enum source_state {
 
 enum step_state { STEP_NONE, STEP_WANTED, STEP_ASKED, STEP_DONE };
 
-/* A command that is under way. */
+/* An outstanding command. */
 struct command {
     uint32_t type;
     uint32_t entry_count;
@@ -189,11 +189,11 @@ struct run {
     enum step_state remote;
 };
 
-/* Letting go of a region, at both ends (clause R8). */
+/* Unregistering a region, at both ends (clause R8). */
 enum unregistration_state {
     UNREGISTRATION_WANTED,
     UNREGISTRATION_ASKED,
-    UNREGISTRATION_DUE, /* gone at the destination; ours goes next */
+    UNREGISTRATION_DUE, /* done at the destination; ours goes next */
     UNREGISTRATION_STARTED,
     UNREGISTRATION_DONE
 };
@@ -221,15 +221,14 @@ struct source {
     uint32_t initial_ready_pending; /* READYs still to come that are for no command (clause C16) */
     uint32_t command_type;          /* the last one sent */
     uint32_t command_serial;
-    struct command commands[RDMIG_CREDIT_COUNT_MAX]; /* ring: under way, the oldest first */
+    struct command commands[RDMIG_CREDIT_COUNT_MAX]; /* ring: outstanding, the oldest first */
     uint32_t command_head;
     uint32_t command_count;
     uint64_t idle_step; /* the step in which no command was found to send; another may bring one */
-    bool
-        was_credit_starved; /* the last credit had been spent: what goes next had to wait for one */
+    bool was_credit_starved; /* the last credit had been spent: the next command waited for one */
     enum step_state exchange;
     enum round_state round;
-    bool is_pinned; /* local whole-block regions are there */
+    bool is_pinned; /* local whole-block regions are registered */
     uint32_t pin_started_count;
     uint32_t pin_done_count;
     uint32_t stream_slot; /* being filled, or NO_SLOT */
@@ -252,12 +251,12 @@ struct source {
     uint32_t unregistration_head;
     uint32_t unregistration_count;
     uint64_t pinned_limit_bytes; /* 0: none (clause R13) */
-    uint64_t pinned_bytes;       /* of regions at either end, from planning until they are gone */
-    /* The clock's hand, and the chunks, counted over all blocks, between which all regions lie. */
+    uint64_t pinned_bytes;       /* of regions at either end, from planning until deregistered */
+    /* The clock hand, and the chunks, counted over all blocks, between which all regions lie. */
     uint64_t clock_chunk;
     uint64_t clock_low_chunk;
     uint64_t clock_high_chunk;
-    bool is_eviction_blocked; /* nothing can be let go of until something is done with */
+    bool is_eviction_blocked; /* nothing can be evicted until something completes */
     uint32_t unsignalled_count;
     uint64_t unsignalled_bytes;
     uint64_t flight_bytes; /* posted and not completed */
@@ -269,7 +268,7 @@ struct source {
 /* ---- destination */
 
 enum destination_state {
-    DESTINATION_SENDING_READY, /* READY is to be sent */
+    DESTINATION_SENDING_READY, /* READY must be sent */
     DESTINATION_AWAITING,      /* a command */
     DESTINATION_STREAMING,
     DESTINATION_LISTING, /* RAM_BLOCKS_REQUEST: needs the blocks, registers them for pin-all */
@@ -284,7 +283,7 @@ enum destination_state {
 struct destination {
     enum destination_state state;
     uint32_t ready_to_send;         /* READYs to be sent before a command is taken */
-    uint32_t credits_outstanding;   /* credits that are out */
+    uint32_t credits_outstanding;   /* given, without a command */
     uint32_t initial_ready_pending; /* READYs still to be sent that are for no command */
     uint32_t last_type;             /* of the command that came last */
     uint32_t queued_slots[RDMIG_CREDIT_COUNT_MAX]; /* ring: commands that have come meanwhile */
@@ -292,8 +291,8 @@ struct destination {
     uint32_t queued_count;
     uint64_t pinned_bytes;
     uint32_t answer_slot; /* send slot in which the answer is being made, or NO_SLOT */
-    uint32_t slot;        /* receive slot of the command that is being obeyed */
-    uint32_t entry_index; /* entry that is being obeyed, block that is being pinned */
+    uint32_t slot;        /* receive slot of the command that is being handled */
+    uint32_t entry_index; /* request that is being handled, block that is being pinned */
     uint32_t entry_count;
     enum step_state entry; /* of the operation for it */
     uint64_t stream_left_bytes;
@@ -315,12 +314,12 @@ struct rdmig_conn {
     struct rdmig_failure failure;
     uint32_t capability_flags;
     uint32_t offered_flags;
-    uint32_t notifications; /* bit = action kind that is still to be handed out */
+    uint32_t notifications; /* bit = action kind that is not handed out yet */
     uint32_t unregistered_region;
     bool is_probe_due;
-    bool is_started;    /* a queue pair is there */
+    bool is_started;    /* the queue pair exists */
     bool is_requested;  /* one side has asked the other for a connection */
-    bool is_answer_due; /* CONNECT or ACCEPT is to be handed out */
+    bool is_answer_due; /* CONNECT or ACCEPT must be handed out */
     uint8_t private_data[RDMIG_PRIVATE_DATA_BYTES_MAX];
     uint32_t private_bytes;
     uint32_t credit_max;              /* agreed on; 1 without PIPELINE (clause C16) */
@@ -332,7 +331,7 @@ struct rdmig_conn {
     struct work *works;                /* ring of config.send_queue_depth */
     uint32_t stream_sends_outstanding; /* QEMU_FILE messages the hardware has */
     bool is_stream_lost;               /* one came back undone */
-    uint64_t work_tail;                /* oldest that is out */
+    uint64_t work_tail;                /* oldest that is outstanding */
     uint64_t work_head;                /* next to be posted */
     uint64_t ascending_from; /* all writes posted since this one: each lies behind the one before */
     struct span last_write;
@@ -354,7 +353,7 @@ struct rdmig_conn {
 void conn_notify(struct rdmig_conn *conn, enum rdmig_action_kind kind);
 const uint8_t *conn_message(const struct rdmig_conn *conn, uint32_t recv_slot);
 
-/* ---- failure.c: time limits, suspicion, the first cause */
+/* ---- failure.c: time limits, waiting for a cause, the first cause */
 void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
                const struct rdmig_failure *details);
 void conn_fail_message(struct rdmig_conn *conn, enum rdmig_reason reason, uint32_t type,
@@ -437,7 +436,7 @@ bool commands_is_oldest(const struct rdmig_conn *conn, uint32_t type);
 bool commands_is_round_ending(const struct rdmig_conn *conn);
 struct command *commands_oldest(struct rdmig_conn *conn);
 void commands_pop(struct rdmig_conn *conn);
-/* work_bytes: of guest RAM or stream that the destination works on before it says READY. */
+/* work_bytes: of guest RAM or stream that the destination works on before it sends READY. */
 void commands_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header,
                    uint64_t work_bytes, struct rdmig_action *action);
 void commands_await(struct rdmig_conn *conn);
@@ -462,7 +461,7 @@ void registration_answered(struct rdmig_conn *conn, const uint8_t *data,
                            const struct wire_header *header);
 void registration_local_done(struct rdmig_conn *conn, uint32_t subject);
 
-/* ---- eviction.c: letting go of regions, and the limit on pinned memory */
+/* ---- eviction.c: unregistering regions, and the limit on pinned memory */
 int unregistration_begin(struct rdmig_conn *conn, const struct rdmig_event *event);
 bool unregistration_is_wanted(const struct rdmig_conn *conn);
 void unregistration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_action *action);

@@ -171,7 +171,7 @@ static bool find_region(struct rdmig_conn *conn, uint32_t block_index, uint32_t 
 
 /*
  * A command is posted behind the writes that are, and travels behind them: with a whole run of them
- * in the queue the next registration would begin when they are done, not while they are under way.
+ * in the queue the next registration would begin when they are done, not while they are in flight.
  */
 static bool fits_flight(const struct rdmig_conn *conn, uint64_t length_bytes)
 {

@@ -6,10 +6,10 @@
  */
 #include "internal.h"
 
-/* Chunks in one message at the most, between our own ends, but for a longer run: the answer comes
+/* Most chunks in one message, between our own ends, but for a longer run: the answer comes
  * when all are registered, and meanwhile there should be something to write. */
 #define MESSAGE_CHUNK_COUNT 256u
-/* The same when all credits had been spent: what is under way keeps the destination busy, and fewer
+/* The same when all credits had been spent: outstanding ones keep the destination busy, and fewer
  * messages do. */
 #define MESSAGE_CHUNK_COUNT_HELD 768u
 /* Chunks ahead of what is written that our side may be made of, if that is not two runs: 5 ms. */
@@ -139,7 +139,7 @@ static bool plan_range(struct rdmig_conn *conn, uint32_t position)
                 &planned);
             if (may_go_on)
                 add_run(conn, block_index, (uint32_t)chunk, count);
-        } else { /* the number of a region that leaves is not free before it is gone here, too */
+        } else { /* a region's number is free once it is deregistered here, too */
             may_go_on =
                 blocks_chunk(conn, block_index, (uint32_t)chunk).count != REGION_UNREGISTERING;
         }
@@ -231,7 +231,7 @@ void registration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_actio
 }
 
 /*
- * Our side of a run is made when what is written has come near it: as many as a message names would
+ * Our side of a run is registered when writing comes near it: as many as a message names would
  * take longer, in a row, than what is in flight, and the link would fall idle meanwhile. While
  * nothing waits to be written it is the scan that the link waits for.
  */
@@ -350,7 +350,7 @@ void registration_answered(struct rdmig_conn *conn, const uint8_t *data,
     }
     if (!is_short)
         return;
-    /* Those that were not answered are asked for again, alone. Ours may be made already. */
+    /* Those without an answer are asked for again, one by one. Ours may be registered already. */
     source->batch_count = 1;
     for (uint32_t i = source->run_answered_count; i < source->run_asked_count; i++)
         run_at(source, i)->remote = STEP_WANTED;

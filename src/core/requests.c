@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Commands with entries, at the destination: checked whole first, then obeyed one entry after the
+ * Commands with entries, at the destination: checked whole first, then handled one entry after the
  * other, each with an operation of the driver, then answered (clauses C8, C9, R2, R4, R6 to R8,
  * B5).
  */
@@ -123,7 +123,7 @@ enum rdmig_reason request_check(const struct rdmig_conn *conn, const struct wire
     return reason;
 }
 
-/* ---- obeying; a starter makes the action for an entry, and returns its kind, or NONE when none
+/* ---- handling; a starter makes the action for an entry, and returns its kind, or NONE when none
  * was needed */
 
 typedef enum operation_kind starter(struct rdmig_conn *conn, struct rdmig_action *action);

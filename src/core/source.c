@@ -42,7 +42,7 @@ void source_established(struct rdmig_conn *conn)
 typedef void handler(struct rdmig_conn *conn, const uint8_t *data,
                      const struct wire_header *header);
 
-/* Stream bytes travel alone (clause C17): none is consumed but those of the oldest command. */
+/* Stream bytes are exclusive (clause C17): none is consumed but those of the oldest command. */
 static bool is_stream_consumed(const struct rdmig_conn *conn)
 {
     return !commands_is_oldest(conn, RDMIG_MESSAGE_QEMU_FILE);
@@ -119,7 +119,7 @@ static bool is_pin_all(const struct rdmig_conn *conn)
     return (conn->capability_flags & RDMIG_CAPABILITY_PIN_ALL) != 0;
 }
 
-/* The destination's list has come, and with pin-all our own regions are made, too. */
+/* The destination's list has come, and with pin-all our own regions are registered, too. */
 void source_exchange_done(struct rdmig_conn *conn)
 {
     struct source *source = &conn->u.source;

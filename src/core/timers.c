@@ -7,7 +7,7 @@
 
 /* ---- timers */
 
-/* A limit and, on top, the time for so many bytes of guest RAM, or stream (clause E14). One that is
+/* A limit and, on top, the time for work_bytes of guest RAM, or stream (clause E14). One that is
  * switched off stays so; one beyond any clock is none. */
 uint64_t conn_work_limit_ns(uint64_t timeout_ns, uint64_t work_bytes)
 {
@@ -18,7 +18,7 @@ uint64_t conn_work_limit_ns(uint64_t timeout_ns, uint64_t work_bytes)
 
 void conn_arm(struct rdmig_conn *conn, enum timer timer, uint64_t timeout_ns)
 {
-    /* Of a peer that is gone nothing is awaited any more but the end. */
+    /* Of a peer that has left nothing is awaited any more but the end. */
     const bool is_endless = timeout_ns == 0 || timeout_ns >= RDMIG_NO_DEADLINE - conn->now_ns ||
                             (timer != TIMER_CLOSE && conn_is_peer_gone(conn));
 

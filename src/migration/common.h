@@ -8,7 +8,7 @@
 
 #include <rdmig/rdmig.h>
 
-/* ---- waker.c, wait.c: one descriptor that is readable when the link has news, or at a time of our own */
+/* ---- waker.c, wait.c: one descriptor that is readable when something has come, or at a time of our own */
 
 struct waker {
     int epoll_fd;
@@ -57,7 +57,7 @@ uint64_t budget_allowed_bytes(const struct budget_facts *facts);
  */
 int budget_decide(uint64_t wanted_bytes, const struct budget_facts *facts, uint64_t need_bytes,
                   struct budget *out, struct rdmig_error *error);
-/* Is there room for so much guest RAM at a time? */
+/* Has the budget room for ram_bytes of guest RAM at a time? */
 bool budget_has_room(const struct budget *budget, uint64_t ram_bytes);
 
 /* ---- cgroup.c */

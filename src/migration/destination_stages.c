@@ -39,7 +39,7 @@ static void give_up_tag(struct rdmig_destination *destination, uint64_t *tag)
         (void)link_step(destination->link, &event);
 }
 
-/* The round that waits for _resume() is given up, and so is what is still to be filled: that may be
+/* The round that waits for _resume() is given up, and so is what is not filled yet: that may be
  * as long as the guest. */
 static void leave(struct rdmig_destination *destination)
 {
@@ -105,7 +105,7 @@ static uint64_t fill_step(struct rdmig_destination *destination, uint64_t length
            (holes_read_bytes(destination->holes) - read_before_bytes);
 }
 
-/* Memory that is to be filled is not there, and cannot be made. */
+/* Memory that must be filled is missing, and cannot be made. */
 static bool fill_failed(struct rdmig_destination *destination, int os_code)
 {
     struct fill *fill = &destination->fill;
@@ -125,7 +125,7 @@ static bool fill_failed(struct rdmig_destination *destination, int os_code)
     return true;
 }
 
-/* A piece of what is to be filled; true: finished one. */
+/* Fills a piece; true: one range is finished. */
 static bool fill_some(struct rdmig_destination *destination)
 {
     struct fill *fill = &destination->fill;

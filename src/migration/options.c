@@ -50,7 +50,7 @@ static bool check_numbers(const struct rdmig_options *options, struct rdmig_erro
 /*
  * Options of a program that was compiled with another version's header: an older one's are shorter,
  * what it does not know is 0, the default. A newer one's are longer: what we do not know must be 0,
- * since an option that is not obeyed is worse than one that is refused.
+ * since an option without effect is worse than one that is refused.
  */
 static bool take_options(const struct rdmig_options *options, struct rdmig_options *out,
                          struct rdmig_error *error)

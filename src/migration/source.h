@@ -15,17 +15,17 @@
 enum source_stage {
     SOURCE_STAGE_CONNECTING,
     SOURCE_STAGE_OPENING, /* native: the stream's beginning goes out. QEMU: the caller writes it */
-    SOURCE_STAGE_EXCHANGING,   /* RAM_BLOCKS_REQUEST is out */
+    SOURCE_STAGE_EXCHANGING,   /* RAM_BLOCKS_REQUEST is sent */
     SOURCE_STAGE_ENDING_SETUP, /* native: the setup's REGISTER_FINISHED */
     SOURCE_STAGE_IDLE,
     SOURCE_STAGE_ROUND,        /* a whole round by the dirty bitmap */
     SOURCE_STAGE_PUSHING,      /* a round the caller pushes */
     SOURCE_STAGE_PUSHED,       /* the caller's round has ended, the rest is being pushed */
     SOURCE_STAGE_ENDING_ROUND, /* everything pushed; REGISTER_FINISHED when it is written */
-    SOURCE_STAGE_FLUSHING,     /* the destination is to take the stream's bytes and want more */
-    SOURCE_STAGE_PREPARING,    /* PREPARE is out: the destination's VMM is to confirm */
-    SOURCE_STAGE_HANDING_OVER, /* the last bytes are out */
-    SOURCE_STAGE_AWAITING_PEER_CLOSE, /* QEMU: they have arrived; the connection is being closed (clause E13) */
+    SOURCE_STAGE_FLUSHING,     /* the destination must take the stream's bytes and want more */
+    SOURCE_STAGE_PREPARING,    /* PREPARE is sent: the destination's VMM must confirm */
+    SOURCE_STAGE_HANDING_OVER, /* the last bytes are sent */
+    SOURCE_STAGE_AWAITING_PEER_CLOSE, /* QEMU: they have arrived; QEMU disconnects (clause E13) */
     SOURCE_STAGE_COMPLETED,
     SOURCE_STAGE_CLOSING, /* failed or cancelled, the connection is being closed */
     SOURCE_STAGE_CLOSED   /* failed or cancelled, closed */
@@ -54,7 +54,7 @@ struct rdmig_source {
     struct waker waker;
     struct ram_walker walker;
     struct holes *holes;
-    const uint8_t *unreadable; /* NULL: nothing that was to be looked at */
+    const uint8_t *unreadable; /* NULL: nothing that had to be looked at */
     int unreadable_code;       /* errno */
     struct stats stats;
     bool are_blocks_provided;
@@ -82,7 +82,7 @@ void source_rate_round_ended(struct rdmig_source *source);
 /* At which data goes when it goes, the bandwidth cap included; 0: not known. */
 uint64_t source_rate_data_bytes_per_s(const struct rdmig_source *source);
 
-/* A walker over the handle's memory, when memory, link and options are there. */
+/* A walker over the handle's memory, once memory, link and options exist. */
 void source_init_walker(struct rdmig_source *source);
 
 #endif

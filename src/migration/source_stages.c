@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The source between two calls: what each stage still has to do, and what the core's notices mean
+/* The source between two calls: what each stage still has to do, and what the core's actions mean
  * for it. */
 #include "source.h"
 
@@ -276,7 +276,7 @@ static bool open_exchange(struct rdmig_source *source)
     return true;
 }
 
-/* Memory that was to be looked at cannot be read, or only by making it, which does not work. */
+/* Memory that the walk must look at cannot be read, or only by making it, which does not work. */
 static void fail_unreadable(struct rdmig_source *source)
 {
     const struct memory *memory = &source->memory;

@@ -289,7 +289,7 @@ static int compare_names(const void *left, const void *right)
     return strcmp((*left_block)->name, (*right_block)->name);
 }
 
-/* By sorting: comparing each name with each is a second of work for a hostile list. */
+/* By sorting: comparing each name with each is a second of work for a list that means harm. */
 static enum qemu_stream_event check_names(struct qemu_stream *stream)
 {
     const struct qemu_stream_block **sorted = calloc(stream->block_count, sizeof(*sorted));

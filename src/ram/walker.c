@@ -11,18 +11,18 @@
 /* Zeros are pushed in pieces of this much, so that the destination fills while the rest is looked
  * at. */
 #define ZERO_PUSH_BYTES (UINT64_C(1) << 30)
-/* A call ends when there is news: what the peer has answered waits for the caller's loop, and with
- * it the link, once its queue has run dry. Without any it ends after so long or so much memory
+/* A call yields when something has come: what the peer has answered waits for the caller's loop,
+ * and with it the link, once its queue has run dry. Without any it ends after so long or so much memory
  * looked at; where memory is slow, or looked at for the first time, it is the time. */
 #define SCAN_NS_PER_CALL    UINT64_C(4000000)
 #define SCAN_BYTES_PER_CALL (UINT64_C(64) << 20)
-/* Looked at between two looks for news and at the clock. */
+/* Looked at between two looks at the descriptor and at the clock. */
 #define CLOCK_BYTES (UINT64_C(1) << 20)
 /* Pages looked at in one go: their dirty bits are cleared before and, where zeros and data meet,
  * partly set again. */
 #define PIECE_PAGE_COUNT UINT64_C(256)
 #define LOOK_GROWTH      2u
-/* Chunks looked at ahead: at first; at the most it is two runs, or this, if it may look far. */
+/* Chunks looked at ahead: at first; at most two runs, or this with ram_walker_lookahead(). */
 #define FIRST_LOOK_CHUNK_COUNT 64u
 #define LOOKAHEAD_CHUNK_COUNT  2048u
 /* In holes, which are not read, pieces grow to this many. */

@@ -58,12 +58,12 @@ struct ram_walker {
     const struct ram_walk_calls *calls;
     void *context;
     uint32_t block_count;
-    uint32_t run_chunk_count; /* chunks in one registration at the most */
+    uint32_t run_chunk_count; /* most chunks in one registration */
     bool is_first_round;      /* nothing is registered yet: look ahead for registrations */
     bool has_pushed;
     bool is_pin_all; /* set by the caller: nothing is registered */
-    /* How far it looks: up to look_chunk_count_max (ram_walker_lookahead); look_chunk_count grows to
-     * it while memory is full, and is small again where it is not. */
+    /* How far it looks: up to look_chunk_count_max (ram_walker_lookahead); look_chunk_count grows
+     * to it while memory is full, and is small again where it is not. */
     uint32_t look_chunk_count;
     uint32_t look_chunk_count_max;
     uint32_t look_block; /* what was looked at last: in this block, and all of it up to here is */

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define SEQUENCE_BYTES_MAX 4u
-/* Longer than any line that is made here: an escape makes a line longer, never shorter. */
+/* Longer than any line of this file: an escape makes a line longer, never shorter. */
 #define RAW_BYTES 2048u
 #define CUT       "..."
 #define CUT_BYTES (sizeof(CUT) - 1)

@@ -88,7 +88,7 @@ static void fail_all_addresses(struct link *link)
     link_fail(link, last->reason, last->os_code, detail);
 }
 
-/* Starts with the present address and goes on until one attempt is under way or none is left. */
+/* Starts with the present address and goes on until one attempt is in progress or none is left. */
 static void start_attempt(struct link *link)
 {
     for (; link->address_index < link->address_count; link->address_index++) {
@@ -243,9 +243,9 @@ void attempt_connect_failed(struct link *link, const struct cm_event *event)
 }
 
 /*
- * A program's own refusal is final; everything else is the network or the host saying that nobody
- * is there. InfiniBand's message has its private data always, so only its reason tells; iWARP's has
- * only data of the program's own.
+ * A program's own refusal is final; everything else is the network or the host saying that
+ * nobody listens. InfiniBand's message has its private data always, so only its reason tells;
+ * iWARP's has only data of the program's own.
  */
 void attempt_rejected(struct link *link, const struct cm_event *event)
 {

@@ -119,7 +119,7 @@ static const struct explanation explanations[] = {
                               "devices lists them) and a free port"},
     [RDMIG_REASON_DEVICE] =
         {"the RDMA device cannot be used: %o",
-         "check that an RDMA device is there and its modules are loaded (rdmig devices)"},
+         "check that an RDMA device exists and its modules are loaded (rdmig devices)"},
     [RDMIG_REASON_MEMLOCK] = {"the limit on pinned memory is too small", REMEDY_MEMLOCK},
     [RDMIG_REASON_TIME_LIMIT] = {"the migration took longer than allowed",
                                  "raise the time limit or the bandwidth, or "

@@ -135,7 +135,7 @@ static void judge(struct ibv_context *context, struct rdmig_device *device)
         refuse(device, "its completion queues hold %u entries; %u are needed",
                device->completion_queue_depth_max, RDMIG_SEND_QUEUE_MIN + 1);
     if (device->message_bytes_max < RDMIG_MESSAGE_BYTES_MAX)
-        refuse(device, "its messages are %llu bytes long at the most; %u are needed",
+        refuse(device, "its messages are at most %llu bytes long; %u are needed",
                (unsigned long long)device->message_bytes_max, RDMIG_MESSAGE_BYTES_MAX);
     if (device->reason[0] == '\0')
         try_queue_pair(context, device);

@@ -153,7 +153,8 @@ void link_destroy(struct link *link)
     if (link->epoll_fd >= 0)
         close(link->epoll_fd);
     if (link->conn != NULL)
-        rdmig_conn_deinit(link->conn); /* refused in mid-flight; the hardware is gone, so its memory
+        rdmig_conn_deinit(
+            link->conn); /* refused in mid-flight; the hardware is destroyed, so its memory
                                           may go all the same */
     link_forget_blocks(link);
     free(link->conn_memory);
@@ -235,7 +236,7 @@ static bool pass_on(struct link *link, const struct rdmig_action *action)
     return true;
 }
 
-/* Somebody is wrong about what is out: the core, or this adapter, or the device. */
+/* Somebody is wrong about what is outstanding: the core, or this adapter, or the device. */
 static void fail_if_miscounted(struct link *link)
 {
     char detail[sizeof(link->own.detail)];

@@ -82,7 +82,7 @@ int link_provide_blocks(struct link *link, const struct rdmig_block *blocks, uin
  * Destination, before the guest runs here: from the return on nothing that the peer does reaches
  * guest RAM. Messages still arrive and are acknowledged, so the source hears that it has handed
  * over. Takes a call of the driver; where queue pairs cannot have write access taken away (iWARP),
- * as long as taking all regions apart does.
+ * as long as deregistering all regions does.
  */
 void link_revoke_remote_write(struct link *link);
 

@@ -44,7 +44,7 @@
 #define LINK_NS_PER_MS      UINT64_C(1000000)
 #define LINK_NS_PER_S       UINT64_C(1000000000)
 /*
- * Making regions and taking them apart between two looks at the completions: no new region is begun
+ * Registering and deregistering between two looks at the completions: no new region is begun
  * after so long. What is in flight (32 MiB, less with a command near) lasts a 40 Gb/s link 6 ms.
  */
 #define LINK_BUSY_NS_MAX (5 * LINK_NS_PER_MS)
@@ -78,8 +78,8 @@ struct link_address {
 enum link_send_state {
     LINK_SEND_WAITING,  /* in the list, not given to the provider */
     LINK_SEND_POSTED,   /* the hardware has it */
-    LINK_SEND_FAILED,   /* the provider refused it: ERROR is to be answered */
-    LINK_SEND_RETURNED, /* it will not be carried out: FLUSHED is to be answered */
+    LINK_SEND_FAILED,   /* the provider refused it: its tag completes with ERROR */
+    LINK_SEND_RETURNED, /* it will not be carried out: its tag completes with FLUSHED */
     LINK_SEND_COMPLETED /* nothing is owed for it; its place is free once it is the oldest */
 };
 
@@ -107,7 +107,7 @@ struct link_queue {
     /* Notices taken, to be acknowledged before the queue is destroyed. */
     unsigned send_cq_event_count;
     unsigned recv_cq_event_count;
-    uint32_t depth; /* work requests the core may have out */
+    uint32_t depth; /* work requests the core may have outstanding */
     struct link_receive receives[RDMIG_RECV_SLOT_COUNT];
     /* The send list, a ring in the order of the core's actions: first <= unposted <= end, counted
      * without wrapping. */
@@ -162,8 +162,8 @@ struct link {
     bool is_cm_established;   /* rdma_cm said ESTABLISHED: rdma_disconnect() makes sense */
     bool is_notification_due; /* the link ended without the core: NOTIFY_CLOSED is ours to give */
     bool is_device_gone;
-    bool is_refused; /* the core refused a completion: one of the two is wrong about what is out */
-    bool is_miscounted;        /* the device has completed work that is not out */
+    bool is_refused;           /* the core refused a completion: one of the two has miscounted */
+    bool is_miscounted;        /* the device has completed what was never posted */
     bool is_queue_unreadable;  /* polling or arming a completion queue failed: nothing comes out of
                                   it any more */
     struct link_config config; /* host and service point into the two arrays */
@@ -173,7 +173,7 @@ struct link {
     int timer_fd;
     uint64_t timer_ns; /* what the timer is set to; RDMIG_NO_DEADLINE: off */
     uint64_t now_ns;
-    uint64_t busy_ns; /* spent on making and taking apart regions since link_process() */
+    uint64_t busy_ns;             /* spent on registering and deregistering since link_process() */
     uint64_t connect_deadline_ns; /* source: for all addresses together */
     uint64_t attempt_deadline_ns; /* source: for the present address */
 
@@ -221,14 +221,14 @@ void link_forget_blocks(struct link *link);
 
 /* timer.c */
 void timer_arm(struct link *link);
-/* Completions are to be looked at before the next memory region is made or taken apart. */
+/* Completions must be looked at before the next region is registered or deregistered. */
 bool timer_has_worked_enough(const struct link *link);
 
 /* ending.c */
 /* Ends the link for a reason of its own; the owner gets NOTIFY_CLOSED. The first such reason is
  * kept. */
 void link_fail(struct link *link, enum rdmig_reason reason, int32_t os_code, const char *detail);
-/* The peer or the device is gone: pending completions first, then DISCONNECTED, once. */
+/* The peer or the device has left: pending completions first, then DISCONNECTED, once. */
 void link_disconnected(struct link *link);
 
 /* address.c */
@@ -256,7 +256,7 @@ void attempt_connect_failed(struct link *link, const struct cm_event *event);
 /* identifier.c */
 /* The identifier is this attempt's and has a device now. */
 void identifier_adopt(struct link *link, struct rdma_cm_id *id);
-/* Gives the identifier up; the queue pair is gone by then. */
+/* Gives the identifier up; the queue pair is destroyed by then. */
 void identifier_destroy(struct link *link);
 /* rdma_cm gives errno values with either sign. */
 int32_t identifier_positive(int status);
@@ -286,7 +286,8 @@ void post_flush(
 void post_complete_due(struct link *link); /* answers what was refused or is not going to happen */
 void post_drain(struct link *link); /* marker behind all posted work of a queue pair in error */
 void post_return_waiting(struct link *link);
-void post_return_all(struct link *link); /* the queue pair is gone: everything out is FLUSHED */
+void post_return_all(
+    struct link *link); /* the queue pair is destroyed: all outstanding work is FLUSHED */
 void post_take_send(struct link *link, const struct ibv_wc *completion);
 void post_take_receive(struct link *link, const struct ibv_wc *completion);
 
@@ -300,7 +301,7 @@ void region_count_deregistered(struct link *link, uint64_t length_bytes, bool is
 const struct ibv_mr *region_find(const struct link *link, uint32_t region);
 bool region_is_range(const struct link *link, uint32_t block_index, uint64_t offset_bytes,
                      uint64_t length_bytes);
-/* False: one of them the kernel did not let go. */
+/* False: the kernel did not deregister one of them. */
 bool region_destroy_all(struct link *link);
 
 /* devices.c */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The send list: what is waiting, what the hardware has, what came back. Work requests are gathered
- * while the core gives send actions and handed over in one call. Only answers step the core, and
- * never while an action is being carried out whose bytes would go with the step.
+ * while the core gives send actions and handed over in one call. Only completions step the core,
+ * and never while an action is being carried out whose bytes would go with the step.
  */
 #include "link_internal.h"
 
@@ -69,7 +69,7 @@ void post_receive(struct link *link, const struct rdmig_action *action)
 }
 
 /*
- * A completion that belongs to nothing that is out. A second one for the same work may come when a
+ * A completion that belongs to nothing outstanding. A second one for the same work may come when a
  * queue pair goes, and the first one counted. A success in mid-connection is another matter: the
  * device or its driver has lost count, and a message may be lost with it.
  */

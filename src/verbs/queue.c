@@ -44,7 +44,7 @@ static bool choose_depth(struct link *link, const struct ibv_device_attr *attrib
 
     if (limit < RDMIG_SEND_QUEUE_MIN + 1) {
         explain_cause(cause, RDMIG_REASON_DEVICE, 0,
-                      "RDMA device %s has queues of %u entries at the most; %u are needed",
+                      "RDMA device %s has queues of at most %u entries; %u are needed",
                       link->device_name, (unsigned)limit, RDMIG_SEND_QUEUE_MIN + 1);
         return false;
     }
@@ -71,7 +71,7 @@ static bool ask_limits(struct link *link, struct link_cause *cause)
     }
     if (port.max_msg_sz < RDMIG_MESSAGE_BYTES_MAX) {
         explain_cause(cause, RDMIG_REASON_DEVICE, 0,
-                      "messages of RDMA device %s are %u bytes long at the most; %u are needed",
+                      "messages of RDMA device %s are at most %u bytes long; %u are needed",
                       link->device_name, (unsigned)port.max_msg_sz, RDMIG_MESSAGE_BYTES_MAX);
         return false;
     }
@@ -195,7 +195,7 @@ static void destroy_completion_queue(struct ibv_cq *cq, unsigned cq_event_count)
 {
     if (cq == NULL)
         return;
-    /* ibv_destroy_cq() waits for every notice that was taken. */
+    /* ibv_destroy_cq() waits for every event that was taken. */
     if (cq_event_count > 0)
         ibv_ack_cq_events(cq, cq_event_count);
     ibv_destroy_cq(cq);
@@ -234,7 +234,7 @@ static void declare_unreadable(struct link *link)
 
 /*
  * A queue is armed again before it is polled: what completes in between is found by the poll, what
- * completes later makes a notice. So none is lost.
+ * completes later makes an event. So none is lost.
  */
 void queue_drain_cq_events(struct link *link)
 {

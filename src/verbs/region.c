@@ -70,8 +70,8 @@ void region_choose_optional_access(struct link *link, const struct ibv_device_at
 
 /*
  * Devices and kernels differ in what they take: most ignore relaxed ordering when they do not have
- * it, some refuse it (Soft-RoCE from Linux 6.3 on, until it was mended). So with every wish, then
- * with fewer, down to none; what was refused once is not asked for again.
+ * it, some refuse it (Soft-RoCE from Linux 6.3 on, until it was mended). So with all of
+ * optional_access, then with less, down to nothing; what was refused once is not asked for again.
  */
 static struct ibv_mr *register_memory(struct link *link, void *addr, uint64_t length_bytes,
                                       unsigned access)
@@ -90,7 +90,7 @@ static struct ibv_mr *register_memory(struct link *link, void *addr, uint64_t le
     }
 }
 
-/* The clock has moved while a region was made or taken apart. */
+/* The clock has moved while a region was registered or deregistered. */
 static void count_busy(struct link *link, uint64_t start_ns)
 {
     link->now_ns = link_now_ns();

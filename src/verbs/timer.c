@@ -25,7 +25,7 @@ static void set_timer(struct link *link, uint64_t deadline_ns)
         link->timer_ns = deadline_ns;
 }
 
-/* Completions are to be looked at before the next memory region is made or taken apart. */
+/* Completions must be looked at before the next region is registered or deregistered. */
 bool timer_has_worked_enough(const struct link *link)
 {
     return link->busy_ns >= LINK_BUSY_NS_MAX;

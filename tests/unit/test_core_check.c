@@ -36,9 +36,9 @@ static void test_core_check__both_roles__finds_each_damage(void **state)
     DAMAGE(bench, work_head, bench->conn->work_tail + 257,
            "no more work than the send queue holds");
     DAMAGE(bench, send_slots[0].state, SLOT_HARDWARE,
-           "send slots in hardware are the SENDs that are out");
+           "send slots in hardware are the outstanding SENDs");
     DAMAGE(bench, phase, RDMIG_PHASE_FAILING, "what fails has a reason");
-    DAMAGE(bench, phase, RDMIG_PHASE_CLOSED, "nothing is out when closed");
+    DAMAGE(bench, phase, RDMIG_PHASE_CLOSED, "nothing is outstanding when closed");
     bench_close(bench);
 }
 
@@ -49,7 +49,7 @@ static void test_core_check__source__finds_each_damage(void **state)
 
     (void)state;
     DAMAGE(bench, u.source.bytes_pending, 1, "pending bytes are those queued and those in flight");
-    DAMAGE(bench, u.source.flight_bytes, 1, "bytes in flight are those of the writes that are out");
+    DAMAGE(bench, u.source.flight_bytes, 1, "bytes in flight are those of the outstanding writes");
     DAMAGE(bench, u.source.stream_bytes, RDMIG_STREAM_BYTES_MAX + 1,
            "stream bytes fit their message");
     DAMAGE(bench, u.source.stream_slot, 0, "a stream slot is held exactly while it has bytes");
@@ -64,7 +64,7 @@ static void test_core_check__source__finds_each_damage(void **state)
            "credits are here, to come, or spent on what is outstanding");
     DAMAGE(bench, u.source.pinned_limit_bytes, 1, "no more is pinned than the limit allows");
     DAMAGE(bench, u.source.unregistration_count, UNREGISTRATION_COUNT_MAX + 1,
-           "no more regions are let go of than the list holds");
+           "no more regions are unregistered than the list holds");
     DAMAGE(bench, u.source.round, ROUND_NONE, "ranges belong to a round");
     DAMAGE(bench, u.source.range_count, RDMIG_RANGE_QUEUE_COUNT + 1,
            "no more ranges than the queue holds");
@@ -84,11 +84,11 @@ static void test_core_check__destination__finds_each_damage(void **state)
     DAMAGE(bench, u.destination.slot, (bench->conn->u.destination.slot + 1) % 3,
            "the slot of the command is ours");
     DAMAGE(bench, u.destination.credits_outstanding, 1,
-           "credits are out, to be given, or spent on commands that are handled or wait");
+           "credits are outstanding, to be given, or spent on commands that are handled or wait");
     DAMAGE(bench, u.destination.queued_count, 1,
-           "credits are out, to be given, or spent on commands that are handled or wait");
+           "credits are outstanding, to be given, or spent on commands that are handled or wait");
     DAMAGE(bench, u.destination.ready_to_send, 1,
-           "credits are out, to be given, or spent on commands that are handled or wait");
+           "credits are outstanding, to be given, or spent on commands that are handled or wait");
     DAMAGE(bench, u.destination.entry_index, 1, "each request is handled once");
     bench_close(bench);
 }

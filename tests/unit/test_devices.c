@@ -240,7 +240,7 @@ static void test_devices__short_messages__not_usable(void **state)
 {
     (void)state;
     mock.ports[0].max_msg_sz = 524287;
-    assert_not_usable("its messages are 524287 bytes long at the most; 524288 are needed");
+    assert_not_usable("its messages are at most 524287 bytes long; 524288 are needed");
 }
 
 static void test_devices__cannot_be_opened__not_usable(void **state)

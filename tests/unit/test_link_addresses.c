@@ -243,8 +243,8 @@ static void test_link__device_far_too_small__reason_device(void **state)
     assert_int_equal(create_link(RDMIG_ROLE_SOURCE, "10.9.0.1", NULL), 0);
     resolve_both();
     assert_closed_with(RDMIG_REASON_DEVICE,
-                       "cannot connect to 10.9.0.1:4444: RDMA device mock0 has queues of 16 "
-                       "entries at the most; 17 are "
+                       "cannot connect to 10.9.0.1:4444: RDMA device mock0 has queues of at most "
+                       "16 entries; 17 are "
                        "needed",
                        NULL);
 }
@@ -289,8 +289,8 @@ static void test_link__device_with_too_short_messages__reason_device(void **stat
     assert_int_equal(create_link(RDMIG_ROLE_SOURCE, "10.9.0.1", NULL), 0);
     resolve_both();
     assert_closed_with(RDMIG_REASON_DEVICE,
-                       "cannot connect to 10.9.0.1:4444: messages of RDMA device mock0 are 524287 "
-                       "bytes long at the most; "
+                       "cannot connect to 10.9.0.1:4444: messages of RDMA device mock0 are at most "
+                       "524287 bytes long; "
                        "524288 are needed",
                        NULL);
 }

@@ -127,7 +127,7 @@ static const struct option_row options[] = {
     {"refuse-pin-all", NULL, RECV | CAPTURE | RELAY, FLAG, IN(is_pin_all_refused),
      .help = "answer a request for that with dynamic registration"},
     {"run-chunks", "N", SEND | RESTORE | RELAY, NUMBER, IN(run_chunk_count),
-     .help = "MiB in one registration at the most, 1 to 4096 [64]",
+     .help = "most MiB in one registration, 1 to 4096 [64]",
      .wrong = "must be a number from 1 to 4096", .maximum = 4096, .unit = 1},
     {"pinned-max", "BYTES", MIGRATION, SIZE_OR_NONE, IN(pinned_limit_bytes),
      .help = "memory pinned at a time; none: no limit [what the system allows]",

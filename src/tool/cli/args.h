@@ -59,7 +59,7 @@ bool args_find_command(const char *name, enum tool_command *command);
 bool args_parse(struct tool_args *args, enum tool_command command, int argc, char **argv,
                 struct tool_error *error);
 void args_free(struct tool_args *args);
-/* Whether --json is among them: an error in front of it is to be told as JSON all the same. */
+/* Whether --json is among them: an error in front of it is told as JSON all the same. */
 bool args_have_json(int argc, char **argv);
 
 /* --help of a sub-command: synopsis, what it does, its options. */

@@ -37,7 +37,7 @@ tool_error_system(struct tool_error *error, const char *reason, const char *form
 /* No memory of our own. */
 __attribute__((format(printf, 2, 3))) bool tool_error_memory(struct tool_error *error,
                                                              const char *format, ...);
-/* Adds to what is to be done. */
+/* Adds to what the user can do. */
 void tool_error_add_remedy(struct tool_error *error, const char *remedy);
 /* Takes the library's error over, whatever stood there before. */
 void tool_error_take(struct tool_error *error, const struct rdmig_error *from);

@@ -197,7 +197,7 @@ void report_write_json(const struct report *report, FILE *out)
 /* ---- text */
 
 /* Nothing for what was not asked for. */
-static void write_wish(const char *what, bool is_wanted, bool is_granted, FILE *out)
+static void write_optional_access(const char *what, bool is_wanted, bool is_granted, FILE *out)
 {
     if (is_wanted)
         fprintf(out, "  %s: %s\n", what,
@@ -227,8 +227,10 @@ void report_write_text(const struct report *report, FILE *out)
             mode_names[progress->pin_all], progress->registrations,
             bytes_text(progress->pinned_peak_bytes).text, has_limit ? " of " : "",
             has_limit ? bytes_text(progress->pinned_limit_bytes).text : "");
-    write_wish("relaxed ordering", report->is_relaxed_wanted, progress->relaxed_ordering, out);
-    write_wish("on-demand paging", report->is_on_demand_wanted, progress->on_demand_paging, out);
+    write_optional_access("relaxed ordering", report->is_relaxed_wanted, progress->relaxed_ordering,
+                          out);
+    write_optional_access("on-demand paging", report->is_on_demand_wanted,
+                          progress->on_demand_paging, out);
     fprintf(out, "  control     %" PRIu64 " messages, %s, %" PRIu64 " round trips, setup %.1f ms\n",
             progress->control_messages, bytes_text(progress->control_bytes).text,
             progress->round_trips, (double)progress->setup_ns / 1e6);

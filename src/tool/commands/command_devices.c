@@ -203,7 +203,7 @@ int devices_command(const struct tool_args *args)
     if (list_read(&list, &error)) {
         check_usable(&list, &error);
     } else {
-        list.count = 0; /* of what was read, nothing is to be trusted */
+        list.count = 0; /* nothing of what was read can be trusted */
     }
     if (tool_error_is_set(&error))
         tool_error_print(&error);

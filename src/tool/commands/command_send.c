@@ -14,9 +14,9 @@
 #include <unistd.h>
 
 enum send_step {
-    SEND_ROUND,   /* the memory is still to be sent */
+    SEND_ROUND,   /* the memory must still be sent */
     SEND_STOPPED, /* it is: what comes behind it would be the guest's downtime */
-    SEND_STREAM,  /* the rest of the byte stream is still to be sent */
+    SEND_STREAM,  /* the rest of the byte stream must still be sent */
     SEND_FINISH,
     SEND_HANDED_OVER
 };

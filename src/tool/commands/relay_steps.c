@@ -4,7 +4,7 @@
 #include <rdmig/core.h>
 #include <time.h>
 
-/* One part of so many: a processor that is shared with a guest is not to be eaten up. */
+/* One part of COMPARE_SHARE: a processor that is shared with a guest must not be eaten up. */
 #define COMPARE_SHARE 2
 /* What a pause can save up, about as much as the longest wait of the loop brings. */
 #define COMPARE_ALLOWANCE_NS_MAX INT64_C(100000000)
@@ -50,8 +50,8 @@ static bool check(struct relay *relay, const char *call, int64_t result)
 /* ---- the beginning */
 
 /*
- * What the side of the destination may pin: what the side of the source leaves. A stock source lets
- * go of nothing, so that one needs all of the RAM, and its messages where the user's number is to
+ * What the side of the destination may pin: what the side of the source leaves. A stock source
+ * unregisters nothing, so that one needs all of the RAM, and its messages where the user's number is to
  * cover both. Never 0, which would be the library's own choice.
  */
 static uint64_t outgoing_limit_bytes(const struct relay *relay)

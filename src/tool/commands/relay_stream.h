@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What is read at once at the most; more is kept only of what may be the stream's end. */
+/* Most bytes that are read at once; more is kept only of what may be the stream's end. */
 #define RELAY_STREAM_BYTES ((size_t)512 << 10)
 /* A description that says it is longer than this is not taken for one. */
 #define RELAY_DESCRIPTION_BYTES_MAX ((size_t)16 << 20)
@@ -44,7 +44,7 @@ enum relay_hook {
 bool relay_stream_init(struct relay_stream *stream);
 void relay_stream_free(struct relay_stream *stream);
 
-/* Room for so many bytes at least, at most RELAY_STREAM_BYTES; NULL: no memory. The caller writes
+/* Room for at least length_bytes, at most RELAY_STREAM_BYTES; NULL: no memory. The caller writes
  * there, then calls relay_stream_added(). */
 uint8_t *relay_stream_reserve(struct relay_stream *stream, size_t length_bytes);
 void relay_stream_added(struct relay_stream *stream, size_t length_bytes);

@@ -258,7 +258,7 @@ void session_settle(struct session *session, enum tool_outcome outcome,
         session->report.outcome = TOOL_COMPLETED;
         return;
     case TOOL_FAILED:
-        /* What failed of itself counts more than a wish, and who owns the guest above all. */
+        /* What failed of itself counts more than a cancel, and who owns the guest above all. */
         if (!tool_error_is_set(error) || is_cancel ||
             from->reason == RDMIG_REASON_HANDOVER_UNKNOWN) {
             tool_error_clear(error);

@@ -34,7 +34,7 @@ bool image_reader_open(struct image_reader *reader, const char *path, struct too
  */
 bool image_reader_open_blocks(struct image_reader *reader, struct ramfile_set *set, bool is_mapped,
                               struct tool_error *error);
-/* Exactly so many bytes of the stream from there on. */
+/* Exactly length_bytes of the stream from there on. */
 bool image_reader_read_stream(const struct image_reader *reader, uint64_t position_bytes,
                               void *bytes, size_t length_bytes, struct tool_error *error);
 

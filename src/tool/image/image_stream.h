@@ -11,7 +11,7 @@
 bool image_fail(const struct image_reader *reader, const char *what, const char *name,
                 struct tool_error *error);
 
-/* Exactly so many bytes of one of the directory's files; name is for the error. */
+/* Exactly length_bytes of one of the directory's files; name is for the error. */
 bool image_read(const struct image_reader *reader, int fd, const char *name,
                 uint64_t position_bytes, void *bytes, size_t length_bytes,
                 struct tool_error *error);
