@@ -61,7 +61,7 @@ static void test_core_check__source__finds_each_damage(void **state)
     DAMAGE(bench, u.source.run_answered_count, RDMIG_REGISTER_BATCH_MAX + 1,
            "no more runs than a batch holds, no more asked for, no more answered");
     DAMAGE(bench, u.source.credit_count, 2,
-           "credits are here, to come, or spent on what is outstanding");
+           "credits are here, to come, or spent on outstanding commands");
     DAMAGE(bench, u.source.pinned_limit_bytes, 1, "no more is pinned than the limit allows");
     DAMAGE(bench, u.source.unregistration_count, UNREGISTRATION_COUNT_MAX + 1,
            "no more regions are unregistered than the list holds");
@@ -112,7 +112,7 @@ static void test_core_check__several_commands_and_a_limit__finds_each_damage(voi
     DAMAGE(bench, u.source.pinned_bytes, MIB, "pinned bytes are those of the regions");
     DAMAGE(bench, u.source.pinned_bytes, 5 * MIB, "no more is pinned than the limit allows");
     DAMAGE(bench, u.source.initial_ready_pending, 1,
-           "credits are here, to come, or spent on what is outstanding");
+           "credits are here, to come, or spent on outstanding commands");
     bench_close(bench);
 }
 
