@@ -82,7 +82,8 @@ $(BUILD)/librdmig.so: $(BUILD)/librdmig.so.$(VERSION)
 	$(Q)ln -sf librdmig.so.$(VERSION) $(BUILD)/librdmig.so.$(SOVERSION)
 	$(Q)ln -sf librdmig.so.$(SOVERSION) $@
 
-# The command is a user of the library; only the stream parser and the zero scan it has from inside, for captured streams and sparse files.
+# The command is a user of the library; only the stream parser and the zero scan it has from inside,
+# for captured streams and sparse files.
 $(BUILD)/rdmig: $(tool_objects) $(plain_objects) $(BUILD)/librdmig.a
 	$(Q)$(CC) $(LDFLAGS) $(tool_objects) $(plain_objects) $(BUILD)/librdmig.a $(LDLIBS_TOOL) $(LDLIBS_VERBS) -o $@
 
@@ -159,7 +160,8 @@ check-rxe:
 
 check-all: check check-sim-hash check-fuzz check-mutants check-rxe
 
-# ib_write_bw, stock QEMUs and rdmig over Soft-RoCE, in turns: docs/report/bench-rxe.md. Some ten minutes; QUICK=1: one, kept in BUILD.
+# ib_write_bw, stock QEMUs and rdmig over Soft-RoCE, in turns: docs/report/bench-rxe.md.
+# Some ten minutes; QUICK=1: one, kept in BUILD.
 bench-rxe:
 	ci/setup build machine
 	$(MAKE) all

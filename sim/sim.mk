@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# rdmig-sim: the library in a made-up world. Of src it links all but src/tool, src/verbs (but its lines for a trace) and what asks the operating system.
+# rdmig-sim: the library in a made-up world. Of src it links all but src/tool,
+# src/verbs (but its lines for a trace) and what asks the operating system.
 sim_mains   := sim/main.c sim/report.c
 sim_dirs    := sim sim/world sim/fabric sim/ours sim/vmm sim/stock sim/hostile sim/oracle sim/run
 sim_include := $(sim_dirs:%=-I%)

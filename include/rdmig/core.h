@@ -167,7 +167,7 @@ enum rdmig_event_kind {
      * arrived first. */
     RDMIG_EVENT_TIME_PASSED,
     /* From the driver. */
-    RDMIG_EVENT_STARTED,           /* a queue pair is there; a source connects now */
+    RDMIG_EVENT_STARTED,           /* a queue pair exists; a source connects now */
     RDMIG_EVENT_CONNECT_REQUESTED, /* destination: bytes, length: the private data as it came */
     RDMIG_EVENT_ESTABLISHED,       /* source: bytes, length: the private data as it came */
     /* Connecting failed: os_code; status REJECTED when the peer refused. */

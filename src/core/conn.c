@@ -13,7 +13,7 @@ static uint32_t or_default(uint32_t value, uint32_t fallback)
 }
 
 /* A driver of an older version gives a shorter struct: the rest is 0. A newer one's end must be 0,
- * since what we do not know we do not obey. */
+ * since we cannot do what we do not know. */
 static bool take_config(const struct rdmig_conn_config *given, struct rdmig_conn_config *out)
 {
     const size_t bytes = given->struct_bytes;

@@ -144,7 +144,7 @@ struct kind {
     bool is_of_device;       /* no memory of the kernel's: it cannot be pinned */
 };
 
-/* What was to be done, and how it failed. */
+/* What was tried, and how it failed. */
 struct failed {
     const struct memory_block *block;
     uint64_t offset_bytes;

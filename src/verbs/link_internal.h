@@ -104,7 +104,7 @@ struct link_queue {
     struct ibv_cq *recv_cq;
     struct ibv_mr *control_mr;
     bool has_pair; /* link->id carries a queue pair */
-    /* Notices taken, to be acknowledged before the queue is destroyed. */
+    /* Events taken, to be acknowledged before the queue is destroyed. */
     unsigned send_cq_event_count;
     unsigned recv_cq_event_count;
     uint32_t depth; /* work requests the core may have outstanding */

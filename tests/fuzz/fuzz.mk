@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
-# Fuzzing with libFuzzer: `make fuzz` (FUZZ_SECONDS each), `make fuzz-replay` (the committed corpus, some seconds). Needs clang.
+# Fuzzing with libFuzzer: `make fuzz` (FUZZ_SECONDS each), `make fuzz-replay` (the committed corpus, some seconds).
+# Needs clang.
 FUZZ_SECONDS ?= 60
 fuzz_build   := $(BUILD)/fuzz
 fuzz_targets := world wire calls core
@@ -8,7 +9,8 @@ $(BUILD)/obj/fuzz/%.o: tests/fuzz/%.c
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS_ALL) $(sim_include) -Isrc -c $< -o $@
 $(BUILD)/fuzz_%: $(BUILD)/obj/fuzz/fuzz_%.o $(BUILD)/librdmig-sim.a
 	$(Q)$(CC) $(LDFLAGS) -fsanitize=fuzzer $^ -o $@
-# The handles over the fake links of the unit tests, and the core by itself. The time is the fake's, so what asks the kernel's is led to the fuzzer.
+# The handles over the fake links of the unit tests, and the core by itself.
+# The time is the fake's, so what asks the kernel's is led to the fuzzer.
 calls_targets := $(BUILD)/obj/fuzz/fuzz_calls.o $(BUILD)/obj/fuzz/fuzz_core.o
 calls_parts   := $(patsubst tests/fuzz/%.c,$(BUILD)/obj/fuzz/%.o,$(wildcard tests/fuzz/calls/*.c))
 calls_objects := $(calls_parts) $(BUILD)/unit/obj/fakes/link_pair.o $(BUILD)/librdmig-internal.a

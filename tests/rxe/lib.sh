@@ -22,7 +22,8 @@ set -u
 : "${RDMIG_ADDR:?run this script with ci/machine}"
 : "${RDMIG_RXE:?}" "${RDMIG_RESULTS:?}" "${RDMIG_TMP:?}"
 
-# Every limit here and in the programs beside is what an idle machine needs with much to spare, times this: a limit ends what
+# Every limit here and in the programs beside is what an idle machine needs with much to spare, times this:
+# a limit ends what
 # hangs, and is never what a busy machine runs into.
 export RDMIG_PATIENCE=${RDMIG_PATIENCE:-6}
 LIB_POLL_SECONDS=0.1

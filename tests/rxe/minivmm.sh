@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
 # Machine: single (it runs guests under nested KVM)
-# A running guest that writes all of its memory for ever goes there and back between minivmm processes, five times in one run.
+# A running guest that writes all of its memory for ever goes there and back between minivmm processes,
+# five times in one run.
 # Clause: C8 C10 S8 E3
 . tests/rxe/lib.sh
 minivmm=${BUILD:-build}/minivmm

@@ -2,7 +2,8 @@
 # One program a test file. Kinds by name: test_link*, test_devices: the adapter against mocked verbs;
 # test_core*, test_wire: the protocol core, driven by support/;
 # test_migration*: the handles over a pair of links in memory;
-# test_sim*: the simulator's parts; test_tool*: the command's parts; all others: the library's internals without any device.
+# test_sim*: the simulator's parts; test_tool*: the command's parts; all others:
+# the library's internals without any device.
 unit_tests  := $(wildcard tests/unit/test_*.c)
 unit_bins   := $(unit_tests:tests/unit/%.c=$(BUILD)/unit/%)
 unit_mocks  := $(wildcard tests/unit/mocks/*.c)

@@ -24,7 +24,7 @@ enum relay_side { RELAY_SIDE_NONE, RELAY_SIDE_SOURCE, RELAY_SIDE_DESTINATION };
 
 struct relay {
     struct session session; /* its destination is for the source QEMU, and the other way round; that
-                               source is there when the blocks are known */
+                               source exists when the blocks are known */
     struct shadow shadow;
     struct relay_stream stream;
     enum relay_step step;

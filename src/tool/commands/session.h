@@ -47,7 +47,7 @@ bool session_listen(struct session *session, const struct rdmig_ram_block *block
 bool session_connect(struct session *session, const struct tool_address *to,
                      const struct rdmig_ram_block *blocks, uint32_t count,
                      const struct rdmig_options *options);
-/* The memory is there, and watched from now on. Files that cannot be pinned are read in. False: the
+/* The memory is mapped, and watched from now on. Files that cannot be pinned are read in. False: the
  * first cause is set. */
 bool session_load_memory(struct session *session);
 /* The destination knows what the source has: memory for that. It is provided by

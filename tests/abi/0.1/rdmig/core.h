@@ -167,7 +167,7 @@ enum rdmig_event_kind {
      * arrived first. */
     RDMIG_EVENT_TIME_PASSED,
     /* From the driver. */
-    RDMIG_EVENT_STARTED,           /* a queue pair is there; a source connects now */
+    RDMIG_EVENT_STARTED,           /* a queue pair exists; a source connects now */
     RDMIG_EVENT_CONNECT_REQUESTED, /* destination: bytes, length: the private data as it came */
     RDMIG_EVENT_ESTABLISHED,       /* source: bytes, length: the private data as it came */
     /* Connecting failed: os_code; status REJECTED when the peer refused. */
@@ -206,7 +206,7 @@ enum rdmig_status {
 
 enum rdmig_flush {
     RDMIG_FLUSH_DELIVERED, /* until the bytes are in the destination's memory */
-    RDMIG_FLUSH_CONSUMED   /* until the destination has said READY after consuming them */
+    RDMIG_FLUSH_CONSUMED   /* until the destination has sent READY after consuming them */
 };
 
 /* One input. Members that do not go with the kind are not looked at. */
@@ -363,7 +363,7 @@ int rdmig_conn_init(struct rdmig_conn **out, const struct rdmig_conn_config *con
  */
 int rdmig_conn_step(struct rdmig_conn *conn, const struct rdmig_event *event);
 
-/* The only output. True: *action is to be carried out now, before any later one. False: nothing to
+/* The only output. True: *action must be carried out now, before any later one. False: nothing to
  * do until the next step. */
 bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action);
 

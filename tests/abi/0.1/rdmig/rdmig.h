@@ -3,7 +3,7 @@
  * rdmig: moves a running virtual machine to another host over RDMA, speaking QEMU's RDMA migration
  * protocol, version 1.
  *
- * A VMM makes a source handle where the guest runs and a destination handle where it is to run.
+ * A VMM makes a source handle where the guest runs and a destination handle where it will run.
  * Each handle has one descriptor to poll and one function to call when it is readable; that
  * function never blocks. There is no thread and no global state, and no callback but for a trace
  * that is switched on. A caller with its own thread uses the _wait functions instead.
@@ -410,7 +410,7 @@ int rdmig_source_mark_range(struct rdmig_source *source, uint32_t block_index,
  * The guest may use the page again: a later write must be marked dirty after this call, or the
  * destination never gets it. So, with the dirty log switched on: take the hints that have come
  * since the last dirty log was fetched, then fetch the dirty log, then call this for the hints,
- * then mark_dirty() for the log. A hint from before the last log is to be dropped: the page may
+ * then mark_dirty() for the log. A hint from before the last log must be dropped: the page may
  * have been written, and marked, since. Not for guests that expect freed memory to keep a pattern
  * (page poisoning).
  *
@@ -456,7 +456,7 @@ int64_t rdmig_source_stream_write(struct rdmig_source *source, const void *bytes
                                   uint64_t length_bytes);
 
 /*
- * QEMU stream, state IDLE: waits until the destination has said READY for all that was written
+ * QEMU stream, state IDLE: waits until the destination has sent READY for all that was written
  * (clause C2), which a stock QEMU does when it has used the bytes up and wants more; state SENDING
  * until then, IDLE after. A destination that wants nothing more never says so: keep the end of the
  * stream back, or the reply time limit fails the migration (PEER_SILENT). Returns 0; -STATE in
@@ -523,7 +523,7 @@ const struct rdmig_error *rdmig_source_error(const struct rdmig_source *source);
 /*
  * Fills *out with the numbers so far, at any time; out_bytes is sizeof(struct rdmig_progress) as
  * the caller was compiled. Of a later version's struct an older library leaves the end 0, of an
- * earlier one's a newer library fills what is there. Counts dirty bits, as the estimate does.
+ * earlier one's a newer library fills what the struct has. Counts dirty bits, as the estimate does.
  */
 void rdmig_source_progress(const struct rdmig_source *source, struct rdmig_progress *out,
                            size_t out_bytes);
@@ -564,7 +564,7 @@ void rdmig_source_destroy(struct rdmig_source *source);
 
 enum rdmig_destination_state {
     RDMIG_DESTINATION_LISTENING,
-    RDMIG_DESTINATION_CONNECTED, /* a source is there; its blocks are not known yet */
+    RDMIG_DESTINATION_CONNECTED, /* a source has connected; its blocks are not known yet */
     /* They are: rdmig_destination_announced(), then rdmig_destination_provide_blocks(). */
     RDMIG_DESTINATION_BLOCKS_NEEDED,
     RDMIG_DESTINATION_RECEIVING,
@@ -732,7 +732,7 @@ const struct rdmig_error *rdmig_destination_error(const struct rdmig_destination
 /*
  * Fills *out with the numbers so far, at any time; out_bytes is sizeof(struct rdmig_progress) as
  * the caller was compiled. Of a later version's struct an older library leaves the end 0, of an
- * earlier one's a newer library fills what is there.
+ * earlier one's a newer library fills what the struct has.
  */
 void rdmig_destination_progress(const struct rdmig_destination *destination,
                                 struct rdmig_progress *out, size_t out_bytes);
