@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * A party of ours: the real core, and around it what the library does with one. ours_driver.c feeds
- * it and carries out its actions on the port, as src/verbs does; ours_source.c and
- * ours_destination.c are what src/migration and a VMM do; ours_memory.c what is lent to the core;
- * ours_wrong.c calls it in ways that it must refuse.
+ * A core of ours on a port: ours_driver.c feeds it, and ours_actions.c carries out on the port what
+ * it wants, as src/verbs does on hardware; ours_memory.c is what is lent to it, ours_watch.c and
+ * ours_order.c know what it owes, ours_wrong.c calls it in ways that it must refuse. Above is
+ * sim/vmm/link.c, with the library's handles on top.
  */
 #ifndef SIM_OURS_H
 #define SIM_OURS_H
@@ -61,7 +61,6 @@ struct ours_receive {
 /* REGISTER, DEREGISTER, FILL_RANGE, END_ROUND: under way until its tag has been answered. */
 struct ours_operation {
     struct rdmig_action action;
-    uint64_t done_bytes; /* FILL_RANGE */
     bool is_out;
     bool is_doomed; /* a fault: it will fail */
 };
@@ -107,14 +106,7 @@ struct ours;
 struct ours_application {
     /* A notice, or a request, of the core. */
     void (*notified)(struct ours *ours, const struct rdmig_action *action);
-    /* Nothing is left to carry out: something of its own? True: something has moved. */
-    bool (*work)(struct ours *ours);
-    /* The core has failed, or is closed. May be told more than once. */
-    void (*failed)(struct ours *ours);
-    /* Not NULL: the application fetches its actions itself, and has only to be told that there is
-     * something to fetch. */
-    void (*signal)(struct ours *ours);
-    /* ... and takes in itself what has become due: the deadline (index -1), or an operation. */
+    /* The deadline (index -1), or an operation, has become due. */
     void (*due)(struct ours *ours, int32_t index);
 };
 
@@ -132,8 +124,6 @@ struct ours {
     uint64_t stepped_ns; /* the time of the last step */
     uint64_t timer_ns;   /* when it is called for its deadline; RDMIG_NO_DEADLINE: not */
     bool is_drained;     /* nothing is left to carry out since the last step */
-    bool is_drain_planned;
-    bool is_turn_planned;
     bool is_started;
     bool is_connect_asked; /* source: CONNECT is given. destination: a request has come */
     bool is_request_open;  /* destination: neither accepted nor rejected yet */
@@ -167,13 +157,9 @@ struct ours {
 /* ---- ours_driver.c */
 
 /* Sets up what both roles share; size_bytes is that of the role's own struct. */
-struct ours *ours_make(size_t size_bytes, struct world *world, struct port *port,
-                       const struct party_class *class, const struct ours_application *application);
-/* The same with another configuration than the world's options have. */
-struct ours *ours_make_as(size_t size_bytes, const struct party *user,
-                          const struct party_class *class,
-                          const struct ours_application *application,
-                          const struct rdmig_conn_config *config);
+struct ours *ours_make(size_t size_bytes, const struct party *user, const struct party_class *class,
+                       const struct ours_application *application,
+                       const struct rdmig_conn_config *config);
 /* Does the next thing that the core wants; false: there is nothing. */
 bool ours_take_action(struct ours *ours);
 void ours_arm_timer(struct ours *ours);
@@ -198,14 +184,6 @@ bool ours_ask(struct ours *ours, enum rdmig_event_kind kind);
 void ours_start(struct ours *ours);
 /* The list of blocks and the tables for it, once. */
 void ours_provide_blocks(struct ours *ours);
-/* Carries on: now, or, as a slow driver would, later. To be called after whatever has happened. */
-void ours_go_on(struct ours *ours);
-/* Again when the others that are waiting have had their turn. */
-void ours_go_on_soon(struct ours *ours);
-/* For the class. */
-void ours_managed(struct party *party, const struct cm_event *event);
-bool ours_is_closed(const struct party *party);
-void ours_count(struct party *party);
 uint64_t ours_now_ns(const struct ours *ours);
 bool ours_is_exact(const struct ours *ours); /* a small world, where delays are drawn */
 /* One in so many, where delays are drawn. */
@@ -214,7 +192,6 @@ bool ours_chance(struct ours *ours, uint32_t one_in);
 /* ---- ours_actions.c */
 
 void ours_carry_out(struct ours *ours, const struct rdmig_action *action);
-void ours_completed(struct party *party, const struct completion *completion);
 /* Answers everything that the queue pair still had. */
 void ours_return_all(struct ours *ours);
 /* Nothing may be out when the connection is closed. */

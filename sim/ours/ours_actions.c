@@ -279,8 +279,7 @@ void ours_carry_out(struct ours *ours, const struct rdmig_action *action)
     case RDMIG_ACTION_END_ROUND:
         check_tag(ours, action);
         ours_start_operation(ours, action);
-        if (ours->application->signal)
-            ours->application->notified(ours, action);
+        ours->application->notified(ours, action);
         break;
     case RDMIG_ACTION_CONNECT:
         ours->is_connect_asked = true;
@@ -380,14 +379,4 @@ void ours_take_completion(struct ours *ours, const struct completion *completion
         return_sends(ours);
     else
         take_send(ours, completion);
-}
-
-void ours_completed(struct party *party, const struct completion *completion)
-{
-    struct ours *ours = (struct ours *)party;
-
-    if (ours->is_closed)
-        return;
-    ours_take_completion(ours, completion);
-    ours_go_on(ours);
 }

@@ -7,75 +7,10 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* Nothing carries on for so long without time passing. */
-enum { ACTIONS_MAX = 1000000, SLOW_ONE_IN = 16 };
-
 /* Where the source's guest memory lies: nobody but the source itself ever sees it. */
 #define SOURCE_ADDR UINT64_C(0x550000000000)
 
-/* Nobody calm takes so long to leave; unless an option says otherwise. */
-#define LEAVE_TIMEOUT_NS UINT64_C(100000000)
-
 /* ---- making it */
-
-static uint64_t ram_bytes(const struct options *options)
-{
-    uint64_t bytes = 0;
-
-    for (uint32_t i = 0; i < options->guest.block_count; i++)
-        bytes += options->guest.block_bytes[i];
-    return bytes;
-}
-
-/* Pin-all that would not fit its own limit is not asked for. */
-static uint32_t capability_flags(const struct options *options, enum rdmig_role role)
-{
-    const uint64_t limit_bytes = options->pinned_bytes_max[role];
-    const bool is_pinnable =
-        role == RDMIG_ROLE_DESTINATION || limit_bytes == 0 || ram_bytes(options) <= limit_bytes;
-
-    return (options->is_pin_all[role] && is_pinnable ? RDMIG_CAPABILITY_PIN_ALL : 0) |
-           (options->is_pipelined[role] ? RDMIG_CAPABILITY_PIPELINE : 0);
-}
-
-/* A destination that is not one of ours leaves first (clause E13). */
-static uint64_t leave_timeout_ns(const struct ours *ours)
-{
-    const struct options *options = ours->party.world->options;
-    const uint64_t timeout_ns = options->engine[RDMIG_ROLE_SOURCE].leave_timeout_ns;
-
-    if (ours->party.role != RDMIG_ROLE_SOURCE ||
-        options->kind[RDMIG_ROLE_DESTINATION] == PARTY_OURS)
-        return 0;
-    return timeout_ns != 0 ? timeout_ns : LEAVE_TIMEOUT_NS;
-}
-
-static void configure(struct ours *ours)
-{
-    const struct options *options = ours->party.world->options;
-    const struct engine_options *engine = &options->engine[ours->party.role];
-    const bool is_ram_told = ours->party.role == RDMIG_ROLE_SOURCE && options->is_ram_told;
-
-    ours->config = (struct rdmig_conn_config){
-        .struct_bytes = sizeof(ours->config),
-        .role = ours->party.role,
-        .capability_flags = capability_flags(options, ours->party.role),
-        .run_chunk_count = engine->run_chunk_count,
-        .register_batch_count = engine->register_batch_count,
-        .send_queue_depth = engine->send_queue_depth,
-        .signal_interval = engine->signal_interval,
-        .stream_message_bytes = engine->stream_message_bytes,
-        .write_bytes_max = engine->write_bytes_max,
-        .pinned_bytes_max = options->pinned_bytes_max[ours->party.role],
-        .ram_bytes = is_ram_told ? ram_bytes(options) : 0,
-        .connect_timeout_ns = engine->connect_timeout_ns,
-        .reply_timeout_ns = engine->reply_timeout_ns,
-        .probe_interval_ns = engine->probe_interval_ns,
-        .idle_timeout_ns = engine->idle_timeout_ns,
-        .close_timeout_ns = engine->close_timeout_ns,
-        .leave_timeout_ns = leave_timeout_ns(ours),
-    };
-}
 
 /* A limit that a small guest comes near. */
 static void draw_flight_limit(struct ours *ours)
@@ -153,19 +88,9 @@ static struct ours *finish_making(struct ours *ours)
     return ours;
 }
 
-struct ours *ours_make(size_t size_bytes, struct world *world, struct port *port,
-                       const struct party_class *class, const struct ours_application *application)
-{
-    struct ours *ours = make(size_bytes, world, port, class, application);
-
-    configure(ours);
-    return finish_making(ours);
-}
-
-struct ours *ours_make_as(size_t size_bytes, const struct party *user,
-                          const struct party_class *class,
-                          const struct ours_application *application,
-                          const struct rdmig_conn_config *config)
+struct ours *ours_make(size_t size_bytes, const struct party *user, const struct party_class *class,
+                       const struct ours_application *application,
+                       const struct rdmig_conn_config *config)
 {
     struct ours *ours = make(size_bytes, user->world, user->port, class, application);
 
@@ -207,25 +132,6 @@ void ours_free(struct ours *ours)
     free(ours->regions.entries);
     free(ours->before);
     free(ours);
-}
-
-void ours_count(struct party *party)
-{
-    struct ours *ours = (struct ours *)party;
-    struct rdmig_conn_counters counters;
-
-    check_footprint(ours);
-    rdmig_conn_counters(ours->conn, &counters);
-    party->numbers.round_trips = counters.round_trips;
-    party->numbers.control_messages = counters.control_messages;
-    party->numbers.bytes_written = counters.bytes_written;
-    party->numbers.bytes_zero = counters.bytes_zero;
-    party->numbers.rounds = counters.rounds;
-}
-
-bool ours_is_closed(const struct party *party)
-{
-    return ((const struct ours *)party)->is_closed;
 }
 
 /* ---- time and chance */
@@ -347,12 +253,7 @@ static void timer_passed(struct world *world, void *subject, uint64_t at_ns)
         ours_arm_timer(ours);
         return;
     }
-    if (ours->application->due) {
-        ours->application->due(ours, -1);
-        return;
-    }
-    (void)ours_ask(ours, RDMIG_EVENT_TIME_PASSED);
-    ours_go_on(ours);
+    ours->application->due(ours, -1);
 }
 
 static void timer_due(struct world *world, void *subject, uint64_t at_ns)
@@ -400,99 +301,6 @@ bool ours_take_action(struct ours *ours)
     ours_check_tags(ours);
     check_footprint(ours);
     return true;
-}
-
-static void drain_late(struct world *world, void *subject, uint64_t argument);
-
-static void plan_drain(struct ours *ours)
-{
-    const uint64_t jitter_ns = world_jitter_ns(ours->party.world);
-
-    ours->is_drain_planned = true;
-    port_at(ours->party.port, ours_now_ns(ours) + jitter_ns, drain_late, ours, 0);
-}
-
-/* Actions are carried out in their order, but events may come in between. */
-static bool pauses(struct ours *ours)
-{
-    struct world *world = ours->party.world;
-    const struct ratio ratio = {world->options->pause_permille, 1000};
-
-    if (ours->is_closed || ratio.numerator == 0 || !choice_chance(world->choice, ratio))
-        return false;
-    plan_drain(ours);
-    return true;
-}
-
-static void advance(struct ours *ours)
-{
-    struct world *world = ours->party.world;
-    bool has_moved = true;
-
-    for (uint32_t i = 0; has_moved && !world_is_broken(world); i++) {
-        has_moved = ours_take_action(ours);
-        if (!has_moved && !ours->is_closed)
-            has_moved = ours->application->work(ours);
-        ours_watch_failure(ours);
-        if (ours->is_closed || rdmig_conn_failure(ours->conn))
-            ours->application->failed(ours);
-        if (i == ACTIONS_MAX)
-            world_break(world, "livelock", "the %s does not come to an end of its actions",
-                        role_name(ours->party.role));
-        if (has_moved && pauses(ours))
-            break;
-    }
-    ours_watch_drained(ours);
-}
-
-static void drain_late(struct world *world, void *subject, uint64_t argument)
-{
-    struct ours *ours = subject;
-
-    (void)world;
-    (void)argument;
-    ours->is_drain_planned = false;
-    advance(ours);
-    ours_arm_timer(ours);
-}
-
-void ours_go_on(struct ours *ours)
-{
-    if (ours->application->signal) {
-        ours->application->signal(ours);
-        return;
-    }
-    if (ours->is_drain_planned || ours->is_closed)
-        return;
-    ours_call_wrongly(ours);
-    /* Harmless at any moment: nothing is due. */
-    if (ours_chance(ours, SLOW_ONE_IN) && rdmig_conn_deadline_ns(ours->conn) > ours_now_ns(ours))
-        (void)ours_ask(ours, RDMIG_EVENT_TIME_PASSED);
-    if (ours_chance(ours, SLOW_ONE_IN)) {
-        plan_drain(ours);
-    } else {
-        advance(ours);
-        ours_call_wrongly(ours);
-    }
-    ours_arm_timer(ours);
-}
-
-static void go_on_due(struct world *world, void *subject, uint64_t argument)
-{
-    struct ours *ours = subject;
-
-    (void)world;
-    (void)argument;
-    ours->is_turn_planned = false;
-    ours_go_on(ours);
-}
-
-void ours_go_on_soon(struct ours *ours)
-{
-    if (ours->is_turn_planned)
-        return;
-    ours->is_turn_planned = true;
-    port_at(ours->party.port, ours_now_ns(ours), go_on_due, ours, 0);
 }
 
 /* ---- the connection manager's events */
@@ -562,14 +370,4 @@ void ours_take_managed(struct ours *ours, const struct cm_event *event)
         ours_tell(ours, &disconnected);
         break;
     }
-}
-
-void ours_managed(struct party *party, const struct cm_event *event)
-{
-    struct ours *ours = (struct ours *)party;
-    const bool was_closed = ours->is_closed;
-
-    ours_take_managed(ours, event);
-    if (!was_closed)
-        ours_go_on(ours);
 }

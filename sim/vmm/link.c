@@ -134,12 +134,6 @@ static void due(struct ours *ours, int32_t index)
     process_signal(link->process);
 }
 
-static void signal_process(struct ours *ours)
-{
-    if (!link_of(ours)->is_destroyed)
-        process_signal(link_of(ours)->process);
-}
-
 bool link_has_news(const struct link *link)
 {
     return link->arrival_count > 0 || link->is_time_due || link->is_paused;
@@ -201,8 +195,7 @@ static void notified(struct ours *ours, const struct rdmig_action *action)
     link->has_action = true;
 }
 
-static const struct ours_application application = {
-    .notified = notified, .signal = signal_process, .due = due};
+static const struct ours_application application = {.notified = notified, .due = due};
 
 static const struct party_class class = {
     .name = "link", .completed = completed, .managed = managed};
@@ -256,7 +249,7 @@ int link_create(struct link **out, const struct link_config *config, struct rdmi
 
     (void)error;
     configure(process, &conn);
-    ours = ours_make_as(sizeof(struct link), process->party, &class, &application, &conn);
+    ours = ours_make(sizeof(struct link), process->party, &class, &application, &conn);
     *out = link_of(ours);
     (*out)->process = process;
     process->link = *out;
