@@ -132,10 +132,36 @@ static void send_garbage(struct hostile *hostile)
     hostile_send(hostile, &message);
 }
 
+static void write_pages(struct hostile_source *source);
+
 static void begin_stage(struct hostile_source *source, enum stage stage, uint32_t command_count_max)
 {
     source->stage = stage;
     source->command_count = 1 + hostile_pick(&source->hostile, command_count_max);
+}
+
+static void write_late(struct world *world, void *subject, uint64_t left_count)
+{
+    struct hostile_source *source = subject;
+
+    if (!hostile_may_write(&source->hostile))
+        return;
+    write_pages(source);
+    if (left_count > 0)
+        port_at(source->hostile.party.port, world->now_ns + 4 * world->costs.latency_ns, write_late,
+                source, left_count - 1);
+}
+
+/* With the guest given away it may think better of it, or go on changing its memory. */
+static void go_on_behind_the_end(struct hostile_source *source)
+{
+    struct hostile *hostile = &source->hostile;
+    const uint32_t pick = hostile_pick(hostile, 4);
+
+    if (pick == 3)
+        hostile_send_empty(hostile, TYPE_ERROR, 1);
+    if (pick == 2)
+        write_late(hostile->party.world, source, 8);
 }
 
 /* One message of data; the last of a stage has the word that ends it. */
@@ -171,9 +197,8 @@ static void send_stream(struct hostile_source *source)
         source->stage = STAGE_ENDED;
     }
     hostile_send(hostile, &message);
-    /* With the guest given away it may think better of it. */
-    if (source->stage == STAGE_ENDED && hostile_pick(hostile, 4) == 3)
-        hostile_send_empty(hostile, TYPE_ERROR, 1);
+    if (source->stage == STAGE_ENDED)
+        go_on_behind_the_end(source);
 }
 
 /* PREPARE has a message of its own: what comes after it must wait for its READY. */

@@ -51,6 +51,8 @@ void vmm_count(struct party *party);
 
 void vmm_call_begins(struct vmm *vmm);
 void vmm_call_ended(struct vmm *vmm, const char *name);
+/* Behind a call that waits, which began at start_ns. */
+void vmm_watch_wait(struct vmm *vmm, int result, uint64_t start_ns, uint32_t timeout_ms);
 void vmm_watch_progress(struct vmm *vmm, const struct rdmig_progress *now);
 
 #endif

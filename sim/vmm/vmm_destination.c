@@ -339,9 +339,13 @@ static void process(struct vmm_destination *destination)
     if (!destination->vmm.is_over && process_may_block(&destination->vmm.process) &&
         process_chance(&destination->vmm.process, 16)) {
         const uint32_t timeout_ms = choice_below(world_of(destination)->choice, WAIT_MS_MAX);
+        const uint64_t start_ns = process_now_ns(&destination->vmm.process);
+        int result;
 
         process_enter(&destination->vmm.process);
-        (void)rdmig_destination_wait(destination->handle, state, timeout_ms);
+        result = rdmig_destination_wait(destination->handle, state, timeout_ms);
+        if (result != -RDMIG_E_SYSTEM) /* a signal came */
+            vmm_watch_wait(&destination->vmm, result, start_ns, timeout_ms);
         return;
     }
     vmm_call_begins(&destination->vmm);
@@ -362,6 +366,7 @@ static void destroy_if_possible(struct vmm_destination *destination)
     }
     process_enter(&destination->vmm.process);
     result = rdmig_destination_wait_closed(destination->handle, CLOSE_WAIT_MS);
+    vmm_watch_wait(&destination->vmm, result, start_ns, CLOSE_WAIT_MS);
     if (!port_is_dead(destination->vmm.party.port) && !world_is_broken(world_of(destination)) &&
         (result == RDMIG_OK) != link_is_closed(destination->vmm.process.link))
         world_break(world_of(destination), "closed", "wait_closed() says %s",

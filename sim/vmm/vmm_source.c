@@ -331,9 +331,13 @@ static void process(struct vmm_source *source)
     if (!source->vmm.is_over && process_may_block(&source->vmm.process) &&
         process_chance(&source->vmm.process, 16)) {
         const uint32_t timeout_ms = choice_below(world_of(source)->choice, WAIT_MS_MAX);
+        const uint64_t start_ns = process_now_ns(&source->vmm.process);
+        int result;
 
         process_enter(&source->vmm.process);
-        (void)rdmig_source_wait(source->handle, state, timeout_ms);
+        result = rdmig_source_wait(source->handle, state, timeout_ms);
+        if (result != -RDMIG_E_SYSTEM) /* a signal came */
+            vmm_watch_wait(&source->vmm, result, start_ns, timeout_ms);
         return;
     }
     vmm_call_begins(&source->vmm);

@@ -27,6 +27,21 @@ void vmm_call_ended(struct vmm *vmm, const char *name)
                     role_name(vmm->party.role), name, passed_ns);
 }
 
+void vmm_watch_wait(struct vmm *vmm, int result, uint64_t start_ns, uint32_t timeout_ms)
+{
+    struct world *world = vmm->party.world;
+    const uint64_t passed_ns = process_now_ns(&vmm->process) - start_ns;
+
+    if (port_is_dead(vmm->party.port) || world_is_broken(world))
+        return;
+    if (result != RDMIG_OK && result != -RDMIG_E_AGAIN)
+        world_break(world, "wait", "the %s's wait says %s", role_name(vmm->party.role),
+                    rdmig_result_text(result));
+    if (result == -RDMIG_E_AGAIN && passed_ns < timeout_ms * UINT64_C(1000000))
+        world_break(world, "wait", "the %s's wait is over after %" PRIu64 " ns of %" PRIu32 " ms",
+                    role_name(vmm->party.role), passed_ns, timeout_ms);
+}
+
 static void break_numbers(struct vmm *vmm, const char *what, uint64_t now, uint64_t other)
 {
     world_break(vmm->party.world, "progress", "%s: %s is %" PRIu64 " beside %" PRIu64,
