@@ -125,7 +125,7 @@ check-san:
 # 10,000 worlds, every order and every moment of a small one, the stock model's calibration: sim/sim.mk.
 check-sim: sim-run
 
-# Deliberate bugs in the core: the simulator must catch each.
+# Deliberate bugs in the core and the handles: the simulator must catch each.
 check-mutants:
 	ci/setup build
 	ci/mutants/run
