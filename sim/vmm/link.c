@@ -26,6 +26,7 @@ enum {
     ON_TOP_MAX = 4,
     ON_TOP_PAGES_MAX = 600,
     DEADLINE = -1,
+    OS_CODE_CANCELLED = 125,
     PORT_NUMBER = 4444
 };
 
@@ -584,6 +585,13 @@ static void end_own_operation(struct link *link, struct rdmig_event *event)
         world_break(ours->party.world, "tag", "%s: an answer to what is not out",
                     role_name(ours->party.role));
         return;
+    }
+    /* The core has it as refused then, whoever thinks otherwise. */
+    if (operation->action.kind == RDMIG_ACTION_END_ROUND && event->status == RDMIG_STATUS_OK &&
+        fabric_take_fault(ours->party.world, FAULT_ROUND_REFUSED, ours->party.role)) {
+        event->status = RDMIG_STATUS_ERROR;
+        event->os_code = OS_CODE_CANCELLED;
+        ours_watch_error(ours, event->os_code);
     }
     ours_end_own_operation(ours, operation, event->status);
 }

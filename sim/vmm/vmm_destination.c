@@ -344,6 +344,8 @@ static void process(struct vmm_destination *destination)
 
         process_enter(&destination->vmm.process);
         result = rdmig_destination_wait(destination->handle, state, timeout_ms);
+        if (result == -RDMIG_E_STATE && rdmig_destination_is_closed(destination->handle))
+            return;                    /* that state is for ever */
         if (result != -RDMIG_E_SYSTEM) /* a signal came */
             vmm_watch_wait(&destination->vmm, result, start_ns, timeout_ms);
         return;
@@ -411,9 +413,6 @@ static void draw(struct vmm_destination *destination, struct rdmig_options *opti
     options->stream_format = RDMIG_STREAM_NATIVE;
     *are_blocks_given = !process_chance(&vmm->process, 3);
     options->report_rounds = process_chance(&vmm->process, 2);
-    for (uint32_t i = 0; i < world_of(destination)->options->fault_count; i++)
-        options->report_rounds |=
-            world_of(destination)->options->faults[i].kind == FAULT_ROUND_REFUSED;
     if (vmm_mischief(vmm, 24)) {
         options->time_limit_ms = 1 + choice_below(choice, 8);
         vmm->party.has_given_up = true;

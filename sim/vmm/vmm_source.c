@@ -336,6 +336,8 @@ static void process(struct vmm_source *source)
 
         process_enter(&source->vmm.process);
         result = rdmig_source_wait(source->handle, state, timeout_ms);
+        if (result == -RDMIG_E_STATE && rdmig_source_is_closed(source->handle))
+            return;                    /* that state is for ever */
         if (result != -RDMIG_E_SYSTEM) /* a signal came */
             vmm_watch_wait(&source->vmm, result, start_ns, timeout_ms);
         return;
