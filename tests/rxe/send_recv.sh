@@ -84,11 +84,11 @@ migrate() {
             rams_to+=(--ram "$name=$target/$name")
         fi
     done
-    start recv "$rdmig" recv --listen "$listen:0" "${rams_to[@]}" "${streams_to[@]}" --json \
+    start recv "$rdmig" recv --listen "$listen:0" "${rams_to[@]}" "${streams_to[@]}" --json --trace "$RDMIG_RESULTS/recv.trace" \
         --time-limit "$RECV_LIMIT_SECONDS" "${recv_options[@]}"
     wait_for 20 listening_port >/dev/null || echo "rdmig recv does not listen"
     port=$(listening_port)
-    start send "$rdmig" send --to "$to:$port" "${rams_from[@]}" "${streams_from[@]}" --json "$@"
+    start send "$rdmig" send --to "$to:$port" "${rams_from[@]}" "${streams_from[@]}" --trace "$RDMIG_RESULTS/send.trace" --json "$@"
     join send "$RECV_LIMIT_SECONDS"
     send_status=$?
     join recv 20
@@ -231,9 +231,31 @@ show_case "ordinary files, any address" "" "$RDMIG_ADDR" "$disk_dir/source" "$di
 check "ordinary files: zeros are a hole" holes_stay_holes
 show_wishes
 show_huge_pages
+# Both tell of the whole migration, in its order; the last one was pin-all.
+traces_are_whole() {
+    python3 - "$RDMIG_RESULTS" <<'PYTHON'
+import sys
+for side, name, parts in (
+        ("source", "send", ["address ", "event ESTABLISHED", "send RAM_BLOCKS_REQUEST", "action REGISTER ",
+                            "received RAM_BLOCKS_RESULT", "state IDLE", "send REGISTER_FINISHED", "state FINISHING",
+                            "state COMPLETED"]),
+        ("destination", "recv", ["state LISTENING", "event CONNECT_REQUESTED", "state RECEIVING", "action REGISTER ",
+                                 "received REGISTER_FINISHED", "state PREPARED", "state COMPLETED",
+                                 "action NOTIFY_CLOSED"])):
+    lines = [line.rstrip("\n").split(" ", 2) for line in open(f"{sys.argv[1]}/{name}.trace")]
+    assert {line[0] for line in lines} == {side}, {line[0] for line in lines}
+    times = [int(line[1]) for line in lines]
+    assert times == sorted(times)
+    rest = iter(lines)
+    for part in parts:
+        assert any(line[2].startswith(part) for line in rest), f"{name}.trace: no {part} in its place"
+PYTHON
+}
+
 check "keys of the JSON report, source" keys_are_those_documented send
 check "keys of the JSON report, destination" keys_are_those_documented recv
 check "zeros: a handful of control messages, dynamic" zeros_are_cheap
 check "zeros: a handful of control messages, pin-all" zeros_are_cheap --pin-all
+check "traces of both ends" traces_are_whole
 no_leaks rdmig
 finish

@@ -66,10 +66,11 @@ static void test_send_in_full(void **state)
     struct parsed parsed =
         parse("send --to [fd09::1]:4444 --ram pc.ram=/dev/shm/ram --ram=vga=a=b --stream - "
               "--pin-all --relaxed-ordering --on-demand-paging --run-chunks 128 --downtime-ms 50 "
-              "--bandwidth 500M --time-limit 60 --pinned-max 1G --json");
+              "--bandwidth 500M --time-limit 60 --pinned-max 1G --trace t --json");
 
     (void)state;
     assert_true(parsed.is_good);
+    assert_string_equal(parsed.args.trace_path, "t");
     assert_string_equal(parsed.args.address.host, "fd09::1");
     assert_string_equal(parsed.args.address.port, "4444");
     assert_int_equal(parsed.args.ram_count, 2);
@@ -110,6 +111,7 @@ static void test_what_is_not_given_is_zero(void **state)
     (void)state;
     assert_true(parsed.is_good);
     assert_null(parsed.args.stream_path);
+    assert_null(parsed.args.trace_path);
     assert_false(parsed.args.is_pin_all);
     assert_false(parsed.args.is_relaxed_wanted);
     assert_false(parsed.args.is_on_demand_wanted);

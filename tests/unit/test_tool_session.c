@@ -2,8 +2,11 @@
 /* Whose mistake it was: what the command makes of the library's refusals. */
 #include "../../src/tool/commands/session.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -75,9 +78,42 @@ static void test_what_the_command_itself_got_wrong_is_to_be_reported(void **stat
     assert_non_null(strstr(session.report.error.remedy, "report it"));
 }
 
+/* Without devices nothing comes to be traced; a file that cannot be opened ends the command. */
+static void test_a_trace_goes_to_its_file(void **state)
+{
+    struct tracefile trace;
+    struct tool_error error = {.reason = ""};
+    char path[] = "/tmp/test_tool_trace-XXXXXX";
+    char text[64] = "";
+    FILE *file;
+
+    (void)state;
+    assert_true(mkstemp(path) >= 0);
+    assert_true(tracefile_open(&trace, NULL, &error));
+    assert_int_equal(tracefile_close(&trace), 0);
+    assert_true(tracefile_open(&trace, path, &error));
+    assert_non_null(trace.file);
+    assert_true(fprintf(trace.file, "source 1 state IDLE\n") > 0);
+    file = fopen(path, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(text, sizeof(text), file)); /* a whole line is there at once */
+    assert_string_equal(text, "source 1 state IDLE\n");
+    fclose(file);
+    assert_int_equal(tracefile_close(&trace), 0);
+    assert_int_equal(tracefile_close(&trace), 0);
+    assert_true(tracefile_open(&trace, "/dev/full", &error));
+    assert_int_equal(fprintf(trace.file, "source 1 state IDLE\n") < 0 ? ENOSPC : 0, ENOSPC);
+    (void)tracefile_close(&trace);
+    assert_false(tracefile_open(&trace, "/nowhere/at/all", &error));
+    assert_string_equal(error.reason, TOOL_REASON_FILE);
+    assert_int_equal(tracefile_close(&trace), 0);
+    remove(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_trace_goes_to_its_file),
         cmocka_unit_test(test_a_callers_mistake_is_wrong_usage),
         cmocka_unit_test(test_the_librarys_reason_is_kept),
         cmocka_unit_test(test_what_the_command_itself_got_wrong_is_to_be_reported),

@@ -136,6 +136,8 @@ static const struct option_row options[] = {
      .help = "do not pin memory where the device can do without"},
     {"relaxed-ordering", NULL, MIGRATION, FLAG, IN(is_relaxed_wanted),
      .help = "let the device move memory in any order"},
+    {"trace", "FILE", MIGRATION, TEXT, IN(trace_path),
+     .help = "write there what happens, a line each", .wrong = "the file's name is empty"},
     {"downtime-ms", "N", SEND, NUMBER, IN(downtime_target_ms),
      .help = "downtime target in milliseconds [300]",
      .wrong = "must be a number of milliseconds from 1 to 4294967294", .maximum = MILLISECONDS_MAX,

@@ -41,6 +41,7 @@ struct tool_args {
     const char *stream_path; /* NULL: none. send: "-" is standard input */
     const char *into_path;
     const char *from_path;
+    const char *trace_path; /* NULL: none */
     uint32_t run_chunk_count;
     uint32_t downtime_target_ms;
     uint32_t time_limit_ms;

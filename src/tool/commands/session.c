@@ -33,7 +33,8 @@ bool session_begin(struct session *session, const struct tool_args *args)
     session->report.is_relaxed_wanted = args->is_relaxed_wanted;
     progress_begin(&session->line, args->is_json);
     raise_open_file_limit();
-    return signals_install(session_error(session));
+    return signals_install(session_error(session)) &&
+           tracefile_open(&session->trace, args->trace_path, session_error(session));
 }
 
 void session_destroy_handles(struct session *session)
@@ -48,8 +49,13 @@ void session_destroy_handles(struct session *session)
 
 int session_end(struct session *session)
 {
+    int trace_code;
+
     session_destroy_handles(session);
+    trace_code = tracefile_close(&session->trace);
     progress_clear(&session->line);
+    if (trace_code != 0)
+        fprintf(stderr, "rdmig: note: the trace is not complete: %s\n", strerror(trace_code));
     signals_watch(NULL);
     ramfile_set_close(&session->rams);
     return report_print(&session->report, session->args->is_json);
@@ -100,10 +106,12 @@ bool session_listen(struct session *session, const struct rdmig_ram_block *block
     options.report_rounds = are_rounds_reported;
     result = rdmig_destination_create(&session->destination, address->host, address->port, blocks,
                                       count, &options, &error);
-    if (result < 0)
+    if (result < 0) {
         session_create_failed(session, result, &error);
-    else
+    } else {
+        tracefile_follow_destination(&session->trace, session->destination);
         print_listening(session);
+    }
     return result >= 0;
 }
 
@@ -117,6 +125,8 @@ bool session_connect(struct session *session, const struct tool_address *to,
 
     if (result < 0)
         session_create_failed(session, result, &error);
+    else
+        tracefile_follow_source(&session->trace, session->source);
     return result >= 0;
 }
 

@@ -7,6 +7,7 @@
 #define RDMIG_TOOL_SESSION_H
 
 #include "../cli/report.h"
+#include "../cli/tracefile.h"
 #include "../files/ramfile.h"
 
 struct session {
@@ -17,6 +18,7 @@ struct session {
     struct report report;           /* the error in it is the first cause */
     struct rdmig_progress incoming; /* relay: of the destination, if report.incoming is this */
     struct progress_line line;
+    struct tracefile trace;
     struct ramfile_set rams;
     const char *copy_text;      /* "reading", "writing": of the copy that is running */
     uint64_t copy_before_bytes; /* done by copies before it */
@@ -24,7 +26,7 @@ struct session {
     bool is_copy_cancellable; /* false: the guest is ours, a cancel would throw it away */
 };
 
-/* Signals, terminal, number of open files. False: the first cause is set. */
+/* Signals, terminal, number of open files, the trace. False: the first cause is set. */
 bool session_begin(struct session *session, const struct tool_args *args);
 /* Destroys the handles, closes the memory and prints the report. Returns the exit status. */
 int session_end(struct session *session);
