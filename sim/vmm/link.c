@@ -30,7 +30,7 @@ enum {
     PORT_NUMBER = 4444
 };
 
-enum arrival_kind { ARRIVAL_COMPLETION, ARRIVAL_MANAGED, ARRIVAL_OPERATION };
+enum arrival_kind { ARRIVAL_COMPLETION, ARRIVAL_MANAGED, ARRIVAL_OPERATION, ARRIVAL_CONSUMED };
 
 struct arrival {
     enum arrival_kind kind;
@@ -38,6 +38,7 @@ struct arrival {
     struct cm_event event;
     uint8_t bytes[EVENT_BYTES_MAX]; /* of the event */
     uint32_t operation;
+    uint64_t consumed_bytes;
 };
 
 struct link {
@@ -184,6 +185,8 @@ static void notified(struct ours *ours, const struct rdmig_action *action)
         link->was_flushed = true;
         break;
     case RDMIG_ACTION_DELIVER_STREAM:
+        if (ours->unconsumed_bytes != 0)
+            world_break(ours->party.world, "stream", "delivered before the last was consumed");
         ours->unconsumed_bytes = action->length;
         break;
     case RDMIG_ACTION_NOTIFY_UNREGISTERED:
@@ -327,6 +330,16 @@ static void stop_clock(struct link *link, const struct region_clock *clock)
         process->region_ns_max = passed_ns;
 }
 
+/* The rest of a message, of which the core was told in part. */
+static void consume_rest(struct link *link, uint64_t length_bytes)
+{
+    struct rdmig_event event = {.kind = RDMIG_EVENT_STREAM_CONSUMED, .length = length_bytes};
+
+    if (link->ours.is_closed || ours_step(&link->ours, &event) != RDMIG_OK)
+        return;
+    link->ours.unconsumed_bytes -= length_bytes;
+}
+
 static void take_arrival(struct link *link)
 {
     struct arrival arrival = link->arrivals[link->first_arrival];
@@ -342,6 +355,9 @@ static void take_arrival(struct link *link)
     case ARRIVAL_MANAGED:
         arrival.event.bytes = arrival.bytes;
         ours_take_managed(&link->ours, &arrival.event);
+        break;
+    case ARRIVAL_CONSUMED:
+        consume_rest(link, arrival.consumed_bytes);
         break;
     case ARRIVAL_OPERATION:
         ours_end_operation(&link->ours, arrival.operation);
@@ -596,6 +612,18 @@ static void end_own_operation(struct link *link, struct rdmig_event *event)
     ours_end_own_operation(ours, operation, event->status);
 }
 
+/* The core may be told in portions. The rest follows. */
+static void cut_consumed(struct link *link, struct rdmig_event *event)
+{
+    uint64_t length_bytes = event->length;
+
+    if (length_bytes < 2 || !ours_chance(&link->ours, 8))
+        return;
+    event->length = 1 + choice_below(link->process->world->choice, (uint32_t)length_bytes - 1);
+    add_arrival(link, ARRIVAL_CONSUMED)->consumed_bytes = length_bytes - event->length;
+    process_plan_turn(link->process, world_jitter_ns(link->process->world));
+}
+
 int link_step(struct link *link, struct rdmig_event *event)
 {
     struct ours *ours = &link->ours;
@@ -606,6 +634,8 @@ int link_step(struct link *link, struct rdmig_event *event)
     if (ours->party.role == RDMIG_ROLE_SOURCE && !link->is_connected &&
         event->kind != RDMIG_EVENT_CANCEL_REQUESTED)
         return -RDMIG_E_STATE;
+    if (event->kind == RDMIG_EVENT_STREAM_CONSUMED)
+        cut_consumed(link, event);
     if (event->kind == RDMIG_EVENT_COMPLETED)
         end_own_operation(link, event);
     result = ours_step(ours, event);

@@ -72,8 +72,10 @@ bool vmm_mischief(struct vmm *vmm, uint32_t one_in)
 
 bool vmm_hesitates(struct vmm *vmm)
 {
-    if (vmm->idle_until_ns > process_now_ns(&vmm->process))
+    if (vmm->idle_until_ns > process_now_ns(&vmm->process)) {
+        process_plan_turn(&vmm->process, vmm->idle_until_ns - process_now_ns(&vmm->process));
         return true;
+    }
     if (vmm->idle_until_ns != 0) {
         vmm->idle_until_ns = 0;
         return false;
