@@ -30,7 +30,7 @@ CFLAGS_ALL += -fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointe
 LDFLAGS += -fsanitize=$(SAN)
 endif
 ifneq ($(COVERAGE),)
-CFLAGS_ALL += --coverage -O0
+CFLAGS_ALL += --coverage -O0 -DRDMIG_COVERED
 LDFLAGS += --coverage
 endif
 
@@ -40,6 +40,7 @@ plain_src     := $(wildcard src/text/*.c src/ram/*.c src/qemu/*.c)
 system_src    := $(wildcard src/verbs/*.c src/migration/*.c)
 tool_src      := $(wildcard src/tool/*.c src/tool/*/*.c)
 core_parts    := $(core_src:src/core/%.c=$(BUILD)/obj/protocol/%.o)
+core_checked  := $(core_src:src/core/%.c=$(BUILD)/obj/checked/%.o)
 core_object   := $(BUILD)/core/rdmig-core.o
 lib_objects   := $(plain_src:src/%.c=$(BUILD)/obj/%.o) $(system_src:src/%.c=$(BUILD)/obj/%.o)
 plain_objects := $(plain_src:src/%.c=$(BUILD)/obj/%.o)
@@ -50,6 +51,11 @@ all: $(BUILD)/rdmig $(BUILD)/minivmm $(BUILD)/librdmig.a $(BUILD)/librdmig.so
 $(BUILD)/obj/protocol/%.o: src/core/%.c | headers-present
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=c11 -ffreestanding $(CFLAGS_ALL) -c $< -o $@
+
+# The same for tests and the simulator: it stops where it finds what cannot be (src/core/never.h).
+$(BUILD)/obj/checked/%.o: src/core/%.c | headers-present
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=c11 -ffreestanding -DRDMIG_CHECKED $(CFLAGS_ALL) -c $< -o $@
 
 $(BUILD)/obj/text/%.o $(BUILD)/obj/ram/%.o $(BUILD)/obj/qemu/%.o: STD := -std=c11
 $(BUILD)/obj/verbs/%.o $(BUILD)/obj/migration/%.o $(BUILD)/obj/tool/%.o: STD := -std=gnu11 -D_GNU_SOURCE
@@ -63,7 +69,7 @@ $(core_object): $(core_parts)
 	$(Q)$(CC) -nostdlib -r $^ -o $@
 
 # With every internal symbol and every part by itself, for the tests: one that brings its own core, or link, gets that.
-$(BUILD)/librdmig-internal.a: $(core_parts) $(lib_objects)
+$(BUILD)/librdmig-internal.a: $(core_checked) $(lib_objects)
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^
 
@@ -206,4 +212,4 @@ clean:
 	rm -rf $(BUILD)/obj $(BUILD)/core $(BUILD)/unit $(BUILD)/san $(BUILD)/coverage $(BUILD)/rdmig $(BUILD)/minivmm $(BUILD)/librdmig* \
 		$(BUILD)/rdmig-sim* $(BUILD)/bench $(BUILD)/rdmig-bench $(BUILD)/mutants $(BUILD)/fuzz $(BUILD)/replay_* $(BUILD)/sim-report $(BUILD)/bench-rxe
 
--include $(core_parts:.o=.d) $(lib_objects:.o=.d) $(tool_objects:.o=.d)
+-include $(core_parts:.o=.d) $(core_checked:.o=.d) $(lib_objects:.o=.d) $(tool_objects:.o=.d)

@@ -16,7 +16,7 @@ $(BUILD)/obj/sim/%.o: sim/%.c
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE $(CFLAGS_ALL) $(sim_include) -Isrc -c $< -o $@
 
 # The world without a command line, for whoever drives it: the command, the report, a fuzzer.
-$(BUILD)/librdmig-sim.a: $(sim_objects) $(core_parts) $(sim_library)
+$(BUILD)/librdmig-sim.a: $(sim_objects) $(core_checked) $(sim_library)
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^
 

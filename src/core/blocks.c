@@ -67,7 +67,17 @@ int blocks_provide(struct rdmig_conn *conn, const struct rdmig_event *event)
 
 const struct block *blocks_at(const struct rdmig_conn *conn, uint32_t block_index)
 {
+    static const struct block none = {0};
+
+    if (CORE_NEVER(conn, block_index >= conn->block_count))
+        return &none;
     return &conn->blocks[block_index];
+}
+
+static inline bool is_chunk(const struct rdmig_conn *conn, uint32_t block_index,
+                            uint32_t chunk_index)
+{
+    return block_index < conn->block_count && chunk_index < conn->blocks[block_index].chunk_count;
 }
 
 static uint8_t *chunk_state(const struct rdmig_conn *conn, uint32_t block_index,
@@ -79,9 +89,12 @@ static uint8_t *chunk_state(const struct rdmig_conn *conn, uint32_t block_index,
 
 struct chunk blocks_chunk(const struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index)
 {
-    const uint8_t *state = chunk_state(conn, block_index, chunk_index);
-    struct chunk chunk;
+    const uint8_t *state;
+    struct chunk chunk = {0};
 
+    if (CORE_NEVER(conn, !is_chunk(conn, block_index, chunk_index)))
+        return chunk;
+    state = chunk_state(conn, block_index, chunk_index);
     memcpy(&chunk.value, state, sizeof(chunk.value));
     chunk.count = (uint32_t)state[4] | (uint32_t)state[5] << 8 |
                   (uint32_t)(state[6] & (CHUNK_USED - 1u)) << 16;
@@ -93,8 +106,11 @@ struct chunk blocks_chunk(const struct rdmig_conn *conn, uint32_t block_index, u
 void blocks_set_chunk(struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index,
                       uint32_t value, uint32_t count)
 {
-    uint8_t *state = chunk_state(conn, block_index, chunk_index);
+    uint8_t *state;
 
+    if (CORE_NEVER(conn, !is_chunk(conn, block_index, chunk_index) || count > REGION_MEMBER))
+        return;
+    state = chunk_state(conn, block_index, chunk_index);
     memcpy(state, &value, sizeof(value));
     state[4] = (uint8_t)count;
     state[5] = (uint8_t)(count >> 8);
@@ -104,8 +120,11 @@ void blocks_set_chunk(struct rdmig_conn *conn, uint32_t block_index, uint32_t ch
 void blocks_set_used(struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index,
                      bool is_used)
 {
-    uint8_t *state = chunk_state(conn, block_index, chunk_index);
+    uint8_t *state;
 
+    if (CORE_NEVER(conn, !is_chunk(conn, block_index, chunk_index)))
+        return;
+    state = chunk_state(conn, block_index, chunk_index);
     state[6] = (uint8_t)(is_used ? state[6] | CHUNK_USED : state[6] & (CHUNK_USED - 1u));
 }
 
@@ -125,6 +144,10 @@ void blocks_find_chunk(const struct rdmig_conn *conn, uint64_t number, uint32_t 
             high = middle;
     }
     *block_index = low;
+    *chunk_index = 0;
+    if (CORE_NEVER(conn, low >= conn->block_count || number - conn->blocks[low].first_chunk >=
+                                                         conn->blocks[low].chunk_count))
+        return;
     *chunk_index = (uint32_t)(number - conn->blocks[low].first_chunk);
 }
 
@@ -132,10 +155,12 @@ void blocks_find_chunk(const struct rdmig_conn *conn, uint64_t number, uint32_t 
 uint64_t blocks_run_bytes(const struct rdmig_conn *conn, uint32_t block_index, uint32_t chunk_index,
                           uint32_t chunk_count)
 {
-    const uint64_t left_bytes =
-        blocks_at(conn, block_index)->length_bytes - chunk_index * RDMIG_CHUNK_BYTES;
     const uint64_t run_bytes = chunk_count * RDMIG_CHUNK_BYTES;
+    uint64_t left_bytes;
 
+    if (CORE_NEVER(conn, !is_chunk(conn, block_index, chunk_index)))
+        return 0;
+    left_bytes = blocks_at(conn, block_index)->length_bytes - chunk_index * RDMIG_CHUNK_BYTES;
     return run_bytes < left_bytes ? run_bytes : left_bytes;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Taking a connection down, in order or after a failure (clauses E3, E4, E6): ERROR, DISCONNECT,
  * all tags back, CLOSED. */
-#include "internal.h"
+#include "machines.h"
 
 void closing_begin(struct rdmig_conn *conn, enum closing stage)
 {
@@ -9,7 +9,7 @@ void closing_begin(struct rdmig_conn *conn, enum closing stage)
         stage == CLOSING_PEER_AWAITED && conn->config.role == RDMIG_ROLE_SOURCE;
 
     /* Without a queue pair there is nobody to tell and nothing to disconnect. */
-    conn->closing = conn->is_started ? stage : CLOSING_DRAINING;
+    enter_closing(conn, conn->is_started ? stage : CLOSING_DRAINING);
     conn_arm(conn, TIMER_CLOSE,
              is_peer_close_awaited
                  ? conn_work_limit_ns(conn->config.leave_timeout_ns, conn->ram_bytes)
@@ -42,7 +42,7 @@ static void begin_failed(struct rdmig_conn *conn)
 
 static void enter(struct rdmig_conn *conn, enum closing stage)
 {
-    conn->closing = stage;
+    enter_closing(conn, stage);
     conn_arm(conn, TIMER_CLOSE, conn->config.close_timeout_ns);
 }
 
@@ -56,8 +56,8 @@ static bool close_now(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     if (!flight_is_empty(conn))
         return false;
-    conn->closing = CLOSING_DONE;
-    conn->phase = RDMIG_PHASE_CLOSED;
+    enter_closing(conn, CLOSING_DONE);
+    enter_phase(conn, RDMIG_PHASE_CLOSED);
     conn_disarm(conn, TIMER_CLOSE);
     action->kind = RDMIG_ACTION_NOTIFY_CLOSED;
     return true;
@@ -91,7 +91,7 @@ bool closing_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
         action->kind = RDMIG_ACTION_DISCONNECT;
         return true;
     case CLOSING_ABANDON_DUE:
-        conn->closing = CLOSING_ABANDONED;
+        enter_closing(conn, CLOSING_ABANDONED);
         action->kind = RDMIG_ACTION_ABANDON;
         return true;
     case CLOSING_DRAINING:
@@ -116,7 +116,7 @@ void closing_advance(struct rdmig_conn *conn)
 void closing_timeout(struct rdmig_conn *conn)
 {
     if (conn->closing == CLOSING_DRAINING)
-        conn->closing = CLOSING_ABANDON_DUE;
+        enter_closing(conn, CLOSING_ABANDON_DUE);
     else if (conn->closing != CLOSING_ABANDONED)
         enter(conn, CLOSING_DISCONNECT_DUE);
 }

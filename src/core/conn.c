@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The connection: making it, connecting, handing events to the role and actions to the driver. */
-#include "internal.h"
+#include "machines.h"
 
 #define CLOSE_TIMEOUT_NS UINT64_C(2000000000)
 /* What 0.1 had: never changes. More than the largest is no size that was meant. */
@@ -119,7 +119,7 @@ static int start(struct rdmig_conn *conn)
 
     if (conn->phase != RDMIG_PHASE_IDLE)
         return -RDMIG_E_STATE;
-    conn->phase = RDMIG_PHASE_CONNECTING;
+    enter_phase(conn, RDMIG_PHASE_CONNECTING);
     conn->is_started = true;
     if (conn->config.role == RDMIG_ROLE_SOURCE) {
         conn->private_bytes = wire_write_private_data(conn->private_data, &offer);
@@ -215,7 +215,7 @@ static int established(struct rdmig_conn *conn, const struct rdmig_event *event)
         return RDMIG_OK;
     if (is_source && conn_is_pipelined(conn))
         conn->peer_pinned_limit_bytes = answer.bytes;
-    conn->phase = RDMIG_PHASE_RUNNING;
+    enter_phase(conn, RDMIG_PHASE_RUNNING);
     conn_disarm(conn, TIMER_CONNECT);
     conn_note_activity(conn);
     conn_notify(conn, RDMIG_ACTION_NOTIFY_ESTABLISHED);
@@ -336,7 +336,7 @@ static int finish(struct rdmig_conn *conn)
 
     if (conn->phase != RDMIG_PHASE_RUNNING || (is_source && !source_can_finish(conn)))
         return conn->failure.reason ? -RDMIG_E_FAILED : -RDMIG_E_STATE;
-    conn->phase = RDMIG_PHASE_FINISHING;
+    enter_phase(conn, RDMIG_PHASE_FINISHING);
     conn->notifications = 0;
     for (uint32_t i = 0; i < TIMER_COUNT; i++)
         conn_disarm(conn, (enum timer)i);
@@ -404,6 +404,12 @@ static int dispatch(struct rdmig_conn *conn, const struct rdmig_event *event)
     }
 }
 
+/* What CORE_NEVER() found while the connection was up: nothing that it says is trusted any more. */
+static inline void take_fault(struct rdmig_conn *conn)
+{
+    conn_fail_message(conn, RDMIG_REASON_INTERNAL, 0, 0, 0);
+}
+
 int rdmig_conn_step(struct rdmig_conn *conn, const struct rdmig_event *event)
 {
     int result;
@@ -418,6 +424,8 @@ int rdmig_conn_step(struct rdmig_conn *conn, const struct rdmig_event *event)
     /* Not after any event: what a late caller feeds next may be just what was awaited. */
     if (event->kind == RDMIG_EVENT_TIME_PASSED)
         check_timers(conn);
+    if (CORE_HAS_FAULT(conn))
+        take_fault(conn);
     closing_advance(conn);
     return result;
 }
@@ -471,7 +479,7 @@ static bool can_receive(const struct rdmig_conn *conn)
     return !conn_awaits_error_cause(conn) && !conn_is_peer_gone(conn);
 }
 
-bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
+static bool next_action(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     memset(action, 0, sizeof(*action));
     switch (conn->phase) {
@@ -492,6 +500,40 @@ bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action
     default:
         return false;
     }
+}
+
+/* The action that a fault was found in is not carried out, and its tag is not left out. True: it
+ * has become one that moves no bytes and comes back like it. */
+static inline bool is_defused(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    const struct rdmig_event undone = {
+        .kind = RDMIG_EVENT_COMPLETED, .status = RDMIG_STATUS_FLUSHED, .tag = action->tag};
+    struct operation none;
+
+    switch (action->kind) {
+    case RDMIG_ACTION_POST_SEND:
+    case RDMIG_ACTION_POST_WRITE:
+        *action = (struct rdmig_action){
+            .kind = RDMIG_ACTION_POST_PROBE, .tag = undone.tag, .is_signalled = true};
+        return undone.tag != 0;
+    case RDMIG_ACTION_POST_RECV:
+    case RDMIG_ACTION_POST_PROBE:
+        return undone.tag != 0;
+    default:
+        (void)flight_completed(conn, &undone, &none); /* of an operation; others have no tag */
+        return false;
+    }
+}
+
+bool rdmig_conn_next_action(struct rdmig_conn *conn, struct rdmig_action *action)
+{
+    const bool was_up = conn->phase < RDMIG_PHASE_FINISHING;
+    const bool is_there = next_action(conn, action);
+
+    if (!CORE_HAS_FAULT(conn) || !was_up)
+        return is_there;
+    take_fault(conn);
+    return (is_there && is_defused(conn, action)) || next_action(conn, action);
 }
 
 /* ---- looking at it */

@@ -22,6 +22,8 @@ enum source_state source_state(const struct rdmig_conn *conn)
         return SOURCE_AWAITING_READY; /* these come before anything that is for a command */
     if (source->command_count == 0)
         return SOURCE_CREDITED;
+    if (CORE_NEVER(conn, oldest->type >= RDMIG_MESSAGE_TYPE_COUNT))
+        return SOURCE_AWAITING_READY;
     return oldest->is_answered ? SOURCE_AWAITING_READY : answers[oldest->type];
 }
 
@@ -39,6 +41,7 @@ static struct command *command_at(struct source *source, uint32_t position)
 
 struct command *commands_oldest(struct rdmig_conn *conn)
 {
+    (void)CORE_NEVER(conn, conn->u.source.command_count == 0); /* its place is there all the same */
     return command_at(&conn->u.source, 0);
 }
 
@@ -46,6 +49,8 @@ void commands_pop(struct rdmig_conn *conn)
 {
     struct source *source = &conn->u.source;
 
+    if (CORE_NEVER(conn, source->command_count == 0))
+        return;
     source->command_head = (source->command_head + 1) % RDMIG_CREDIT_COUNT_MAX;
     source->command_count--;
 }
@@ -89,6 +94,10 @@ void commands_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_hea
     struct source *source = &conn->u.source;
     const uint32_t entry_bytes = wire_entry_bytes(header->type);
 
+    if (CORE_NEVER(conn, source->credit_count == 0 ||
+                             source->command_count >= RDMIG_CREDIT_COUNT_MAX ||
+                             !credits_may_send(conn, header->type)))
+        return;
     /* A pipelined command that did not wait for a credit costs nobody the time of a round trip. */
     if (source->command_count == 0 || source->was_credit_starved)
         conn->counters.round_trips++;

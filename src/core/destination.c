@@ -2,7 +2,7 @@
 /* The destination: sends READY, takes one command, carries it out (requests.c), answers, and sends
  * READY again. Commands that come meanwhile, against outstanding credits, wait in their slots
  * (clause C16). */
-#include "internal.h"
+#include "machines.h"
 
 void destination_init(struct rdmig_conn *conn)
 {
@@ -20,10 +20,10 @@ void destination_requested(struct rdmig_conn *conn)
     conn->u.destination.initial_ready_pending = conn->credit_max;
 }
 
-static void owe_ready(struct destination *destination)
+static void owe_ready(struct rdmig_conn *conn)
 {
-    destination->state = DESTINATION_SENDING_READY;
-    destination->ready_to_send++;
+    enter_destination(conn, DESTINATION_SENDING_READY);
+    conn->u.destination.ready_to_send++;
 }
 
 /* ---- messages: one cell for each pair of state and type (clause C6) */
@@ -35,7 +35,9 @@ static void begin(struct rdmig_conn *conn, enum destination_state state, uint32_
 {
     struct destination *destination = &conn->u.destination;
 
-    destination->state = state;
+    if (CORE_NEVER(conn, destination->slot != NO_SLOT))
+        return;
+    enter_destination(conn, state);
     destination->entry_index = 0;
     destination->entry_count = entry_count;
     destination->entry = STEP_NONE;
@@ -58,7 +60,7 @@ static void take_stream(struct rdmig_conn *conn, const uint8_t *data,
     destination->delivery = STEP_WANTED;
     conn->counters.bytes_stream += header->length_bytes;
     if (header->length_bytes == 0) /* nothing to consume */
-        owe_ready(destination);
+        owe_ready(conn);
 }
 
 static void take_blocks_request(struct rdmig_conn *conn, const uint8_t *data,
@@ -124,6 +126,8 @@ static bool is_slot_needed(const struct destination *destination)
 
 static void take_command(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header)
 {
+    if (CORE_NEVER(conn, header->type >= RDMIG_MESSAGE_TYPE_COUNT || !handlers[header->type]))
+        return;
     handlers[header->type](conn, conn_message(conn, slot) + RDMIG_HEADER_BYTES, header);
     if (conn->phase == RDMIG_PHASE_RUNNING && is_slot_needed(&conn->u.destination))
         conn->u.destination.slot = slot;
@@ -140,6 +144,8 @@ static void take_queued(struct rdmig_conn *conn)
     uint64_t expected;
     uint64_t actual;
 
+    if (CORE_NEVER(conn, destination->queued_count == 0))
+        return;
     destination->queued_head = (destination->queued_head + 1) % RDMIG_CREDIT_COUNT_MAX;
     destination->queued_count--;
     (void)wire_read_header(conn_message(conn, slot), conn->recv_bytes[slot], &header, &expected,
@@ -147,11 +153,14 @@ static void take_queued(struct rdmig_conn *conn)
     take_command(conn, slot, &header);
 }
 
-static void queue_command(struct destination *destination, uint32_t slot)
+static void queue_command(struct rdmig_conn *conn, uint32_t slot)
 {
+    struct destination *destination = &conn->u.destination;
     const uint32_t position =
         (destination->queued_head + destination->queued_count) % RDMIG_CREDIT_COUNT_MAX;
 
+    if (CORE_NEVER(conn, destination->queued_count >= RDMIG_CREDIT_COUNT_MAX))
+        return;
     destination->queued_slots[position] = slot;
     destination->queued_count++;
 }
@@ -189,7 +198,7 @@ void destination_received(struct rdmig_conn *conn, uint32_t slot, const struct w
     if (destination->state == DESTINATION_AWAITING && destination->queued_count == 0)
         take_command(conn, slot, header);
     else
-        queue_command(destination, slot);
+        queue_command(conn, slot);
 }
 
 /* ---- the application's events */
@@ -214,7 +223,7 @@ static int consume(struct rdmig_conn *conn, const struct rdmig_event *event)
     destination->stream_left_bytes -= event->length;
     if (destination->stream_left_bytes == 0) {
         destination_free_slot(conn);
-        owe_ready(destination);
+        owe_ready(conn);
     }
     return RDMIG_OK;
 }
@@ -258,12 +267,15 @@ static bool send_ready(struct rdmig_conn *conn, struct rdmig_action *action)
 
     if (slot == NO_SLOT || !flight_can_post(conn))
         return false;
+    if (CORE_NEVER(conn, destination->ready_to_send == 0 ||
+                             destination->credits_outstanding >= RDMIG_CREDIT_COUNT_MAX))
+        return false;
     destination->credits_outstanding++;
     destination->ready_to_send--;
     if (destination->initial_ready_pending > 0)
         destination->initial_ready_pending--;
     if (destination->ready_to_send == 0)
-        destination->state = DESTINATION_AWAITING;
+        enter_destination(conn, DESTINATION_AWAITING);
     /* The source may have all memory to pin or to look through, and to write, without a word. */
     if (destination->queued_count == 0)
         conn_arm(conn, TIMER_IDLE,
@@ -326,7 +338,7 @@ void destination_operation_done(struct rdmig_conn *conn, const struct operation 
                                 uint32_t rkey)
 {
     if (operation->kind == OPERATION_END_ROUND)
-        owe_ready(&conn->u.destination);
+        owe_ready(conn);
     else
         request_operation_done(conn, rkey);
 }
@@ -337,7 +349,7 @@ static bool answer(struct rdmig_conn *conn, struct rdmig_action *action)
 
     if (!flight_can_post(conn))
         return false;
-    owe_ready(destination);
+    owe_ready(conn);
     flight_send(conn, destination->answer_slot, &destination->answer, action);
     return true;
 }
@@ -374,10 +386,10 @@ static void finish_command(struct rdmig_conn *conn)
         *header = (struct wire_header){0, RDMIG_MESSAGE_UNREGISTER_FINISHED, 1};
         break;
     default:
-        owe_ready(destination); /* FILLING has no answer but READY */
+        owe_ready(conn); /* FILLING has no answer but READY */
         return;
     }
-    destination->state = DESTINATION_ANSWERING;
+    enter_destination(conn, DESTINATION_ANSWERING);
 }
 
 /* The next command, when there is one. */

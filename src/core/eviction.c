@@ -4,7 +4,7 @@
  * keep a limit on pinned memory (clause R13). A clock chooses the region to evict: the clock hand
  * goes round over all chunks; a region that was written to since it passed is spared once.
  */
-#include "internal.h"
+#include "machines.h"
 
 #define RUNS_IN_LIMIT 8u
 
@@ -36,9 +36,11 @@ static void begin(struct rdmig_conn *conn, uint32_t block_index, uint32_t first_
                   uint32_t chunk_count, bool is_application)
 {
     struct source *source = &conn->u.source;
-    struct unregistration *unregistration =
-        unregistration_at(source, source->unregistration_count++);
+    struct unregistration *unregistration = unregistration_at(source, source->unregistration_count);
 
+    if (CORE_NEVER(conn, source->unregistration_count >= UNREGISTRATION_COUNT_MAX))
+        return;
+    source->unregistration_count++;
     *unregistration = (struct unregistration){block_index, first_chunk, chunk_count,
                                               UNREGISTRATION_WANTED, is_application};
     set_region(conn, unregistration, REGION_UNREGISTERING);
@@ -106,7 +108,7 @@ void unregistration_ask(struct rdmig_conn *conn, uint32_t slot, struct rdmig_act
 
         if (unregistration->state != UNREGISTRATION_WANTED)
             continue;
-        unregistration->state = UNREGISTRATION_ASKED;
+        enter_unregistration(conn, unregistration, UNREGISTRATION_ASKED);
         wire_write_register(data + header.length_bytes, &entry);
         header.length_bytes += WIRE_REGISTER_ENTRY_BYTES;
         header.repeat++;
@@ -125,7 +127,7 @@ void unregistration_answered(struct rdmig_conn *conn, uint32_t entry_count)
 
         if (unregistration->state != UNREGISTRATION_ASKED)
             continue;
-        unregistration->state = UNREGISTRATION_DUE;
+        enter_unregistration(conn, unregistration, UNREGISTRATION_DUE);
         entry_count--;
     }
 }
@@ -143,7 +145,7 @@ bool unregistration_next_local(struct rdmig_conn *conn, struct rdmig_action *act
             continue;
         blocks_region_action(conn, RDMIG_ACTION_DEREGISTER, unregistration->block_index,
                              unregistration->first_chunk, unregistration->chunk_count, action);
-        unregistration->state = UNREGISTRATION_STARTED;
+        enter_unregistration(conn, unregistration, UNREGISTRATION_STARTED);
         return true;
     }
     return false;
@@ -152,12 +154,17 @@ bool unregistration_next_local(struct rdmig_conn *conn, struct rdmig_action *act
 void unregistration_local_done(struct rdmig_conn *conn, uint32_t subject)
 {
     struct source *source = &conn->u.source;
-    struct unregistration *unregistration = &source->unregistrations[subject];
-
-    unregistration->state = UNREGISTRATION_DONE;
-    source->pinned_bytes -=
+    struct unregistration *unregistration =
+        &source->unregistrations[subject % UNREGISTRATION_COUNT_MAX];
+    const uint64_t length_bytes =
         blocks_run_bytes(conn, unregistration->block_index, unregistration->first_chunk,
                          unregistration->chunk_count);
+
+    if (CORE_NEVER(conn,
+                   subject >= UNREGISTRATION_COUNT_MAX || source->pinned_bytes < length_bytes))
+        return;
+    enter_unregistration(conn, unregistration, UNREGISTRATION_DONE);
+    source->pinned_bytes -= length_bytes;
     source->is_eviction_blocked = false;
     set_region(conn, unregistration, 0);
     if (unregistration->is_application) {

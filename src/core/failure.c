@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* How a connection comes to fail: time limits, work that came back without a reason, the first
  * cause and what is said about it. */
-#include "internal.h"
+#include "machines.h"
 
 /* ---- failure */
 
@@ -22,13 +22,13 @@ void conn_fail(struct rdmig_conn *conn, enum rdmig_reason reason,
     conn->failure = *details;
     conn->failure.reason = reason;
     conn->failure.phase = conn->phase;
-    conn->phase = RDMIG_PHASE_FAILING;
+    enter_phase(conn, RDMIG_PHASE_FAILING);
     /* What has been delivered stays so: a source must not take back a guest that it has handed
      * over. */
     conn->notifications &= 1u << RDMIG_ACTION_NOTIFY_FLUSHED;
     for (uint32_t i = 0; i < TIMER_COUNT; i++)
         conn_disarm(conn, (enum timer)i);
-    conn->closing = CLOSING_NOT; /* closing.c begins it */
+    enter_closing(conn, CLOSING_NOT); /* closing.c begins it */
 }
 
 void conn_fail_message(struct rdmig_conn *conn, enum rdmig_reason reason, uint32_t type,

@@ -32,7 +32,16 @@ uint64_t slot_offset_bytes(bool is_send, uint32_t slot)
 
 uint8_t *flight_send_bytes(struct rdmig_conn *conn, uint32_t slot)
 {
+    if (CORE_NEVER(conn, slot >= SEND_SLOT_COUNT))
+        slot = 0;
     return conn->control + slot_offset_bytes(true, slot);
+}
+
+static inline uint32_t send_slot_bytes(uint32_t slot)
+{
+    if (slot < SEND_SLOT_LARGE_COUNT)
+        return RDMIG_MESSAGE_BYTES_MAX;
+    return slot == SEND_SLOT_ERROR ? RDMIG_HEADER_BYTES : SMALL_MESSAGE_BYTES;
 }
 
 static uint32_t free_send_slot(const struct rdmig_conn *conn, uint32_t first, uint32_t count)
@@ -89,6 +98,9 @@ bool flight_next_recv(struct rdmig_conn *conn, struct rdmig_action *action)
 
 void flight_free_recv(struct rdmig_conn *conn, uint32_t slot)
 {
+    if (CORE_NEVER(conn,
+                   slot >= RDMIG_RECV_SLOT_COUNT || conn->recv_slots[slot].state != SLOT_READING))
+        return;
     conn->recv_slots[slot].state = SLOT_FREE;
 }
 
@@ -126,7 +138,11 @@ static struct work *work_at(const struct rdmig_conn *conn, uint64_t number)
 
 uint32_t flight_room_count(const struct rdmig_conn *conn)
 {
-    return conn->config.send_queue_depth - (uint32_t)(conn->work_head - conn->work_tail);
+    const uint64_t out_count = conn->work_head - conn->work_tail;
+
+    if (CORE_NEVER(conn, out_count > conn->config.send_queue_depth))
+        return 0;
+    return conn->config.send_queue_depth - (uint32_t)out_count;
 }
 
 bool flight_can_post(const struct rdmig_conn *conn)
@@ -134,10 +150,13 @@ bool flight_can_post(const struct rdmig_conn *conn)
     return flight_room_count(conn) > 0 && !conn_awaits_error_cause(conn);
 }
 
+/* Returns its tag; 0: what cannot be. */
 static uint64_t post_work(struct rdmig_conn *conn, const struct work *work)
 {
     const uint64_t number = conn->work_head;
 
+    if (CORE_NEVER(conn, flight_room_count(conn) == 0))
+        return 0;
     if (conn->work_head == conn->work_tail)
         conn_arm(conn, TIMER_SEND, conn->config.reply_timeout_ns);
     *work_at(conn, number) = *work;
@@ -150,6 +169,9 @@ void flight_send(struct rdmig_conn *conn, uint32_t slot, const struct wire_heade
 {
     const struct work work = {.kind = WORK_SEND, .slot = slot, .message_type = header->type};
 
+    if (CORE_NEVER(conn, slot >= SEND_SLOT_COUNT || conn->send_slots[slot].state == SLOT_HARDWARE ||
+                             header->length_bytes > send_slot_bytes(slot) - RDMIG_HEADER_BYTES))
+        return;
     wire_write_header(flight_send_bytes(conn, slot), header);
     conn->send_slots[slot].state = SLOT_HARDWARE;
     conn->counters.control_messages++;
@@ -170,6 +192,8 @@ static void hash_span(struct rdmig_conn *conn, const struct span *span, uint16_t
     for (uint64_t chunk = span->start_bytes / RDMIG_CHUNK_BYTES; chunk <= last; chunk++) {
         uint16_t *count = &conn->flight_hash[(first + chunk) % FLIGHT_HASH_COUNT];
 
+        if (CORE_NEVER(conn, *count == (step == 1 ? UINT16_MAX : 0)))
+            return;
         *count = (uint16_t)(*count + step);
     }
 }
@@ -187,6 +211,9 @@ void flight_write(struct rdmig_conn *conn, const struct span *span, struct rdmig
 {
     const struct work work = {.kind = WORK_WRITE, .span = *span};
 
+    if (CORE_NEVER(conn, span->start_bytes >= span->end_bytes ||
+                             span->end_bytes > blocks_at(conn, span->block_index)->length_bytes))
+        return;
     if (!is_behind_last(conn, span))
         conn->ascending_from = conn->work_head;
     conn->last_write = *span;
@@ -242,15 +269,26 @@ bool flight_has_writes(const struct rdmig_conn *conn)
     return false;
 }
 
+/* What is queued holds what is in flight. */
+static inline bool is_pending(const struct source *source, uint64_t length_bytes)
+{
+    return source->flight_bytes >= length_bytes && source->bytes_pending >= length_bytes &&
+           source->data_bytes_pending >= length_bytes;
+}
+
 /* Takes the oldest entry out; is_done tells whether it is known to have succeeded. */
 static void retire_oldest(struct rdmig_conn *conn, bool is_done)
 {
     const struct work work = *work_at(conn, conn->work_tail);
 
+    if (CORE_NEVER(conn, conn->work_tail == conn->work_head))
+        return;
     conn->work_tail++;
     if (work.kind == WORK_WRITE) {
         const uint64_t length_bytes = work.span.end_bytes - work.span.start_bytes;
 
+        if (CORE_NEVER(conn, !is_pending(&conn->u.source, length_bytes)))
+            return;
         hash_span(conn, &work.span, UINT16_MAX); /* minus one */
         conn->u.source.flight_bytes -= length_bytes;
         conn->u.source.is_eviction_blocked = false;
@@ -261,8 +299,12 @@ static void retire_oldest(struct rdmig_conn *conn, bool is_done)
         if (is_done)
             conn->counters.bytes_written += length_bytes;
     } else if (work.kind == WORK_SEND) {
+        if (CORE_NEVER(conn, conn->send_slots[work.slot].state != SLOT_HARDWARE))
+            return;
         conn->send_slots[work.slot].state = SLOT_FREE;
         if (work.message_type == RDMIG_MESSAGE_QEMU_FILE) {
+            if (CORE_NEVER(conn, conn->stream_sends_outstanding == 0))
+                return;
             conn->stream_sends_outstanding--;
             conn->is_stream_lost = conn->is_stream_lost || !is_done;
         }
@@ -321,6 +363,8 @@ static int work_completed(struct rdmig_conn *conn, uint64_t number, const struct
 bool flight_start(struct rdmig_conn *conn, enum operation_kind kind, uint32_t subject,
                   uint64_t *tag)
 {
+    if (CORE_NEVER(conn, kind == OPERATION_NONE))
+        return false;
     for (uint32_t i = 0; i < OPERATION_COUNT; i++) {
         struct operation *operation = &conn->operations[i];
 
@@ -419,5 +463,7 @@ bool flight_is_empty(const struct rdmig_conn *conn)
 
 const uint8_t *conn_message(const struct rdmig_conn *conn, uint32_t recv_slot)
 {
+    if (CORE_NEVER(conn, recv_slot >= RDMIG_RECV_SLOT_COUNT))
+        recv_slot = 0;
     return conn->control + slot_offset_bytes(false, recv_slot);
 }

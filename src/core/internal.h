@@ -5,6 +5,7 @@
 #ifndef RDMIG_CORE_INTERNAL_H
 #define RDMIG_CORE_INTERNAL_H
 
+#include "never.h"
 #include "wire.h"
 
 #include <string.h>
@@ -343,11 +344,23 @@ struct rdmig_conn {
     uint32_t block_count;
     uint64_t ram_bytes; /* sum of the blocks' lengths; 0 before they are known */
     struct rdmig_conn_counters counters;
+    const char *fault; /* where CORE_NEVER() first found what cannot be; NULL: nowhere */
     union {
         struct source source;
         struct destination destination;
     } u;
 };
+
+/* For CORE_NEVER(), which functions that only look use as well: the memory is the application's,
+ * and never constant. */
+static inline bool core_note_fault(const struct rdmig_conn *conn, const char *place)
+{
+    struct rdmig_conn *noted = (struct rdmig_conn *)(uintptr_t)conn;
+
+    if (!noted->fault)
+        noted->fault = place;
+    return true;
+}
 
 /* ---- conn.c */
 void conn_notify(struct rdmig_conn *conn, enum rdmig_action_kind kind);

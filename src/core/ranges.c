@@ -135,6 +135,8 @@ void ranges_zeroed(struct rdmig_conn *conn, uint32_t serial)
         if (range->state == STEP_ASKED && range->serial == serial) {
             const uint64_t length_bytes = range->span.end_bytes - range->span.start_bytes;
 
+            if (CORE_NEVER(conn, source->bytes_pending < length_bytes))
+                return;
             range->state = STEP_DONE;
             source->bytes_pending -= length_bytes;
             conn->counters.bytes_zero += length_bytes;
@@ -160,8 +162,12 @@ static bool find_region(struct rdmig_conn *conn, uint32_t block_index, uint32_t 
     if (chunk.count == 0 || chunk.count == REGION_PENDING || chunk.count == REGION_UNREGISTERING)
         return false;
     if (chunk.count == REGION_MEMBER) {
+        if (CORE_NEVER(conn, chunk.value == 0 || chunk.value > chunk_index))
+            return false;
         chunk_index -= chunk.value;
         chunk = blocks_chunk(conn, block_index, chunk_index);
+        if (CORE_NEVER(conn, chunk.count == 0 || chunk.count > REGION_CHUNK_COUNT_MAX))
+            return false;
     }
     action->region = block->first_chunk + chunk_index;
     action->rkey = chunk.value;

@@ -68,6 +68,8 @@ static void add_run(struct rdmig_conn *conn, uint32_t block_index, uint32_t firs
 {
     struct source *source = &conn->u.source;
 
+    if (CORE_NEVER(conn, chunk_count == 0 || source->run_count >= RDMIG_REGISTER_BATCH_MAX))
+        return;
     if (chunk_count > source->largest_run_chunk_count)
         source->largest_run_chunk_count = chunk_count;
     *run_at(source, source->run_count++) = (struct run){.block_index = block_index,
@@ -298,8 +300,10 @@ static void settle(struct rdmig_conn *conn, struct run *run)
 
 void registration_local_done(struct rdmig_conn *conn, uint32_t subject)
 {
-    struct run *run = &conn->u.source.runs[subject];
+    struct run *run = &conn->u.source.runs[subject % RDMIG_REGISTER_BATCH_MAX];
 
+    if (CORE_NEVER(conn, subject >= RDMIG_REGISTER_BATCH_MAX || run->local != STEP_ASKED))
+        return;
     run->local = STEP_DONE;
     settle(conn, run);
 }
@@ -315,6 +319,8 @@ static bool take_result(struct rdmig_conn *conn, const uint8_t *bytes)
                                     .block_index = run->block_index};
     struct wire_result result;
 
+    if (CORE_NEVER(conn, source->run_answered_count >= source->run_asked_count))
+        return false;
     wire_read_result(bytes, &result);
     details.expected = blocks_at(conn, run->block_index)->remote_addr;
     details.actual = result.host_addr;

@@ -10,12 +10,19 @@ static const uint8_t *entry_bytes(const struct rdmig_conn *conn, uint32_t size_b
 {
     const struct destination *destination = &conn->u.destination;
 
+    (void)CORE_NEVER(conn, destination->entry_index >= destination->entry_count ||
+                               (uint64_t)destination->entry_count * size_bytes >
+                                   RDMIG_MESSAGE_BYTES_MAX - RDMIG_HEADER_BYTES);
     return conn_message(conn, destination->slot) + RDMIG_HEADER_BYTES +
            (uint64_t)destination->entry_index * size_bytes;
 }
 
 static uint8_t *answer_bytes(struct rdmig_conn *conn, uint32_t size_bytes, uint32_t index)
 {
+    if (CORE_NEVER(conn, conn->u.destination.answer_slot >= SEND_SLOT_LARGE_COUNT ||
+                             (uint64_t)(index + 1) * size_bytes >
+                                 RDMIG_MESSAGE_BYTES_MAX - RDMIG_HEADER_BYTES))
+        index = 0;
     return flight_send_bytes(conn, conn->u.destination.answer_slot) + RDMIG_HEADER_BYTES +
            (uint64_t)index * size_bytes;
 }
@@ -117,6 +124,8 @@ enum rdmig_reason request_check(const struct rdmig_conn *conn, const struct wire
                                       .block_index = NO_BLOCK};
     if (!conn->u.destination.are_blocks_listed)
         return RDMIG_REASON_BLOCKS_MISSING;
+    if (CORE_NEVER(conn, size_bytes == 0 || !checkers[header->type]))
+        return RDMIG_REASON_INTERNAL;
     for (uint32_t at = 0; at < header->length_bytes && reason == RDMIG_REASON_NONE;
          at += size_bytes)
         reason = checkers[header->type](conn, data + at, details);
@@ -236,7 +245,7 @@ static enum operation_kind start_fill(struct rdmig_conn *conn, struct rdmig_acti
 static enum operation_kind start_listing(struct rdmig_conn *conn, struct rdmig_action *action)
 {
     const uint32_t block_index = conn->u.destination.entry_index;
-    struct block *block = &conn->blocks[block_index];
+    const struct block *block = blocks_at(conn, block_index);
     const struct chunk chunk = blocks_chunk(conn, block_index, 0);
     const bool is_pin_all = (conn->capability_flags & RDMIG_CAPABILITY_PIN_ALL) != 0;
     struct wire_block entry = {block->host_addr, block->ram_offset_bytes, block->length_bytes, 0};
@@ -299,6 +308,9 @@ bool request_next_action(struct rdmig_conn *conn, struct rdmig_action *action, b
 
         if (destination->entry == STEP_ASKED)
             return false;
+        if (CORE_NEVER(conn, destination->state >= DESTINATION_STATE_COUNT ||
+                                 !starters[destination->state]))
+            return false;
         kind = starters[destination->state](conn, action);
         if (kind != OPERATION_NONE) {
             destination->entry = STEP_ASKED;
@@ -320,6 +332,9 @@ void request_operation_done(struct rdmig_conn *conn, uint32_t rkey)
     uint32_t chunk_count;
     uint32_t chunk_index;
 
+    if (CORE_NEVER(conn, destination->entry != STEP_ASKED ||
+                             destination->entry_index >= destination->entry_count))
+        return;
     switch (destination->state) {
     case DESTINATION_LISTING:
         chunk_count = blocks_at(conn, destination->entry_index)->chunk_count;
@@ -342,12 +357,16 @@ void request_operation_done(struct rdmig_conn *conn, uint32_t rkey)
     case DESTINATION_UNREGISTERING:
         wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
         chunk_count = blocks_chunk(conn, entry.block_index, (uint32_t)entry.key).count;
+        if (CORE_NEVER(conn, chunk_count == 0 || chunk_count > REGION_CHUNK_COUNT_MAX))
+            return;
         destination->pinned_bytes -=
             blocks_run_bytes(conn, entry.block_index, (uint32_t)entry.key, chunk_count);
         blocks_set_chunk(conn, entry.block_index, (uint32_t)entry.key, 0, 0);
         entry_done(conn);
         break;
-    default: /* FILLING */
+    default:
+        if (CORE_NEVER(conn, destination->state != DESTINATION_FILLING))
+            return;
         wire_read_compress(entry_bytes(conn, WIRE_COMPRESS_ENTRY_BYTES), &fill);
         conn->counters.bytes_zero += fill.value == 0 ? fill.length_bytes : 0;
         entry_done(conn);

@@ -80,6 +80,8 @@ static void take_ready(struct rdmig_conn *conn, const uint8_t *data,
 
     (void)data;
     (void)header;
+    if (CORE_NEVER(conn, source->credit_count >= RDMIG_CREDIT_COUNT_MAX))
+        return;
     if (source->credit_count == 0)
         source->was_credit_starved = true;
     source->credit_count++;
@@ -200,8 +202,11 @@ static handler *const handlers[SOURCE_STATE_COUNT][RDMIG_MESSAGE_TYPE_COUNT] = {
 
 void source_received(struct rdmig_conn *conn, uint32_t slot, const struct wire_header *header)
 {
-    handler *const handle = handlers[source_state(conn)][header->type];
+    handler *handle;
 
+    if (CORE_NEVER(conn, header->type >= RDMIG_MESSAGE_TYPE_COUNT))
+        return;
+    handle = handlers[source_state(conn)][header->type];
     if (handle)
         handle(conn, conn_message(conn, slot) + RDMIG_HEADER_BYTES, header);
     else
@@ -220,6 +225,8 @@ void source_operation_done(struct rdmig_conn *conn, const struct operation *oper
     if (operation->kind == OPERATION_DEREGISTER) {
         unregistration_local_done(conn, operation->subject);
     } else if (conn->u.source.exchange == STEP_ASKED) {
+        if (CORE_NEVER(conn, conn->u.source.pin_done_count >= conn->u.source.pin_started_count))
+            return;
         conn->u.source.pin_done_count++;
         source_exchange_done(conn);
     } else {
@@ -260,6 +267,8 @@ static int write_stream(struct rdmig_conn *conn, const struct rdmig_event *event
         return -RDMIG_E_AGAIN;
     if (source->stream_slot == NO_SLOT) {
         source->stream_slot = flight_free_large(conn);
+        if (CORE_NEVER(conn, source->stream_slot == NO_SLOT))
+            return -RDMIG_E_AGAIN;
         conn->send_slots[source->stream_slot].state = SLOT_FILLING;
     }
     memcpy(flight_send_bytes(conn, source->stream_slot) + RDMIG_HEADER_BYTES + source->stream_bytes,

@@ -22,11 +22,15 @@ void conn_arm(struct rdmig_conn *conn, enum timer timer, uint64_t timeout_ns)
     const bool is_endless = timeout_ns == 0 || timeout_ns >= RDMIG_NO_DEADLINE - conn->now_ns ||
                             (timer != TIMER_CLOSE && conn_is_peer_gone(conn));
 
+    if (CORE_NEVER(conn, timer >= TIMER_COUNT))
+        return;
     conn->timers_ns[timer] = is_endless ? RDMIG_NO_DEADLINE : conn->now_ns + timeout_ns;
 }
 
 void conn_disarm(struct rdmig_conn *conn, enum timer timer)
 {
+    if (CORE_NEVER(conn, timer >= TIMER_COUNT))
+        return;
     conn->timers_ns[timer] = RDMIG_NO_DEADLINE;
 }
 
@@ -70,6 +74,9 @@ bool conn_is_peer_gone(const struct rdmig_conn *conn)
 
 void conn_notify(struct rdmig_conn *conn, enum rdmig_action_kind kind)
 {
+    if (CORE_NEVER(conn,
+                   kind < RDMIG_ACTION_NOTIFY_ESTABLISHED || kind >= RDMIG_ACTION_NOTIFY_CLOSED))
+        return;
     conn->notifications |= 1u << kind;
 }
 

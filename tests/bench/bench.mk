@@ -10,7 +10,8 @@ $(BUILD)/bench/%.o: tests/bench/%.c
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu11 -D_GNU_SOURCE -DBENCH_OPTIONS='"$(strip $(OPT) $(CFLAGS))"' $(CFLAGS_ALL) -Isrc -c $< -o $@
 
-$(BUILD)/rdmig-bench: $(bench_objects) $(BUILD)/librdmig-internal.a
+# The core as users have it, not the one that tests have.
+$(BUILD)/rdmig-bench: $(bench_objects) $(core_parts) $(BUILD)/librdmig-internal.a
 	$(Q)$(CC) $(LDFLAGS) $^ -o $@
 
 .PHONY: bench bench-build

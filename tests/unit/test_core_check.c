@@ -49,6 +49,8 @@ static void test_core_check__source__finds_each_damage(void **state)
 
     (void)state;
     DAMAGE(bench, u.source.bytes_pending, 1, "pending bytes are those queued and those in flight");
+    DAMAGE(bench, u.source.data_bytes_pending, 1,
+           "pending data is what is queued and no zeros, and what is in flight");
     DAMAGE(bench, u.source.flight_bytes, 1, "bytes in flight are those of the outstanding writes");
     DAMAGE(bench, u.source.stream_bytes, RDMIG_STREAM_BYTES_MAX + 1,
            "stream bytes fit their message");

@@ -19,6 +19,9 @@ $(BUILD)/unit/obj/%.o: tests/unit/%.c
 
 $(BUILD)/unit/test_link% $(BUILD)/unit/test_device%: UNIT_OBJECTS = $(mock_objects)
 $(BUILD)/unit/test_core% $(BUILD)/unit/test_wir%: UNIT_OBJECTS = $(support_objects)
+# The core as users have it; all others have the one that stops at what cannot be.
+$(BUILD)/unit/test_core_never: UNIT_OBJECTS = $(support_objects) $(core_parts)
+$(BUILD)/unit/test_core_never: $(core_parts)
 $(BUILD)/unit/test_migration%: UNIT_OBJECTS = $(fake_objects)
 $(BUILD)/unit/test_migration_counts: LDFLAGS += -Wl,--wrap=strcmp,--wrap=timerfd_settime,--wrap=poll,--wrap=stat,--wrap=open,--wrap=readlink,--wrap=fopen,--wrap=madvise,--wrap=mincore,--wrap=pread,--wrap=process_vm_readv
 $(BUILD)/unit/test_tool_calls: LDFLAGS += -Wl,--wrap=strcmp,--wrap=strlen,--wrap=fstat,--wrap=open,--wrap=openat,--wrap=ftruncate,--wrap=fallocate,--wrap=fsync
