@@ -241,7 +241,7 @@ int rdmig_destination_resume(struct rdmig_destination *destination)
 
     if (destination->stage != DESTINATION_STAGE_ROUND_ENDED)
         return -RDMIG_E_STATE;
-    destination->stage = DESTINATION_STAGE_RECEIVING;
+    destination_enter(destination, DESTINATION_STAGE_RECEIVING);
     destination->round_tag = 0;
     (void)link_step(destination->link, &event);
     destination_advance(destination);
@@ -257,9 +257,9 @@ int rdmig_destination_confirm(struct rdmig_destination *destination)
         return -RDMIG_E_STATE;
     if (destination->is_prepare_held) {
         destination->is_prepare_held = false;
-        destination->stage = DESTINATION_STAGE_CONFIRMING;
+        destination_enter(destination, DESTINATION_STAGE_CONFIRMING);
     } else {
-        destination->stage = DESTINATION_STAGE_COMPLETED;
+        destination_enter(destination, DESTINATION_STAGE_COMPLETED);
         destination->stats.ended_ns = link_now_ns();
         (void)link_step(destination->link, &event);
     }

@@ -5,6 +5,7 @@
 #define RDMIG_MIGRATION_DESTINATION_H
 
 #include "common.h"
+#include "core/steps.h"
 #include "holes.h"
 
 #include "qemu/stream.h"
@@ -22,6 +23,41 @@ enum destination_stage {
     DESTINATION_STAGE_CLOSED
 };
 
+#define DESTINATION_STAGE_STEPS(STEP)                                                              \
+    STEP(DESTINATION_STAGE_LISTENING, DESTINATION_STAGE_CONNECTED, "ESTABLISHED")                  \
+    STEP(DESTINATION_STAGE_CONNECTED, DESTINATION_STAGE_BLOCKS_NEEDED,                             \
+         "list came, blocks not given")                                                            \
+    STEP(DESTINATION_STAGE_CONNECTED, DESTINATION_STAGE_RECEIVING, "list came, blocks match")      \
+    STEP(DESTINATION_STAGE_BLOCKS_NEEDED, DESTINATION_STAGE_RECEIVING,                             \
+         "rdmig_destination_provide_blocks()")                                                     \
+    STEP(DESTINATION_STAGE_RECEIVING, DESTINATION_STAGE_ROUND_ENDED,                               \
+         "END_ROUND, with report_rounds")                                                          \
+    STEP(DESTINATION_STAGE_ROUND_ENDED, DESTINATION_STAGE_RECEIVING, "rdmig_destination_resume()") \
+    STEP(DESTINATION_STAGE_RECEIVING, DESTINATION_STAGE_PREPARED,                                  \
+         "native: PREPARE. QEMU: it has left")                                                     \
+    STEP(DESTINATION_STAGE_PREPARED, DESTINATION_STAGE_CONFIRMING,                                 \
+         "native: rdmig_destination_confirm()")                                                    \
+    STEP(DESTINATION_STAGE_PREPARED, DESTINATION_STAGE_COMPLETED,                                  \
+         "QEMU: rdmig_destination_confirm()")                                                      \
+    STEP(DESTINATION_STAGE_CONFIRMING, DESTINATION_STAGE_COMPLETED, "the end of the stream")       \
+    STEP(DESTINATION_STAGE_LISTENING, DESTINATION_STAGE_CLOSING,                                   \
+         "fails, rdmig_destination_cancel()")                                                      \
+    STEP(DESTINATION_STAGE_CONNECTED, DESTINATION_STAGE_CLOSING,                                   \
+         "fails, rdmig_destination_cancel()")                                                      \
+    STEP(DESTINATION_STAGE_BLOCKS_NEEDED, DESTINATION_STAGE_CLOSING,                               \
+         "fails, rdmig_destination_cancel()")                                                      \
+    STEP(DESTINATION_STAGE_RECEIVING, DESTINATION_STAGE_CLOSING,                                   \
+         "fails, rdmig_destination_cancel()")                                                      \
+    STEP(DESTINATION_STAGE_ROUND_ENDED, DESTINATION_STAGE_CLOSING,                                 \
+         "fails, rdmig_destination_cancel()")                                                      \
+    STEP(DESTINATION_STAGE_PREPARED, DESTINATION_STAGE_CLOSING,                                    \
+         "fails, rdmig_destination_cancel()")                                                      \
+    STEP(DESTINATION_STAGE_CONFIRMING, DESTINATION_STAGE_CLOSING,                                  \
+         "fails, rdmig_destination_cancel()")                                                      \
+    STEP(DESTINATION_STAGE_CLOSING, DESTINATION_STAGE_CLOSED, "closed")
+
+MACHINE_DEFINE(destination_stage, DESTINATION_STAGE_STEPS)
+
 /* A range being filled, a piece a call. */
 struct fill {
     uint64_t tag; /* 0: none */
@@ -33,6 +69,7 @@ struct fill {
 
 struct rdmig_destination {
     enum destination_stage stage;
+    bool is_astray; /* a step that DESTINATION_STAGE_STEPS has not got was refused */
     struct rdmig_options options;
     struct budget budget;
     struct rdmig_error error;
@@ -60,6 +97,16 @@ struct rdmig_destination {
     struct fill fill;
     struct holes *holes;
 };
+
+/* destination_advance() fails what was astray. */
+static inline void destination_enter(struct rdmig_destination *destination,
+                                     enum destination_stage stage)
+{
+    if (is_destination_stage_step(destination->stage, stage))
+        destination->stage = stage;
+    else
+        destination->is_astray = true;
+}
 
 void destination_advance(struct rdmig_destination *destination);
 /* A line when the state is another than the trace has it; destination_state.c. */

@@ -43,7 +43,7 @@ static void give_up_tag(struct rdmig_destination *destination, uint64_t *tag)
  * as long as the guest. */
 static void leave(struct rdmig_destination *destination)
 {
-    destination->stage = DESTINATION_STAGE_CLOSING;
+    destination_enter(destination, DESTINATION_STAGE_CLOSING);
     destination->stats.ended_ns = link_now_ns();
     give_up_tag(destination, &destination->round_tag);
     give_up_tag(destination, &destination->fill.tag);
@@ -57,6 +57,16 @@ void destination_fail(struct rdmig_destination *destination)
         return;
     (void)link_step(destination->link, &event);
     leave(destination);
+}
+
+/* A step that the table has not got is a fault of ours: the guest is not taken. */
+static void check_steps(struct rdmig_destination *destination)
+{
+    if (!destination->is_astray || destination->stage >= DESTINATION_STAGE_COMPLETED)
+        return;
+    error_set(&destination->error, RDMIG_REASON_INTERNAL, 0, "report it",
+              "a step of the destination's that cannot be, in stage %d", (int)destination->stage);
+    destination_fail(destination);
 }
 
 static void check_failure(struct rdmig_destination *destination)
@@ -168,12 +178,13 @@ static void round_ended(struct rdmig_destination *destination, uint64_t tag)
     if (destination->stats.exchanged_ns == 0)
         destination->stats.exchanged_ns = destination->stats.stopped_ns;
     destination->round_position_bytes = destination->wire_bytes;
-    if (!destination->options.report_rounds) {
+    /* What a source sends after this end has confirmed is no round of the guest's. */
+    if (!destination->options.report_rounds || destination->stage != DESTINATION_STAGE_RECEIVING) {
         complete_tag(destination, tag);
         return;
     }
     destination->round_tag = tag;
-    destination->stage = DESTINATION_STAGE_ROUND_ENDED;
+    destination_enter(destination, DESTINATION_STAGE_ROUND_ENDED);
 }
 
 /* The source asks for the blocks before its stream has named them. */
@@ -194,7 +205,7 @@ static void peer_ended(struct rdmig_destination *destination)
         qemu_stream_format(destination->stream) == QEMU_STREAM_FORMAT_QEMU &&
         destination->stats.exchanged_ns != 0) {
         link_revoke_remote_write(destination->link); /* clause R9 */
-        destination->stage = DESTINATION_STAGE_PREPARED;
+        destination_enter(destination, DESTINATION_STAGE_PREPARED);
         return;
     }
     error_set(&destination->error,
@@ -210,7 +221,7 @@ static void take_action(struct rdmig_destination *destination, const struct rdmi
     switch (action->kind) {
     case RDMIG_ACTION_NOTIFY_ESTABLISHED:
         destination->stats.start_ns = link_now_ns();
-        destination->stage = DESTINATION_STAGE_CONNECTED;
+        destination_enter(destination, DESTINATION_STAGE_CONNECTED);
         break;
     case RDMIG_ACTION_REQUEST_BLOCKS:
         refuse_blocks(destination);
@@ -239,7 +250,7 @@ static void take_action(struct rdmig_destination *destination, const struct rdmi
 static bool work(struct rdmig_destination *destination)
 {
     if (destination->stage == DESTINATION_STAGE_RECEIVING && destination->is_prepare_held) {
-        destination->stage = DESTINATION_STAGE_PREPARED;
+        destination_enter(destination, DESTINATION_STAGE_PREPARED);
         return true;
     }
     return destination->stage < DESTINATION_STAGE_COMPLETED && inbox_finish_message(destination);
@@ -280,13 +291,14 @@ void destination_advance(struct rdmig_destination *destination)
         check_failure(destination);
         destination_trace_state(destination);
     } while (has_moved);
+    check_steps(destination);
     check_time_limit(destination);
     has_filled = fill_some(destination);
     while (destination->stage == DESTINATION_STAGE_CLOSING &&
            link_next_action(destination->link, &action))
         take_action(destination, &action);
     if (destination->stage == DESTINATION_STAGE_CLOSING && link_is_closed(destination->link))
-        destination->stage = DESTINATION_STAGE_CLOSED;
+        destination_enter(destination, DESTINATION_STAGE_CLOSED);
     destination_trace_state(destination);
     waker_set(&destination->waker,
               has_filled || destination->fill.tag != 0 ? 0 : time_limit_ns(destination));

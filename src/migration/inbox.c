@@ -49,7 +49,7 @@ static void ended(struct rdmig_destination *destination)
         return;
     }
     link_revoke_remote_write(destination->link); /* the guest may run from here on: clause R9 */
-    destination->stage = DESTINATION_STAGE_COMPLETED;
+    destination_enter(destination, DESTINATION_STAGE_COMPLETED);
     destination->stats.ended_ns = link_now_ns();
     (void)link_step(destination->link, &event);
 }

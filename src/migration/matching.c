@@ -129,7 +129,7 @@ int matching_provide(struct rdmig_destination *destination)
     free(ordered);
     free(sorted);
     if (result == RDMIG_OK)
-        destination->stage = DESTINATION_STAGE_RECEIVING;
+        destination_enter(destination, DESTINATION_STAGE_RECEIVING);
     return result;
 }
 
@@ -153,6 +153,6 @@ bool matching_announce(struct rdmig_destination *destination)
     }
     if (destination->given.block_count > 0)
         return matching_provide(destination) == RDMIG_OK;
-    destination->stage = DESTINATION_STAGE_BLOCKS_NEEDED;
+    destination_enter(destination, DESTINATION_STAGE_BLOCKS_NEEDED);
     return true;
 }

@@ -220,7 +220,7 @@ int rdmig_source_mark_free(struct rdmig_source *source, uint32_t block_index, ui
 static void open_round(struct rdmig_source *source, enum source_stage stage)
 {
     source_rate_round_begins(source);
-    source->stage = stage;
+    source_enter(source, stage);
 }
 
 int rdmig_source_start_round(struct rdmig_source *source)
@@ -261,7 +261,7 @@ int rdmig_source_end_round(struct rdmig_source *source)
 {
     if (source->stage != SOURCE_STAGE_PUSHING)
         return -RDMIG_E_STATE;
-    source->stage = SOURCE_STAGE_PUSHED;
+    source_enter(source, SOURCE_STAGE_PUSHED);
     source_advance(source);
     return RDMIG_OK;
 }
@@ -326,7 +326,7 @@ int rdmig_source_stream_flush(struct rdmig_source *source)
 {
     if (source->options.stream_format != RDMIG_STREAM_QEMU || source->stage != SOURCE_STAGE_IDLE)
         return -RDMIG_E_STATE;
-    source->stage = SOURCE_STAGE_FLUSHING;
+    source_enter(source, SOURCE_STAGE_FLUSHING);
     source_advance(source);
     return RDMIG_OK;
 }
@@ -336,7 +336,7 @@ int rdmig_source_exchange_blocks(struct rdmig_source *source)
     if (source->options.stream_format != RDMIG_STREAM_QEMU || source->stage != SOURCE_STAGE_IDLE ||
         source->stats.exchanged_ns)
         return -RDMIG_E_STATE;
-    source->stage = SOURCE_STAGE_OPENING;
+    source_enter(source, SOURCE_STAGE_OPENING);
     source_advance(source);
     return RDMIG_OK;
 }
@@ -384,7 +384,7 @@ int rdmig_source_finish(struct rdmig_source *source)
     if (source->stage != SOURCE_STAGE_IDLE || !source->stats.exchanged_ns ||
         memory_dirty_bytes(&source->memory) > 0)
         return -RDMIG_E_STATE;
-    source->stage = is_native ? SOURCE_STAGE_PREPARING : SOURCE_STAGE_HANDING_OVER;
+    source_enter(source, is_native ? SOURCE_STAGE_PREPARING : SOURCE_STAGE_HANDING_OVER);
     if (is_native) /* its room is kept free: a full outbox is no reason to refuse */
         source->outbox_end += native_write_prepare(outbox_at(source), NATIVE_PREPARE_BYTES);
     source_advance(source);

@@ -5,6 +5,7 @@
 #define RDMIG_MIGRATION_SOURCE_H
 
 #include "common.h"
+#include "core/steps.h"
 #include "holes.h"
 #include "ram/walker.h"
 
@@ -31,6 +32,45 @@ enum source_stage {
     SOURCE_STAGE_CLOSED   /* failed or cancelled, closed */
 };
 
+#define SOURCE_STAGE_STEPS(STEP)                                                                   \
+    STEP(SOURCE_STAGE_CONNECTING, SOURCE_STAGE_OPENING, "native: ESTABLISHED")                     \
+    STEP(SOURCE_STAGE_CONNECTING, SOURCE_STAGE_IDLE, "QEMU: ESTABLISHED")                          \
+    STEP(SOURCE_STAGE_IDLE, SOURCE_STAGE_OPENING, "QEMU: rdmig_source_exchange_blocks()")          \
+    STEP(SOURCE_STAGE_OPENING, SOURCE_STAGE_EXCHANGING, "the stream so far is with the core")      \
+    STEP(SOURCE_STAGE_EXCHANGING, SOURCE_STAGE_ENDING_SETUP, "native: BLOCKS_EXCHANGED")           \
+    STEP(SOURCE_STAGE_EXCHANGING, SOURCE_STAGE_IDLE, "QEMU: BLOCKS_EXCHANGED")                     \
+    STEP(SOURCE_STAGE_ENDING_SETUP, SOURCE_STAGE_IDLE, "ROUND_ENDED")                              \
+    STEP(SOURCE_STAGE_IDLE, SOURCE_STAGE_ROUND, "rdmig_source_start_round()")                      \
+    STEP(SOURCE_STAGE_IDLE, SOURCE_STAGE_PUSHING, "rdmig_source_begin_round()")                    \
+    STEP(SOURCE_STAGE_PUSHING, SOURCE_STAGE_PUSHED, "rdmig_source_end_round()")                    \
+    STEP(SOURCE_STAGE_ROUND, SOURCE_STAGE_ENDING_ROUND, "everything is pushed")                    \
+    STEP(SOURCE_STAGE_PUSHED, SOURCE_STAGE_ENDING_ROUND, "everything is pushed")                   \
+    STEP(SOURCE_STAGE_ENDING_ROUND, SOURCE_STAGE_IDLE, "ROUND_ENDED")                              \
+    STEP(SOURCE_STAGE_IDLE, SOURCE_STAGE_FLUSHING, "QEMU: rdmig_source_stream_flush()")            \
+    STEP(SOURCE_STAGE_FLUSHING, SOURCE_STAGE_IDLE, "FLUSHED")                                      \
+    STEP(SOURCE_STAGE_IDLE, SOURCE_STAGE_PREPARING, "native: rdmig_source_finish()")               \
+    STEP(SOURCE_STAGE_IDLE, SOURCE_STAGE_HANDING_OVER, "QEMU: rdmig_source_finish()")              \
+    STEP(SOURCE_STAGE_PREPARING, SOURCE_STAGE_HANDING_OVER, "FLUSHED: it has confirmed")           \
+    STEP(SOURCE_STAGE_HANDING_OVER, SOURCE_STAGE_COMPLETED, "native: FLUSHED")                     \
+    STEP(SOURCE_STAGE_HANDING_OVER, SOURCE_STAGE_AWAITING_PEER_CLOSE, "QEMU: FLUSHED")             \
+    STEP(SOURCE_STAGE_AWAITING_PEER_CLOSE, SOURCE_STAGE_COMPLETED, "closed")                       \
+    STEP(SOURCE_STAGE_AWAITING_PEER_CLOSE, SOURCE_STAGE_CLOSED, "ERROR came, closed")              \
+    STEP(SOURCE_STAGE_CONNECTING, SOURCE_STAGE_CLOSING, "fails, rdmig_source_cancel()")            \
+    STEP(SOURCE_STAGE_OPENING, SOURCE_STAGE_CLOSING, "fails, rdmig_source_cancel()")               \
+    STEP(SOURCE_STAGE_EXCHANGING, SOURCE_STAGE_CLOSING, "fails, rdmig_source_cancel()")            \
+    STEP(SOURCE_STAGE_ENDING_SETUP, SOURCE_STAGE_CLOSING, "fails, rdmig_source_cancel()")          \
+    STEP(SOURCE_STAGE_IDLE, SOURCE_STAGE_CLOSING, "fails, rdmig_source_cancel()")                  \
+    STEP(SOURCE_STAGE_ROUND, SOURCE_STAGE_CLOSING, "fails, rdmig_source_cancel()")                 \
+    STEP(SOURCE_STAGE_PUSHING, SOURCE_STAGE_CLOSING, "fails, rdmig_source_cancel()")               \
+    STEP(SOURCE_STAGE_PUSHED, SOURCE_STAGE_CLOSING, "fails, rdmig_source_cancel()")                \
+    STEP(SOURCE_STAGE_ENDING_ROUND, SOURCE_STAGE_CLOSING, "fails, rdmig_source_cancel()")          \
+    STEP(SOURCE_STAGE_FLUSHING, SOURCE_STAGE_CLOSING, "fails, rdmig_source_cancel()")              \
+    STEP(SOURCE_STAGE_PREPARING, SOURCE_STAGE_CLOSING, "fails, rdmig_source_cancel()")             \
+    STEP(SOURCE_STAGE_HANDING_OVER, SOURCE_STAGE_CLOSING, "fails, rdmig_source_cancel()")          \
+    STEP(SOURCE_STAGE_CLOSING, SOURCE_STAGE_CLOSED, "closed")
+
+MACHINE_DEFINE(source_stage, SOURCE_STAGE_STEPS)
+
 /* What the rounds tell of the speed, source_rate.c. */
 struct source_rate {
     uint64_t round_start_ns;
@@ -44,6 +84,7 @@ struct source_rate {
 
 struct rdmig_source {
     enum source_stage stage;
+    bool is_astray; /* a step that SOURCE_STAGE_STEPS has not got was refused */
     struct rdmig_options options;
     struct budget budget;
     struct rdmig_error error;
@@ -69,6 +110,15 @@ struct rdmig_source {
     struct source_rate rate;
     bool is_log_current; /* a dirty log was handed in since the last round ended */
 };
+
+/* source_advance() fails what was astray. */
+static inline void source_enter(struct rdmig_source *source, enum source_stage stage)
+{
+    if (is_source_stage_step(source->stage, stage))
+        source->stage = stage;
+    else
+        source->is_astray = true;
+}
 
 /* Carries on as far as it can, and sets the waker for the rest. */
 void source_advance(struct rdmig_source *source);

@@ -87,16 +87,16 @@ static void round_ended(struct rdmig_source *source)
         source->is_log_current = false;
         ram_walker_end_round(&source->walker);
     }
-    source->stage = SOURCE_STAGE_IDLE;
+    source_enter(source, SOURCE_STAGE_IDLE);
 }
 
 /* A connection that has failed meanwhile refuses, and closes by itself. */
 static void handed_over(struct rdmig_source *source)
 {
     source->stats.ended_ns = link_now_ns();
-    source->stage = source->options.stream_format == RDMIG_STREAM_QEMU
-                        ? SOURCE_STAGE_AWAITING_PEER_CLOSE
-                        : SOURCE_STAGE_COMPLETED;
+    source_enter(source, source->options.stream_format == RDMIG_STREAM_QEMU
+                             ? SOURCE_STAGE_AWAITING_PEER_CLOSE
+                             : SOURCE_STAGE_COMPLETED);
     (void)ask(source, RDMIG_EVENT_FINISH_REQUESTED);
 }
 
@@ -106,14 +106,14 @@ static void parted(struct rdmig_source *source)
     const struct rdmig_failure *failure = rdmig_conn_failure(link_conn(source->link));
 
     if (!failure || failure->reason != RDMIG_REASON_PEER_ERROR) {
-        source->stage = SOURCE_STAGE_COMPLETED;
+        source_enter(source, SOURCE_STAGE_COMPLETED);
         return;
     }
     error_set(&source->error, RDMIG_REASON_HANDOVER_UNKNOWN, 0,
               "look at the destination's log, and make sure that it does not run the guest before "
               "it is run here again",
               "the destination reported an error after all of the guest had arrived there");
-    source->stage = SOURCE_STAGE_CLOSED;
+    source_enter(source, SOURCE_STAGE_CLOSED);
 }
 
 static void flushed(struct rdmig_source *source)
@@ -122,11 +122,11 @@ static void flushed(struct rdmig_source *source)
     if (source->stage == SOURCE_STAGE_HANDING_OVER) {
         handed_over(source);
     } else if (source->stage == SOURCE_STAGE_FLUSHING) {
-        source->stage = SOURCE_STAGE_IDLE;
+        source_enter(source, SOURCE_STAGE_IDLE);
     } else if (source->stage == SOURCE_STAGE_PREPARING &&
                !rdmig_conn_failure(link_conn(source->link))) {
         /* The destination has confirmed. From here on it may own the guest (clause S8). */
-        source->stage = SOURCE_STAGE_HANDING_OVER;
+        source_enter(source, SOURCE_STAGE_HANDING_OVER);
         source->outbox_end = native_write_end(source->outbox, source->outbox_capacity);
     }
 }
@@ -140,17 +140,17 @@ static void exchanged(struct rdmig_source *source)
     if ((flags & RDMIG_CAPABILITY_PIPELINE) != 0)
         ram_walker_lookahead(&source->walker);
     if (source->options.stream_format == RDMIG_STREAM_QEMU)
-        source->stage = SOURCE_STAGE_IDLE; /* the caller ends the setup's round */
+        source_enter(source, SOURCE_STAGE_IDLE); /* the caller ends the setup's round */
     else
-        source->stage =
-            ask(source, RDMIG_EVENT_ROUND_CLOSED) ? SOURCE_STAGE_ENDING_SETUP : source->stage;
+        source_enter(source, ask(source, RDMIG_EVENT_ROUND_CLOSED) ? SOURCE_STAGE_ENDING_SETUP
+                                                                   : source->stage);
 }
 
 static void established(struct rdmig_source *source)
 {
     source->connected_ns = link_now_ns();
-    source->stage = source->options.stream_format == RDMIG_STREAM_QEMU ? SOURCE_STAGE_IDLE
-                                                                       : SOURCE_STAGE_OPENING;
+    source_enter(source, source->options.stream_format == RDMIG_STREAM_QEMU ? SOURCE_STAGE_IDLE
+                                                                            : SOURCE_STAGE_OPENING);
 }
 
 /* ---- failing */
@@ -161,7 +161,7 @@ void source_fail(struct rdmig_source *source, int os_code)
 
     if (source->stage >= SOURCE_STAGE_AWAITING_PEER_CLOSE)
         return;
-    source->stage = SOURCE_STAGE_CLOSING;
+    source_enter(source, SOURCE_STAGE_CLOSING);
     source->stats.ended_ns = link_now_ns();
     (void)link_step(source->link, &event);
 }
@@ -204,7 +204,7 @@ static void check_failure(struct rdmig_source *source)
             "destination");
     else
         explain_failure(source->link, &source->memory, &source->error);
-    source->stage = SOURCE_STAGE_CLOSING;
+    source_enter(source, SOURCE_STAGE_CLOSING);
     source->stats.ended_ns = link_now_ns();
 }
 
@@ -215,6 +215,16 @@ static uint64_t time_limit_ns(const struct rdmig_source *source)
     if (limit_ns == 0 || source->connected_ns == 0 || source->stage >= SOURCE_STAGE_HANDING_OVER)
         return RDMIG_NO_DEADLINE;
     return source->connected_ns + limit_ns;
+}
+
+/* A step that the table has not got is a fault of ours: the guest stays here. */
+static void check_steps(struct rdmig_source *source)
+{
+    if (!source->is_astray || source->stage >= SOURCE_STAGE_AWAITING_PEER_CLOSE)
+        return;
+    error_set(&source->error, RDMIG_REASON_INTERNAL, 0, "report it",
+              "a step of the source's that cannot be, in stage %d", (int)source->stage);
+    source_fail(source, 0);
 }
 
 static void check_time_limit(struct rdmig_source *source)
@@ -272,7 +282,7 @@ static bool open_exchange(struct rdmig_source *source)
     }
     if (!is_outbox_empty(source) || !ask(source, RDMIG_EVENT_EXCHANGE_REQUESTED))
         return false;
-    source->stage = SOURCE_STAGE_EXCHANGING;
+    source_enter(source, SOURCE_STAGE_EXCHANGING);
     return true;
 }
 
@@ -313,7 +323,7 @@ static bool walk(struct rdmig_source *source, uint64_t *resume_ns)
         return false;
     if (!is_ending || !ask(source, RDMIG_EVENT_ROUND_CLOSED))
         return false;
-    source->stage = SOURCE_STAGE_ENDING_ROUND;
+    source_enter(source, SOURCE_STAGE_ENDING_ROUND);
     return true;
 }
 
@@ -374,11 +384,12 @@ void source_advance(struct rdmig_source *source)
         check_failure(source);
         source_trace_state(source);
     } while (has_moved);
+    check_steps(source);
     check_time_limit(source);
     while (source->stage == SOURCE_STAGE_CLOSING && link_next_action(source->link, &action))
         take_action(source, &action);
     if (source->stage == SOURCE_STAGE_CLOSING && link_is_closed(source->link))
-        source->stage = SOURCE_STAGE_CLOSED;
+        source_enter(source, SOURCE_STAGE_CLOSED);
     if (source->stage == SOURCE_STAGE_AWAITING_PEER_CLOSE && link_is_closed(source->link))
         parted(source);
     source_trace_state(source);

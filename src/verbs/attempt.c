@@ -65,7 +65,7 @@ static bool start_resolving(struct link *link)
                       strerror(errno));
         return false;
     }
-    link->state = LINK_RESOLVING_ADDRESS;
+    link_enter(link, LINK_RESOLVING_ADDRESS);
     return true;
 }
 
@@ -131,8 +131,8 @@ void attempt_end(struct link *link, enum rdmig_status status, int32_t os_code)
         post_return_all(link);
         queue_destroy(link);
         identifier_destroy(link);
-        link->state =
-            LINK_CLOSING; /* the core closes next; what follows is decided at NOTIFY_CLOSED */
+        /* The core closes next; what follows is decided at NOTIFY_CLOSED. */
+        link_enter(link, LINK_CLOSING);
         return;
     }
     queue_destroy(link);
@@ -188,7 +188,7 @@ void attempt_address_resolved(struct link *link, const struct cm_event *event)
 {
     (void)event;
     identifier_adopt(link, link->id);
-    link->state = LINK_RESOLVING_ROUTE;
+    link_enter(link, LINK_RESOLVING_ROUTE);
     if (trace_has(link->config.trace, RDMIG_TRACE_STATES))
         trace_print(link->config.trace, link->now_ns, "address %s: by device %s",
                     address_current(link)->text, link->device_name);
@@ -215,7 +215,7 @@ void attempt_route_resolved(struct link *link, const struct cm_event *event)
         link_fail(link, RDMIG_REASON_MEMORY, ENOMEM, "no memory for the connection");
         return;
     }
-    link->state = LINK_CONNECTING;
+    link_enter(link, LINK_CONNECTING);
     link_step_core(link, &started);
 }
 

@@ -39,7 +39,7 @@ static bool listen_on(struct link *link, struct link_address *address)
         rdma_listen(id, LISTEN_BACKLOG) == 0) {
         link->listen_id = id;
         link->port = be16toh(rdma_get_src_port(id));
-        link->state = LINK_LISTENING;
+        link_enter(link, LINK_LISTENING);
         return true;
     }
     explain_cause(&address->cause, RDMIG_REASON_ADDRESS, errno, "%s",
@@ -99,7 +99,7 @@ static void on_request(struct link *link, const struct cm_event *event)
         link_fail(link, RDMIG_REASON_MEMORY, ENOMEM, "no memory for the connection");
         return;
     }
-    link->state = LINK_ACCEPTING;
+    link_enter(link, LINK_ACCEPTING);
     link_step_core(link, &started);
     link_step_core(link, &requested);
 }
@@ -140,7 +140,7 @@ static void on_established(struct link *link, const struct cm_event *event)
         established.length = event->private_bytes;
     }
     link->is_cm_established = true;
-    link->state = LINK_ESTABLISHED;
+    link_enter(link, LINK_ESTABLISHED);
     shorten_rnr_timer(link);
     link_step_core(link, &established);
 }
@@ -266,7 +266,7 @@ void cm_disconnect(struct link *link, const struct rdmig_action *action)
     if (!link->queue.has_pair)
         return;
     post_return_waiting(link);
-    link->state = LINK_CLOSING;
+    link_enter(link, LINK_CLOSING);
     if ((link->is_cm_established && rdma_disconnect(link->id) == 0) ||
         ibv_modify_qp(link->id->qp, &to_error, IBV_QP_STATE) == 0)
         post_drain(link);
@@ -276,7 +276,7 @@ void cm_abandon(struct link *link, const struct rdmig_action *action)
 {
     (void)action;
     if (link->state != LINK_CLOSED)
-        link->state = LINK_CLOSING;
+        link_enter(link, LINK_CLOSING);
     queue_destroy_pair(link);
     post_return_all(link);
 }

@@ -10,7 +10,7 @@ void link_fail(struct link *link, enum rdmig_reason reason, int32_t os_code, con
     identifier_destroy(link);
     if (link->state == LINK_CLOSED)
         return;
-    link->state = LINK_CLOSED;
+    link_enter(link, LINK_CLOSED);
     link->is_notification_due = true;
     timer_arm(link);
 }
@@ -24,7 +24,7 @@ void link_disconnected(struct link *link)
         return;
     /* What the hardware finished before the peer left counts: a peer may leave right after its last
      * message. */
-    link->state = LINK_CLOSING;
+    link_enter(link, LINK_CLOSING);
     queue_poll(link);
     link_step_core(link, &event);
 }

@@ -128,6 +128,7 @@ int link_create(struct link **out, const struct link_config *config, struct rdmi
     link->epoll_fd = -1;
     link->timer_fd = -1;
     link->timer_ns = RDMIG_NO_DEADLINE;
+    link->state = config->conn.role == RDMIG_ROLE_SOURCE ? LINK_RESOLVING_ADDRESS : LINK_LISTENING;
     result = start(link, config, error);
     if (result != 0) {
         link_destroy(link);
@@ -231,7 +232,7 @@ static bool pass_on(struct link *link, const struct rdmig_action *action)
         return true;
     if (attempt_next_address(link))
         return false;
-    link->state = LINK_CLOSED;
+    link_enter(link, LINK_CLOSED);
     timer_arm(link);
     return true;
 }
@@ -245,6 +246,8 @@ static void fail_if_miscounted(struct link *link)
         return;
     if (link->is_refused)
         link_fail(link, RDMIG_REASON_INTERNAL, 0, "the protocol core refused a completion");
+    if (link->is_astray)
+        link_fail(link, RDMIG_REASON_INTERNAL, 0, "a step of the connection's that cannot be");
     if (!link->is_miscounted)
         return;
     (void)snprintf(detail, sizeof(detail),

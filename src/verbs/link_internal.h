@@ -23,6 +23,7 @@
 #ifndef RDMIG_VERBS_LINK_INTERNAL_H
 #define RDMIG_VERBS_LINK_INTERNAL_H
 
+#include "core/steps.h"
 #include "link.h"
 
 #include <rdma/rdma_cma.h>
@@ -60,6 +61,29 @@ enum link_state {
     LINK_CLOSED,
     LINK_STATE_COUNT
 };
+
+#define LINK_STEPS(STEP)                                                                           \
+    STEP(LINK_LISTENING, LINK_ACCEPTING, "CONNECT_REQUEST")                                        \
+    STEP(LINK_RESOLVING_ADDRESS, LINK_RESOLVING_ROUTE, "ADDR_RESOLVED")                            \
+    STEP(LINK_RESOLVING_ROUTE, LINK_CONNECTING, "ROUTE_RESOLVED")                                  \
+    STEP(LINK_RESOLVING_ROUTE, LINK_RESOLVING_ADDRESS, "failed: next address")                     \
+    STEP(LINK_CONNECTING, LINK_ESTABLISHED, "ESTABLISHED")                                         \
+    STEP(LINK_ACCEPTING, LINK_ESTABLISHED, "ESTABLISHED")                                          \
+    STEP(LINK_RESOLVING_ADDRESS, LINK_CLOSING, "cancelled")                                        \
+    STEP(LINK_RESOLVING_ROUTE, LINK_CLOSING, "cancelled")                                          \
+    STEP(LINK_CONNECTING, LINK_CLOSING, "failed, or given up")                                     \
+    STEP(LINK_ACCEPTING, LINK_CLOSING, "failed, or given up")                                      \
+    STEP(LINK_ESTABLISHED, LINK_CLOSING, "disconnected")                                           \
+    STEP(LINK_CLOSING, LINK_RESOLVING_ADDRESS, "source: next address")                             \
+    STEP(LINK_LISTENING, LINK_CLOSED, "core closed, or local failure")                             \
+    STEP(LINK_RESOLVING_ADDRESS, LINK_CLOSED, "core closed, or local failure")                     \
+    STEP(LINK_RESOLVING_ROUTE, LINK_CLOSED, "core closed, or local failure")                       \
+    STEP(LINK_CONNECTING, LINK_CLOSED, "core closed, or local failure")                            \
+    STEP(LINK_ACCEPTING, LINK_CLOSED, "core closed, or local failure")                             \
+    STEP(LINK_ESTABLISHED, LINK_CLOSED, "core closed, or local failure")                           \
+    STEP(LINK_CLOSING, LINK_CLOSED, "core closed, or local failure")
+
+MACHINE_DEFINE(link, LINK_STEPS)
 
 /* Why something could not be set up, until somebody decides whether that ends the link. */
 struct link_cause {
@@ -158,6 +182,7 @@ struct link_fault {
 
 struct link {
     enum link_state state;
+    bool is_astray;           /* a step of its state that LINK_STEPS has not got was refused */
     bool is_connected;        /* NOTIFY_ESTABLISHED was passed on */
     bool is_cm_established;   /* rdma_cm said ESTABLISHED: rdma_disconnect() makes sense */
     bool is_notification_due; /* the link ended without the core: NOTIFY_CLOSED is ours to give */
@@ -200,6 +225,15 @@ struct link {
 
     struct rdmig_error own; /* a failure that the core does not know; reason NONE: none */
 };
+
+/* link.c ends a link that was astray. */
+static inline void link_enter(struct link *link, enum link_state state)
+{
+    if (is_link_step(link->state, state))
+        link->state = state;
+    else
+        link->is_astray = true;
+}
 
 /* An rdma_cm event after it was acknowledged. */
 struct cm_event {
