@@ -58,11 +58,44 @@ struct port *fabric_port(struct fabric *fabric, enum rdmig_role role);
 enum rdmig_role port_role(const struct port *port);
 struct world *port_world(const struct port *port);
 
+/* Who watches: told of everything that a port does, as it happens. All must be there; subject is
+ * handed on. */
+struct write_request;
+struct fabric_observer {
+    /* CONNECT's or ACCEPT's private data, as the end gave them. */
+    void (*private_data)(void *subject, enum rdmig_role from, const uint8_t *bytes,
+                         uint32_t length_bytes);
+    /* A SEND is posted; bytes are those of the buffer then. */
+    void (*send_posted)(void *subject, enum rdmig_role from, const uint8_t *bytes,
+                        uint32_t length_bytes);
+    /* It arrives at the other end, before the receive completes there. */
+    void (*send_arrived)(void *subject, enum rdmig_role from, const uint8_t *bytes,
+                         uint32_t length_bytes);
+    void (*write_posted)(void *subject, enum rdmig_role from, const struct write_request *request);
+    /* The key was not good for it, or no receive was posted: the hardware broke the connection. */
+    void (*access_refused)(void *subject, enum rdmig_role from, const struct write_request *request,
+                           const char *why);
+    void (*receive_missing)(void *subject, enum rdmig_role from);
+    /* A buffer changed (send) or was written to (receive) while the hardware had it. */
+    void (*buffer_touched)(void *subject, enum rdmig_role role, const char *which);
+    void (*queue_overrun)(void *subject, enum rdmig_role role, const char *which);
+    void (*registered)(void *subject, enum rdmig_role role, uint32_t block, uint64_t offset_bytes,
+                       uint64_t length_bytes, bool is_remote_writable);
+    void (*deregistered)(void *subject, enum rdmig_role role, uint32_t block, uint64_t offset_bytes,
+                         uint64_t length_bytes);
+};
+/* Before a port is used. */
+void fabric_observe(struct fabric *fabric, const struct fabric_observer *observer, void *subject);
+
 /* The base address of a destination's block: what its REGISTER_RESULT says. Both ends' blocks are
  * those of the world's guest. */
 uint64_t fabric_block_addr(const struct fabric *fabric, uint32_t block);
 /* Its place in the destination's ram_addr space; not in the order of the blocks. */
 uint64_t fabric_block_ram_offset(const struct fabric *fabric, uint32_t block);
+/* The same, and the number of faults so far, by who has a port of it. */
+uint64_t port_block_addr(const struct port *port, uint32_t block);
+uint64_t port_block_ram_offset(const struct port *port, uint32_t block);
+uint32_t port_faults_taken(const struct port *port);
 
 /* ---- the CPU of a port's process */
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The fabric from inside: fabric.c has the ports' CPUs and the faults, queue_pair.c the work,
- * regions.c memory and its keys, manager.c the connection manager. */
+/* The fabric from inside. From low to high: port.c has the ports' CPUs and which fault is due,
+ * regions.c memory and its keys, queue_pair.c the work, manager.c the connection manager, fabric.c
+ * what faults do. */
 #ifndef SIM_FABRIC_INTERNAL_H
 #define SIM_FABRIC_INTERNAL_H
 
 #include "fabric.h"
 #include "guest.h"
-#include "oracle.h"
 #include "party.h"
 
 #define NEVER_NS UINT64_MAX
@@ -147,13 +147,20 @@ struct fabric {
     uint64_t down_until_ns;       /* the link; 0: up, NEVER_NS: for ever */
     struct partial_page *partial; /* hashed; NULL: none yet */
     bool is_fault_taken[OPTION_FAULTS_MAX];
+    void (*apply_faults)(struct fabric *); /* fabric.c's, for those below */
+    const struct fabric_observer *observer;
+    void *observer_subject;
     struct call *free_calls;
     struct call **call_slabs;
     uint32_t slab_count;
 };
 
+#define FABRIC_TELL(fabric, what, ...)                                                             \
+    ((fabric)->observer->what((fabric)->observer_subject, __VA_ARGS__))
+
 struct port *fabric_peer(const struct port *port);
 bool fabric_is_link_down(const struct fabric *fabric);
+/* Those that strike by themselves and are due. */
 void fabric_apply_faults(struct fabric *fabric);
 bool fabric_is_exact(
     const struct fabric *fabric); /* small world: delays and early pages are drawn */

@@ -98,7 +98,7 @@ void port_connect(struct port *port, const uint8_t *bytes, uint32_t length_bytes
     if (port->state != PORT_IDLE)
         return;
     port->state = PORT_CONNECTING;
-    oracle_private_data(world->oracle, port->role, bytes, length_bytes);
+    FABRIC_TELL(port->fabric, private_data, port->role, bytes, length_bytes);
     keep_private_data(port, bytes, length_bytes);
     world_at(world, port_time_ns(port) + world->costs.connect_ns + jitter_ns, request_arrives, port,
              0);
@@ -140,7 +140,7 @@ void port_accept(struct port *port, const uint8_t *bytes, uint32_t length_bytes)
     if (port->state != PORT_CONNECTING)
         return;
     port->state = PORT_UP;
-    oracle_private_data(world->oracle, port->role, bytes, length_bytes);
+    FABRIC_TELL(port->fabric, private_data, port->role, bytes, length_bytes);
     keep_private_data(port, bytes, length_bytes);
     world_at(world, port_time_ns(port) + world->costs.latency_ns + jitter_ns, reply_arrives,
              fabric_peer(port), 0);

@@ -101,7 +101,7 @@ static void complete(struct port *port, uint32_t which, const struct completion 
     queue->entries[(queue->first + queue->count) % queue->capacity] = *completion;
     queue->count++;
     if (queue->count > port->completion_depth)
-        oracle_queue_overrun(world->oracle, port->role, "completion queue");
+        FABRIC_TELL(port->fabric, queue_overrun, port->role, "completion queue");
     port_at(port, world->now_ns + world_jitter_ns(world), take_completion, port, which);
 }
 
@@ -121,7 +121,7 @@ static void complete_receive(struct port *port, enum completion_status status, i
 
     if (receive->digest != digest(receive->buffer, receive_digest_bytes(receive)) &&
         status != COMPLETION_OK)
-        oracle_buffer_touched(port->fabric->world->oracle, port->role, "receive");
+        FABRIC_TELL(port->fabric, buffer_touched, port->role, "receive");
     port->receive_first = (port->receive_first + 1) % port->receive_depth;
     port->receive_count--;
     complete(port, QUEUE_RECV, &completion);
@@ -197,6 +197,7 @@ static void acknowledge(struct world *world, void *subject, uint64_t number)
 {
     struct port *port = subject;
 
+    (void)world;
     fabric_apply_faults(port->fabric);
     if (port->state != PORT_UP || number < port->acked)
         return;
@@ -209,7 +210,7 @@ static void acknowledge(struct world *world, void *subject, uint64_t number)
 
         if (work->kind == WORK_SEND &&
             work->digest != digest(work->bytes, digest_bytes(work->length_bytes)))
-            oracle_buffer_touched(world->oracle, port->role, "send");
+            FABRIC_TELL(port->fabric, buffer_touched, port->role, "send");
         if (work->is_signalled)
             complete_work(port, work, COMPLETION_OK, 0);
     }
@@ -250,14 +251,14 @@ static bool carry_out_send(struct port *port, uint64_t number)
     struct receive *receive = &peer->receives[peer->receive_first];
 
     if (work->digest != digest(work->bytes, digest_bytes(work->length_bytes)))
-        oracle_buffer_touched(world->oracle, port->role, "send");
+        FABRIC_TELL(port->fabric, buffer_touched, port->role, "send");
     if (peer->receive_count == 0) {
-        oracle_receive_missing(world->oracle, port->role);
+        FABRIC_TELL(port->fabric, receive_missing, port->role);
         fail_work(port, number, FABRIC_ERROR_RNR);
         return false;
     }
     if (receive->digest != digest(receive->buffer, receive_digest_bytes(receive)))
-        oracle_buffer_touched(world->oracle, peer->role, "receive");
+        FABRIC_TELL(port->fabric, buffer_touched, peer->role, "receive");
     if (fabric_take_fault(world, FAULT_RECV_ERROR, peer->role)) {
         refuse_message(port, number, FABRIC_ERROR_RETRY, FABRIC_ERROR_LOCAL);
         return false;
@@ -266,7 +267,7 @@ static bool carry_out_send(struct port *port, uint64_t number)
         refuse_message(port, number, FABRIC_ERROR_ACCESS, FABRIC_ERROR_LENGTH);
         return false;
     }
-    oracle_send_arrived(world->oracle, port->role, work->bytes, work->length_bytes);
+    FABRIC_TELL(port->fabric, send_arrived, port->role, work->bytes, work->length_bytes);
     if (work->length_bytes > 0)
         __builtin_memcpy(receive->buffer, work->bytes, work->length_bytes);
     complete_receive(peer, COMPLETION_OK, 0, work->length_bytes);
@@ -277,7 +278,6 @@ static bool carry_out_send(struct port *port, uint64_t number)
 
 static bool carry_out_write(struct port *port, uint64_t number)
 {
-    struct world *world = port->fabric->world;
     const struct work *work = work_at(port, number);
     const struct write_request *request = &work->write;
     const uint64_t end_bytes = request->offset_bytes + request->length_bytes;
@@ -287,7 +287,7 @@ static bool carry_out_write(struct port *port, uint64_t number)
         return true;
     fault = regions_check(port, request);
     if (fault) {
-        oracle_access_refused(world->oracle, port->role, request, fault);
+        FABRIC_TELL(port->fabric, access_refused, port->role, request, fault);
         queue_pair_fail(fabric_peer(port));
         fail_work(port, number, FABRIC_ERROR_ACCESS);
         return false;
@@ -455,7 +455,7 @@ bool port_post_send(struct port *port, uint64_t id, const uint8_t *bytes, uint32
     port->traffic.message_count++;
     port->traffic.message_bytes += length_bytes;
     /* In error, too: the end that posts it does not know yet, and goes on by the same rules. */
-    oracle_send_posted(port->fabric->world->oracle, port->role, bytes, length_bytes);
+    FABRIC_TELL(port->fabric, send_posted, port->role, bytes, length_bytes);
     post(port, work, length_bytes);
     return true;
 }
@@ -476,7 +476,7 @@ bool port_post_write(struct port *port, const struct write_request *request)
     port->traffic.write_count++;
     port->traffic.write_bytes += request->length_bytes;
     if (port->state == PORT_UP && request->length_bytes > 0)
-        oracle_write_posted(port->fabric->world->oracle, port->role, request);
+        FABRIC_TELL(port->fabric, write_posted, port->role, request);
     post(port, work, request->length_bytes);
     return true;
 }

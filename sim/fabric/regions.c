@@ -58,8 +58,8 @@ uint32_t port_register(struct port *port, uint32_t block, uint64_t offset_bytes,
 
     if (fabric_take_fault(world, FAULT_REGISTER_FAILS, port->role))
         return 0;
-    oracle_registered(world->oracle, port->role, block, offset_bytes, length_bytes,
-                      is_remote_writable);
+    FABRIC_TELL(port->fabric, registered, port->role, block, offset_bytes, length_bytes,
+                is_remote_writable);
     if (!is_inside(port->fabric, block, offset_bytes, length_bytes))
         return 0;
     spend_registration(port, block, offset_bytes, length_bytes);
@@ -85,8 +85,8 @@ bool port_deregister(struct port *port, uint32_t key)
     if (!found)
         return false;
     port_spend(port, costs_deregister_ns(&port->fabric->world->costs, found->length_bytes));
-    oracle_deregistered(port->fabric->world->oracle, port->role, found->block, found->offset_bytes,
-                        found->length_bytes);
+    FABRIC_TELL(port->fabric, deregistered, port->role, found->block, found->offset_bytes,
+                found->length_bytes);
     port->pinned_bytes -= found->length_bytes;
     port->regions_alive--;
     port->regions[found - port->regions].is_alive = false;

@@ -93,31 +93,6 @@ void oracle_restart(struct oracle *oracle)
     begin(oracle, oracle->world);
 }
 
-uint64_t oracle_block_bytes(const struct oracle *oracle, uint32_t block)
-{
-    return oracle->world->options->guest.block_bytes[block];
-}
-
-bool oracle_is_inside(const struct oracle *oracle, const struct oracle_range *range)
-{
-    if (range->block >= oracle->world->options->guest.block_count || range->length_bytes == 0)
-        return false;
-    return range->offset_bytes < oracle_block_bytes(oracle, range->block) &&
-           range->length_bytes <= oracle_block_bytes(oracle, range->block) - range->offset_bytes;
-}
-
-bool oracle_is_overlap(const struct oracle_range *a, const struct oracle_range *b)
-{
-    return a->block == b->block && a->offset_bytes < b->offset_bytes + b->length_bytes &&
-           b->offset_bytes < a->offset_bytes + a->length_bytes;
-}
-
-bool oracle_is_written(const struct oracle *oracle, const struct oracle_range *range)
-{
-    return port_has_write_in_flight(fabric_port(oracle->world->fabric, RDMIG_ROLE_SOURCE),
-                                    range->block, range->offset_bytes, range->length_bytes);
-}
-
 static bool are_both_ours(const struct oracle *oracle)
 {
     return oracle->is_ours[RDMIG_ROLE_SOURCE] && oracle->is_ours[RDMIG_ROLE_DESTINATION];
@@ -127,7 +102,7 @@ static bool are_both_ours(const struct oracle *oracle)
 
 void oracle_receive_missing(struct oracle *oracle, enum rdmig_role from)
 {
-    const struct port *there = fabric_port(oracle->world->fabric, (enum rdmig_role)(1 - from));
+    const struct port *there = oracle->ports[1 - from];
 
     if (!oracle->are_both_honest || port_is_down(there))
         return;
@@ -220,18 +195,17 @@ static bool is_loss_excused(const struct oracle *oracle)
 {
     const struct world *world = oracle->world;
 
-    if (!oracle->are_both_honest ||
-        port_is_dead(fabric_port(world->fabric, RDMIG_ROLE_DESTINATION)))
+    if (!oracle->are_both_honest || port_is_dead(oracle->ports[RDMIG_ROLE_DESTINATION]))
         return true;
     return (!are_both_ours(oracle) || world->party[RDMIG_ROLE_SOURCE]->has_no_prepare) &&
            (world->party[RDMIG_ROLE_DESTINATION]->has_given_up ||
-            fabric_faults_taken(world->fabric) > 0 || is_impatient(oracle));
+            port_faults_taken(oracle->ports[RDMIG_ROLE_SOURCE]) > 0 || is_impatient(oracle));
 }
 
 static void check_source_end(struct oracle *oracle)
 {
     struct world *world = oracle->world;
-    const bool is_dead = port_is_dead(fabric_port(world->fabric, RDMIG_ROLE_SOURCE));
+    const bool is_dead = port_is_dead(oracle->ports[RDMIG_ROLE_SOURCE]);
 
     switch (world->party[RDMIG_ROLE_SOURCE]->outcome) {
     case OUTCOME_COMPLETED:
@@ -273,7 +247,7 @@ static void check_destination_end(struct oracle *oracle)
                     outcome == OUTCOME_COMPLETED ? "completed" : "failed",
                     owner_names[oracle->owner]);
     if (oracle->is_honest[RDMIG_ROLE_SOURCE] && is_owner && outcome == OUTCOME_COMPLETED &&
-        !port_is_dead(fabric_port(world->fabric, RDMIG_ROLE_DESTINATION)) &&
+        !port_is_dead(oracle->ports[RDMIG_ROLE_DESTINATION]) &&
         !runs_at(world, RDMIG_ROLE_DESTINATION))
         world_break(world, "guest_stands", "the destination completed, and the guest does not run");
     if (!is_owner && runs_at(world, RDMIG_ROLE_DESTINATION))

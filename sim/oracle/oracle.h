@@ -15,7 +15,10 @@ void oracle_free(struct oracle *oracle);
 /* A new attempt on the same guest: nothing is connected, nobody has been given anything. */
 void oracle_restart(struct oracle *oracle);
 
-/* ---- called by the fabric */
+/* From now on it watches the fabric, of which it knows the two ports. For each attempt. */
+void oracle_watch(struct oracle *oracle, struct fabric *fabric);
+
+/* ---- what the fabric tells: struct fabric_observer says what each is */
 /* CONNECT's or ACCEPT's private data, as the end gave them. */
 void oracle_private_data(struct oracle *oracle, enum rdmig_role from, const uint8_t *bytes,
                          uint32_t length_bytes);

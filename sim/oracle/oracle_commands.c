@@ -12,23 +12,6 @@ enum { DEFAULT_RUN_CHUNKS = 64 /* of an engine of ours whose options do not say 
 /* A run is that part of the limit on pinned memory at the most (clause R13). */
 enum { LIMIT_RUNS = 8 };
 
-uint32_t oracle_be32(const uint8_t *bytes)
-{
-    return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 | bytes[3];
-}
-
-uint64_t oracle_be64(const uint8_t *bytes)
-{
-    return (uint64_t)oracle_be32(bytes) << 32 | oracle_be32(bytes + 4);
-}
-
-uint32_t oracle_entry_count(const struct oracle_message *message)
-{
-    const uint32_t entry_bytes = oracle_entry_bytes(message->type);
-
-    return entry_bytes == 0 ? 0 : message->body_bytes / entry_bytes;
-}
-
 /* ---- what a command names */
 
 static struct oracle_range *add_range(struct oracle_command *command)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The oracles from inside: oracle.c has who is honest and who owns the guest, oracle_agreement.c
- * what the two ends have agreed on, oracle_wire.c the messages and when they may be sent,
- * oracle_commands.c what commands name and which are under way, oracle_memory.c RDMA Writes, fills
- * and rounds, oracle_regions.c regions.
+ * The oracles from inside. From low to high: oracle_messages.c has the wire's own description,
+ * oracle_ranges.c ranges of blocks, oracle_negotiation.c what the two ends have agreed on,
+ * oracle_commands.c what commands name and which are under way, oracle_regions.c regions,
+ * oracle_memory.c RDMA Writes, fills and rounds, oracle_wire.c the messages and when they may be
+ * sent, oracle.c who is honest and who owns the guest, oracle_watch.c what the fabric tells.
  */
 #ifndef SIM_ORACLE_INTERNAL_H
 #define SIM_ORACLE_INTERNAL_H
@@ -36,6 +37,18 @@ enum oracle_type {
     ORACLE_UNREGISTER_FINISHED,
     ORACLE_TYPE_COUNT
 };
+
+enum oracle_direction { ORACLE_FROM_SOURCE, ORACLE_FROM_DESTINATION, ORACLE_FROM_EITHER };
+
+struct oracle_rule {
+    const char *name;
+    enum oracle_direction direction;
+    uint32_t entry_bytes; /* 0: no entries */
+    uint32_t answer;      /* NONE: READY is all that follows */
+    bool is_command;      /* needs a READY */
+};
+
+extern const struct oracle_rule oracle_rules[ORACLE_TYPE_COUNT];
 
 struct oracle_message {
     uint32_t body_bytes;
@@ -102,6 +115,7 @@ enum oracle_owner { ORACLE_OWNER_SOURCE, ORACLE_OWNER_DESTINATION, ORACLE_OWNER_
 
 struct oracle {
     struct world *world;
+    const struct port *ports[2];
     bool is_honest[2];
     bool is_ours[2];
     bool are_both_honest;
@@ -135,18 +149,22 @@ struct oracle {
     enum oracle_owner owner;
 };
 
-uint64_t oracle_block_bytes(const struct oracle *oracle, uint32_t block);
+/* ---- oracle_negotiation.c */
+
 /* Both ends agreed on it: asked for, and granted as far as an honest destination does. */
 bool oracle_is_pin_all(const struct oracle *oracle);
 /* What the end may have registered at a time, by its own limit and what it was told; 0: no limit.
  */
 uint64_t oracle_limit_bytes(const struct oracle *oracle, enum rdmig_role role);
+/* ---- oracle_ranges.c */
+
+uint64_t oracle_block_bytes(const struct oracle *oracle, uint32_t block);
 bool oracle_is_inside(const struct oracle *oracle, const struct oracle_range *range);
 bool oracle_is_overlap(const struct oracle_range *a, const struct oracle_range *b);
 /* Any write of the source, anywhere in the range. */
 bool oracle_is_written(const struct oracle *oracle, const struct oracle_range *range);
 
-/* ---- oracle_commands.c */
+/* ---- oracle_messages.c */
 
 uint32_t oracle_be32(const uint8_t *bytes);
 uint64_t oracle_be64(const uint8_t *bytes);
@@ -154,6 +172,10 @@ const char *oracle_type_name(uint32_t type);
 /* Bytes of an entry of the type's data; 0: it has none. */
 uint32_t oracle_entry_bytes(uint32_t type);
 uint32_t oracle_entry_count(const struct oracle_message *message);
+/* READY is all that follows: NONE. */
+uint32_t oracle_answer_type(uint32_t type);
+
+/* ---- oracle_commands.c */
 
 /* A place at the end of the queue for the command, read as far as it has entries; NULL: full. */
 struct oracle_command *oracle_commands_add(struct oracle *oracle, struct oracle_commands *commands,
@@ -163,8 +185,6 @@ struct oracle_command *oracle_commands_at(struct oracle_commands *commands, uint
 struct oracle_command *oracle_commands_head(struct oracle_commands *commands);
 /* The one that an answer arriving at the source is for; NULL: none. */
 struct oracle_command *oracle_answered(struct oracle *oracle, uint32_t answer_type);
-/* READY is all that follows: NONE. */
-uint32_t oracle_answer_type(uint32_t type);
 void oracle_commands_pop(struct oracle_commands *commands);
 void oracle_commands_free(struct oracle_commands *commands);
 /* The command that the destination is to obey now, if it is of the type; NULL. */

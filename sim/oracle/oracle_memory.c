@@ -113,7 +113,7 @@ void oracle_write_posted(struct oracle *oracle, enum rdmig_role from,
 void oracle_access_refused(struct oracle *oracle, enum rdmig_role from,
                            const struct write_request *request, const char *why)
 {
-    const struct port *there = fabric_port(oracle->world->fabric, (enum rdmig_role)(1 - from));
+    const struct port *there = oracle->ports[1 - from];
 
     if (!oracle->are_both_honest || port_is_down(there))
         return;

@@ -166,7 +166,7 @@ static bool is_asked_region(const struct oracle *oracle, const struct oracle_ran
 static void check_pinned(struct oracle *oracle, enum rdmig_role role, uint64_t length_bytes)
 {
     const uint64_t limit_bytes = oracle_limit_bytes(oracle, role);
-    const uint64_t pinned_bytes = port_pinned_bytes(fabric_port(oracle->world->fabric, role));
+    const uint64_t pinned_bytes = port_pinned_bytes(oracle->ports[role]);
 
     if (limit_bytes != 0 && pinned_bytes + length_bytes > limit_bytes)
         world_break(oracle->world, "pinned_limit",

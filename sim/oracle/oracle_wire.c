@@ -12,47 +12,6 @@ enum {
     STOCK_STREAM_BYTES_MAX = 32768
 };
 
-enum direction { FROM_SOURCE, FROM_DESTINATION, FROM_EITHER };
-
-struct rule {
-    const char *name;
-    enum direction direction;
-    uint32_t entry_bytes; /* 0: no entries */
-    uint32_t answer;      /* NONE: READY is all that follows */
-    bool is_command;      /* needs a READY */
-};
-
-static const struct rule rules[ORACLE_TYPE_COUNT] = {
-    [ORACLE_NONE] = {"NONE", FROM_EITHER, 0, ORACLE_NONE, false},
-    [ORACLE_ERROR] = {"ERROR", FROM_EITHER, 0, ORACLE_NONE, false},
-    [ORACLE_READY] = {"READY", FROM_DESTINATION, 0, ORACLE_NONE, false},
-    [ORACLE_QEMU_FILE] = {"QEMU_FILE", FROM_SOURCE, 0, ORACLE_NONE, true},
-    [ORACLE_BLOCKS_REQUEST] = {"RAM_BLOCKS_REQUEST", FROM_SOURCE, 0, ORACLE_BLOCKS_RESULT, true},
-    [ORACLE_BLOCKS_RESULT] = {"RAM_BLOCKS_RESULT", FROM_DESTINATION, 32, ORACLE_NONE, false},
-    [ORACLE_COMPRESS] = {"COMPRESS", FROM_SOURCE, 24, ORACLE_NONE, true},
-    [ORACLE_REGISTER_REQUEST] = {"REGISTER_REQUEST", FROM_SOURCE, 24, ORACLE_REGISTER_RESULT, true},
-    [ORACLE_REGISTER_RESULT] = {"REGISTER_RESULT", FROM_DESTINATION, 16, ORACLE_NONE, false},
-    [ORACLE_REGISTER_FINISHED] = {"REGISTER_FINISHED", FROM_SOURCE, 0, ORACLE_NONE, true},
-    [ORACLE_UNREGISTER_REQUEST] = {"UNREGISTER_REQUEST", FROM_SOURCE, 24,
-                                   ORACLE_UNREGISTER_FINISHED, true},
-    [ORACLE_UNREGISTER_FINISHED] = {"UNREGISTER_FINISHED", FROM_DESTINATION, 0, ORACLE_NONE, false},
-};
-
-const char *oracle_type_name(uint32_t type)
-{
-    return rules[type].name;
-}
-
-uint32_t oracle_answer_type(uint32_t type)
-{
-    return rules[type].answer;
-}
-
-uint32_t oracle_entry_bytes(uint32_t type)
-{
-    return rules[type].entry_bytes;
-}
-
 /* False: not a message. */
 static bool read_message(const uint8_t *bytes, uint32_t length_bytes, struct oracle_message *out)
 {
@@ -80,7 +39,7 @@ static uint32_t stream_bytes_max(const struct oracle *oracle)
 
 static bool fits_body(const struct oracle *oracle, const struct oracle_message *message)
 {
-    const uint32_t entry_bytes = rules[message->type].entry_bytes;
+    const uint32_t entry_bytes = oracle_rules[message->type].entry_bytes;
 
     if (message->type == ORACLE_QEMU_FILE)
         return message->body_bytes > 0 && message->body_bytes <= stream_bytes_max(oracle);
@@ -99,21 +58,23 @@ static bool check_form(struct oracle *oracle, enum rdmig_role from, const uint8_
                        uint32_t length_bytes, struct oracle_message *out)
 {
     struct world *world = oracle->world;
-    const enum direction direction = from == RDMIG_ROLE_SOURCE ? FROM_SOURCE : FROM_DESTINATION;
+    const enum oracle_direction direction =
+        from == RDMIG_ROLE_SOURCE ? ORACLE_FROM_SOURCE : ORACLE_FROM_DESTINATION;
 
     if (!read_message(bytes, length_bytes, out)) {
         world_break(world, "header", "the %s sent %" PRIu32 " bytes that are no message",
                     role_name(from), length_bytes);
         return false;
     }
-    if (rules[out->type].direction != direction && rules[out->type].direction != FROM_EITHER)
-        world_break(world, "header", "%s in the wrong direction", rules[out->type].name);
+    if (oracle_rules[out->type].direction != direction &&
+        oracle_rules[out->type].direction != ORACLE_FROM_EITHER)
+        world_break(world, "header", "%s in the wrong direction", oracle_rules[out->type].name);
     else if (out->repeat > REPEAT_MAX || out->padding != 0)
         world_break(world, "header", "%s with repeat %" PRIu32 ", padding %" PRIu32,
-                    rules[out->type].name, out->repeat, out->padding);
+                    oracle_rules[out->type].name, out->repeat, out->padding);
     else if (!fits_body(oracle, out))
         world_break(world, "header", "%s with repeat %" PRIu32 " and %" PRIu32 " bytes of data",
-                    rules[out->type].name, out->repeat, out->body_bytes);
+                    oracle_rules[out->type].name, out->repeat, out->body_bytes);
     else
         return true;
     return false;
@@ -143,7 +104,7 @@ static void command_posted(struct oracle *oracle, const struct oracle_message *m
 
     if (is_about_ram(message->type) && (!oracle->is_exchanged || !oracle->is_exchange_asked)) {
         world_break(oracle->world, "register_before_exchange",
-                    "%s before the blocks were exchanged", rules[message->type].name);
+                    "%s before the blocks were exchanged", oracle_rules[message->type].name);
         return;
     }
     oracle_check_alone(oracle, message->type);
@@ -190,15 +151,15 @@ static void source_posted(struct oracle *oracle, const struct oracle_message *me
     const bool is_ours = oracle->is_ours[RDMIG_ROLE_SOURCE];
 
     oracle->unsignalled_count = 0;
-    if (!rules[message->type].is_command && !is_ours)
+    if (!oracle_rules[message->type].is_command && !is_ours)
         return;
     if (oracle->commands_posted >= oracle->readies_arrived)
         world_break(oracle->world, "credit",
                     "the source sent %s, its command %" PRIu64 ", after %" PRIu64 " READY",
-                    rules[message->type].name, oracle->commands_posted + 1,
+                    oracle_rules[message->type].name, oracle->commands_posted + 1,
                     oracle->readies_arrived);
     oracle->commands_posted++;
-    if (rules[message->type].is_command)
+    if (oracle_rules[message->type].is_command)
         command_posted(oracle, message);
 }
 
@@ -224,21 +185,21 @@ static void ready_posted(struct oracle *oracle)
     if (oracle->is_filling)
         world_break(oracle->world, "zero_late", "READY while block %" PRIu32 " is being filled",
                     oracle->fill.block);
-    if (obeyed && rules[obeyed->type].answer != ORACLE_NONE && !obeyed->is_answered)
+    if (obeyed && oracle_rules[obeyed->type].answer != ORACLE_NONE && !obeyed->is_answered)
         world_break(oracle->world, "ready_before_answer", "READY before %s",
-                    rules[rules[obeyed->type].answer].name);
+                    oracle_rules[oracle_rules[obeyed->type].answer].name);
     oracle_commands_pop(&oracle->obeyed);
 }
 
 static void check_block_answer(struct oracle *oracle, const struct oracle_message *message)
 {
-    const struct fabric *fabric = oracle->world->fabric;
+    const struct port *port = oracle->ports[RDMIG_ROLE_DESTINATION];
 
     for (uint32_t i = 0; i < oracle_entry_count(message); i++) {
         const uint8_t *entry = message->body + (size_t)i * 32;
 
-        if (oracle_be64(entry) != fabric_block_addr(fabric, i) ||
-            oracle_be64(entry + 8) != fabric_block_ram_offset(fabric, i) ||
+        if (oracle_be64(entry) != port_block_addr(port, i) ||
+            oracle_be64(entry + 8) != port_block_ram_offset(port, i) ||
             oracle_be64(entry + 16) != oracle_block_bytes(oracle, i))
             world_break(oracle->world, "answer",
                         "RAM_BLOCKS_RESULT tells something else of block %" PRIu32, i);
@@ -259,7 +220,7 @@ static void check_region_answer(struct oracle *oracle, const struct oracle_messa
         const uint8_t *entry = message->body + (size_t)i * 16;
 
         if (oracle_be64(entry + 8) !=
-            fabric_block_addr(oracle->world->fabric, obeyed->ranges[i].block))
+            port_block_addr(oracle->ports[RDMIG_ROLE_DESTINATION], obeyed->ranges[i].block))
             world_break(oracle->world, "answer",
                         "REGISTER_RESULT with another address of block %" PRIu32,
                         obeyed->ranges[i].block);
@@ -276,15 +237,15 @@ static void destination_posted(struct oracle *oracle, const struct oracle_messag
     }
     if (message->type == ORACLE_ERROR)
         return;
-    if (!obeyed || rules[obeyed->type].answer != message->type || obeyed->is_answered) {
+    if (!obeyed || oracle_rules[obeyed->type].answer != message->type || obeyed->is_answered) {
         world_break(oracle->world, "answer", "%s, for which nobody asked",
-                    rules[message->type].name);
+                    oracle_rules[message->type].name);
         return;
     }
     if (oracle->readies_posted < oracle->credit_count)
         world_break(oracle->world, "credit",
                     "%s after %" PRIu64 " READYs; %" PRIu32 " were agreed on",
-                    rules[message->type].name, oracle->readies_posted, oracle->credit_count);
+                    oracle_rules[message->type].name, oracle->readies_posted, oracle->credit_count);
     obeyed->is_answered = true;
     if (message->type == ORACLE_BLOCKS_RESULT)
         check_block_answer(oracle, message);
@@ -301,7 +262,7 @@ void oracle_send_posted(struct oracle *oracle, enum rdmig_role from, const uint8
         return;
     if (oracle->is_error_posted[from])
         world_break(oracle->world, "after_error", "the %s sent %s after ERROR", role_name(from),
-                    rules[message.type].name);
+                    oracle_rules[message.type].name);
     oracle->is_error_posted[from] = oracle->is_error_posted[from] || message.type == ORACLE_ERROR;
     if (from == RDMIG_ROLE_SOURCE)
         source_posted(oracle, &message);
@@ -339,7 +300,7 @@ static void arrived_at_destination(struct oracle *oracle, const struct oracle_me
 {
     const struct oracle_command *command;
 
-    if (!rules[message->type].is_command)
+    if (!oracle_rules[message->type].is_command)
         return;
     oracle->commands_arrived++;
     /* UNREGISTER_REQUEST's regions are forgotten by now; nothing asks for them here. */

@@ -40,6 +40,7 @@ static void begin_attempt(struct world *world, struct attempt *attempt)
     for (uint32_t i = 0; i < world->options->fault_count; i++)
         attempt->has_cancel |= world->options->faults[i].kind == FAULT_CANCEL;
     world->fabric = fabric_make(world);
+    oracle_watch(world->oracle, world->fabric);
     for (uint32_t i = 0; i < 2; i++) {
         struct port *port = fabric_port(world->fabric, (enum rdmig_role)i);
 

@@ -14,54 +14,10 @@ static void run(struct stock_destination *destination);
 
 /* ---- the end */
 
-static void close_port(struct stock_destination *destination)
-{
-    if (destination->stage == STOCK_END_CLOSED)
-        return;
-    destination->stage = STOCK_END_CLOSED;
-    port_reject(destination->party.port, NULL, 0); /* a request that nobody will accept now */
-    port_disconnect(destination->party.port);
-    port_destroy(destination->party.port);
-}
-
-static void patience_ended(struct world *world, void *subject, uint64_t argument)
-{
-    struct stock_destination *destination = subject;
-
-    (void)world;
-    (void)argument;
-    if (destination->stage == STOCK_END_LEAVING)
-        close_port(destination);
-    else if (destination->stage != STOCK_END_CLOSED)
-        stock_destination_fail(destination, "nothing comes back");
-}
-
-/* ERROR is sent only when the source has a receive for it: not after a READY, which has taken it.
- */
-void stock_destination_fail(struct stock_destination *destination, const char *why)
-{
-    struct port *port = destination->party.port;
-    const bool can_tell = destination->stage == STOCK_END_SERVING && !destination->is_ready_given &&
-                          !destination->channel.is_lost;
-
-    if (destination->stage >= STOCK_END_LEAVING)
-        return;
-    destination->stage = STOCK_END_LEAVING;
-    destination->party.outcome = OUTCOME_FAILED;
-    world_log(destination->party.world, "stock destination fails: %s", why);
-    if (destination->fill.page_count > 0)
-        oracle_fill_ended(destination->party.world->oracle);
-    if (can_tell && stock_channel_send_error(&destination->channel))
-        port_at(port, port_time_ns(port) + stock_patience_ns(destination->party.world),
-                patience_ended, destination, 0);
-    else
-        close_port(destination);
-}
-
 /* What had arrived is read first, and may be the end of the stream. */
 static void lose(struct stock_destination *destination)
 {
-    stock_channel_lose(&destination->channel, patience_ended, destination);
+    stock_channel_lose(&destination->channel, stock_destination_patience, destination);
     run(destination);
 }
 
@@ -76,33 +32,7 @@ static void take_guest(struct stock_destination *destination)
     party->numbers.completed_ns = world->now_ns;
     party->outcome = OUTCOME_COMPLETED;
     world_log(world, "stock destination has the guest");
-    close_port(destination);
-}
-
-/* ---- busy */
-
-/* What came in meanwhile is seen first: hence once more to the end of the queue. */
-static void resumed(struct world *world, void *subject, uint64_t is_first)
-{
-    struct stock_destination *destination = subject;
-
-    (void)world;
-    if (is_first) {
-        port_at(destination->party.port, port_time_ns(destination->party.port), resumed,
-                destination, 0);
-        return;
-    }
-    destination->is_planned = false;
-    run(destination);
-}
-
-void stock_destination_spend(struct stock_destination *destination, uint64_t time_ns)
-{
-    struct port *port = destination->party.port;
-
-    destination->is_planned = true;
-    port_spend(port, time_ns);
-    port_at(port, port_time_ns(port), resumed, destination, 1);
+    stock_destination_close(destination);
 }
 
 /* ---- the stream */
@@ -233,7 +163,7 @@ static void destination_completed(struct party *party, const struct completion *
     port_spend(party->port, party->world->costs.poll_ns);
     switch ((enum stock_work)(completion->id >> STOCK_WORK_SHIFT)) {
     case STOCK_WORK_ERROR:
-        close_port(destination);
+        stock_destination_close(destination);
         return;
     case STOCK_WORK_SEND:
         destination->channel.is_sending = false;
@@ -281,7 +211,7 @@ static void destination_managed(struct party *party, const struct cm_event *even
 
     if (destination->stage >= STOCK_END_LEAVING) {
         if (event->kind == CM_DISCONNECTED)
-            close_port(destination);
+            stock_destination_close(destination);
         return;
     }
     if (event->kind == CM_CONNECT_REQUESTED && destination->stage == STOCK_END_LISTENING) {
@@ -316,7 +246,7 @@ static void destination_cancel(struct party *party)
     struct stock_destination *destination = (struct stock_destination *)party;
 
     if (destination->stage == STOCK_END_LEAVING)
-        close_port(destination);
+        stock_destination_close(destination);
     stock_destination_fail(destination, "cancelled");
 }
 
@@ -380,6 +310,7 @@ struct party *stock_destination_make(struct world *world, struct port *port)
         destination->reader.skip_bytes = stream_header(&world->options->guest, false, header);
     }
 
+    destination->run = run;
     stock_channel_init(&destination->channel, &destination->party);
     destination->chunk_bytes = stock_chunk_bytes(world);
     for (uint32_t i = 0; i < world->options->guest.block_count; i++) {

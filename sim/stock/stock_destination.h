@@ -32,6 +32,7 @@ struct stock_destination_block {
 
 struct stock_destination {
     struct party party;
+    void (*run)(struct stock_destination *); /* goes on, once it is no longer busy */
     struct stock_channel channel;
     enum stock_end_stage stage;
     enum stock_mode mode;
@@ -60,8 +61,12 @@ void stock_destination_obey(struct stock_destination *destination,
 /* A fill that was started takes effect. */
 void stock_destination_end_fill(struct stock_destination *destination);
 
-/* In stock_destination.c, for commands. */
+/* ---- stock_destination_end.c */
+
+void stock_destination_close(struct stock_destination *destination);
+world_handler stock_destination_patience; /* it has lost it */
 void stock_destination_fail(struct stock_destination *destination, const char *why);
+/* Busy for so long. */
 void stock_destination_spend(struct stock_destination *destination, uint64_t time_ns);
 
 #endif

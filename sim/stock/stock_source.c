@@ -17,27 +17,6 @@ static void run(struct stock_source *source);
 
 /* ---- the end */
 
-static void close_port(struct stock_source *source)
-{
-    if (source->stage == STOCK_STAGE_CLOSED)
-        return;
-    source->stage = STOCK_STAGE_CLOSED;
-    port_disconnect(source->party.port);
-    port_destroy(source->party.port);
-}
-
-static void patience_ended(struct world *world, void *subject, uint64_t argument)
-{
-    struct stock_source *source = subject;
-
-    (void)world;
-    (void)argument;
-    if (source->stage == STOCK_STAGE_LEAVING)
-        close_port(source);
-    else if (source->stage != STOCK_STAGE_CLOSED)
-        stock_source_fail(source, "nothing comes back");
-}
-
 /* Its main loop closes the connection some time after its migration thread has ended: seldom
  * before the destination has read the end. */
 static void complete(struct stock_source *source)
@@ -48,88 +27,18 @@ static void complete(struct stock_source *source)
     source->party.numbers.completed_ns = port_time_ns(port);
     world_log(source->party.world, "stock source has completed");
     source->stage = STOCK_STAGE_LEAVING;
-    port_at(port, port_time_ns(port) + CLOSE_DELAY_NS, patience_ended, source, 0);
-}
-
-static void leave(struct stock_source *source)
-{
-    struct port *port = source->party.port;
-
-    source->stage = STOCK_STAGE_LEAVING;
-    if (source->has_credit && !source->channel.is_lost &&
-        stock_channel_send_error(&source->channel)) {
-        port_at(port, port_time_ns(port) + stock_patience_ns(source->party.world), patience_ended,
-                source, 0);
-        return;
-    }
-    close_port(source);
-}
-
-/* The guest goes on here, unless it may be there already. */
-void stock_source_fail(struct stock_source *source, const char *why)
-{
-    struct world *world = source->party.world;
-    struct guest *guest = world->guest;
-
-    if (source->stage >= STOCK_STAGE_LEAVING)
-        return;
-    source->party.outcome = source->is_end_posted ? OUTCOME_UNKNOWN : OUTCOME_FAILED;
-    world_log(world, "stock source fails: %s%s", why,
-              source->is_end_posted ? "; the guest may be there" : "");
-    if (!source->is_end_posted) {
-        if (!guest->is_running)
-            guest_resume(guest, world->ram[RDMIG_ROLE_SOURCE], world->now_ns);
-        guest_mark_all(guest);
-    }
-    leave(source);
+    port_at(port, port_time_ns(port) + CLOSE_DELAY_NS, stock_source_patience, source, 0);
 }
 
 /* What is under way comes back now; it may have arrived all the same. */
 static void lose(struct stock_source *source)
 {
-    stock_channel_lose(&source->channel, patience_ended, source);
+    stock_channel_lose(&source->channel, stock_source_patience, source);
     if (!source->channel.is_sending && source->writes_in_flight == 0)
         stock_source_fail(source, "the connection is lost");
 }
 
-/* ---- busy */
-
-/* What came in meanwhile is seen first: hence once more to the end of the queue. */
-static void resumed(struct world *world, void *subject, uint64_t is_first)
-{
-    struct stock_source *source = subject;
-
-    (void)world;
-    if (is_first) {
-        port_at(source->party.port, port_time_ns(source->party.port), resumed, source, 0);
-        return;
-    }
-    source->is_planned = false;
-    run(source);
-}
-
-void stock_source_spend(struct stock_source *source, uint64_t time_ns, enum stock_stage next)
-{
-    struct port *port = source->party.port;
-
-    source->stage = next;
-    source->is_planned = true;
-    port_spend(port, time_ns);
-    port_at(port, port_time_ns(port), resumed, source, 1);
-}
-
 /* ---- commands */
-
-void stock_source_command(struct stock_source *source, uint32_t type, uint32_t data_bytes,
-                          uint32_t answer, enum stock_stage next)
-{
-    source->command = STOCK_COMMAND_WANTED;
-    source->command_type = type;
-    source->command_data_bytes = data_bytes;
-    source->command_answer = answer;
-    source->is_answered = false;
-    source->stage = next;
-}
 
 /* The message with the end mark gives the guest away. */
 static bool gives_up_guest(const struct stock_source *source)
@@ -187,13 +96,6 @@ static bool run_command(struct stock_source *source)
 }
 
 /* ---- the stream */
-
-void stock_source_stream(struct stock_source *source, uint64_t data_word_count,
-                         enum stream_word last_word)
-{
-    source->data_word_count = data_word_count;
-    source->last_word = last_word;
-}
 
 /* Fills the next message; when all is sent, on to the next stage. */
 static bool run_stream(struct stock_source *source, enum stock_stage next)
@@ -376,7 +278,7 @@ static void source_completed(struct party *party, const struct completion *compl
     port_spend(party->port, party->world->costs.poll_ns);
     switch ((enum stock_work)(completion->id >> STOCK_WORK_SHIFT)) {
     case STOCK_WORK_ERROR:
-        close_port(source);
+        stock_source_close(source);
         return;
     case STOCK_WORK_SEND:
         source->channel.is_sending = false;
@@ -427,7 +329,7 @@ static void source_managed(struct party *party, const struct cm_event *event)
 
     if (source->stage >= STOCK_STAGE_LEAVING) {
         if (event->kind == CM_DISCONNECTED)
-            close_port(source);
+            stock_source_close(source);
         return;
     }
     if (event->kind == CM_ESTABLISHED && source->stage == STOCK_STAGE_CONNECTING) {
@@ -469,7 +371,7 @@ static void source_cancel(struct party *party)
     struct stock_source *source = (struct stock_source *)party;
 
     if (source->stage == STOCK_STAGE_LEAVING)
-        close_port(source);
+        stock_source_close(source);
     stock_source_fail(source, "cancelled");
 }
 
@@ -521,6 +423,7 @@ struct party *stock_source_make(struct world *world, struct port *port)
     source->party =
         (struct party){.class = &class, .world = world, .port = port, .role = RDMIG_ROLE_SOURCE};
     source->party.has_no_prepare = true;
+    source->run = run;
     stock_channel_init(&source->channel, &source->party);
     stock_round_init(source);
     return &source->party;

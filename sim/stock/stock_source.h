@@ -55,6 +55,7 @@ struct stock_chunk {
 
 struct stock_source {
     struct party party;
+    void (*run)(struct stock_source *); /* goes on, once it is no longer busy */
     struct stock_channel channel;
     enum stock_stage stage;
     bool is_planned; /* busy: goes on by itself */
@@ -100,7 +101,10 @@ bool stock_round_pin(struct stock_source *source);
 void stock_round_written(struct stock_source *source, uint64_t id);
 bool stock_round_is_pending(const struct stock_source *source, uint32_t block, uint64_t page);
 
-/* In stock_source.c, for rounds. */
+/* ---- stock_source_end.c */
+
+void stock_source_close(struct stock_source *source);
+world_handler stock_source_patience; /* it has lost it */
 /* Data stand in the channel's memory already. */
 void stock_source_command(struct stock_source *source, uint32_t type, uint32_t data_bytes,
                           uint32_t answer, enum stock_stage next);

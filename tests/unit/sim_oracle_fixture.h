@@ -40,6 +40,7 @@ enum { MESSAGE_MAX = 4096, HISTORIES_MAX = 100, KEY = 0x50000001 };
 /* ---- the stubs */
 
 struct port {
+    const struct fabric *fabric;
     enum rdmig_role role;
     bool is_down;
     bool is_dead;
@@ -72,9 +73,26 @@ uint64_t fabric_block_ram_offset(const struct fabric *fabric, uint32_t block)
     return block == 0 ? 8 * CHUNK : 0;
 }
 
-uint32_t fabric_faults_taken(const struct fabric *fabric)
+uint64_t port_block_addr(const struct port *port, uint32_t block)
 {
-    return fabric->faults_taken;
+    return fabric_block_addr(port->fabric, block);
+}
+
+uint64_t port_block_ram_offset(const struct port *port, uint32_t block)
+{
+    return fabric_block_ram_offset(port->fabric, block);
+}
+
+uint32_t port_faults_taken(const struct port *port)
+{
+    return port->fabric->faults_taken;
+}
+
+void fabric_observe(struct fabric *fabric, const struct fabric_observer *observer, void *subject)
+{
+    (void)fabric;
+    (void)observer;
+    (void)subject;
 }
 
 bool port_is_down(const struct port *port)
@@ -147,6 +165,7 @@ static inline void bench_open(struct bench *bench, enum party_kind source,
     for (uint32_t i = 0; i < 2; i++) {
         ram_init(&bench->ram[i], 2, bench->options.guest.block_bytes);
         bench->fabric.ports[i].role = (enum rdmig_role)i;
+        bench->fabric.ports[i].fabric = &bench->fabric;
         bench->party[i].class = &bench_class;
         bench->world.ram[i] = &bench->ram[i];
         bench->world.party[i] = &bench->party[i];
@@ -155,6 +174,7 @@ static inline void bench_open(struct bench *bench, enum party_kind source,
     bench->world.fabric = &bench->fabric;
     bench->world.guest = &bench->guest;
     bench->world.oracle = oracle_make(&bench->world);
+    oracle_watch(bench->world.oracle, &bench->fabric);
     bench_of_party = bench;
 }
 

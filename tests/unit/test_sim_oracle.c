@@ -127,6 +127,7 @@ static void play_two_attempts(struct bench *bench)
     bench->party[DESTINATION].outcome = OUTCOME_FAILED;
     oracle_check_end(bench->world.oracle);
     oracle_restart(bench->world.oracle);
+    oracle_watch(bench->world.oracle, &bench->fabric);
     exchange(bench);
     register_run(bench, 0, 0, 1, KEY + 8);
 }
@@ -294,6 +295,7 @@ static void play_restart_without_guest(struct bench *bench)
     guest_stop(&bench->guest, 0);
     oracle_owner_gave_up(bench->world.oracle, SOURCE);
     oracle_restart(bench->world.oracle);
+    oracle_watch(bench->world.oracle, &bench->fabric);
 }
 
 static const struct history histories[] = {

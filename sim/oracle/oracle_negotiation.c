@@ -101,8 +101,7 @@ static void check_grant(struct oracle *oracle, const struct oracle_offer *grante
     if (granted->credit_count != credit_count)
         break_data(oracle, RDMIG_ROLE_DESTINATION, "credits", granted->credit_count, credit_count);
     /* A limit that all RAM fits into is none. */
-    if (granted->bytes != limit_bytes &&
-        (granted->bytes != 0 || ram_bytes(options) > limit_bytes))
+    if (granted->bytes != limit_bytes && (granted->bytes != 0 || ram_bytes(options) > limit_bytes))
         break_data(oracle, RDMIG_ROLE_DESTINATION, "a limit of", granted->bytes, limit_bytes);
 }
 
