@@ -123,6 +123,14 @@ static const struct machine_backend *backend_default(void)
     return &machine_backend_kvm;
 }
 
+static enum options_result take_name(struct options *options, const char *value)
+{
+    if (strlen(value) >= sizeof(options->name))
+        return wrong("--name takes at most 63 bytes");
+    (void)snprintf(options->name, sizeof(options->name), "%s", value);
+    return OPTIONS_START;
+}
+
 static enum options_result option_take(struct options *options, int key, const char *value)
 {
     switch (key) {
@@ -152,10 +160,7 @@ static enum options_result option_take(struct options *options, int key, const c
         options->backend = &machine_backend_process;
         return OPTIONS_START;
     case OPTION_NAME:
-        if (strlen(value) >= sizeof(options->name))
-            return wrong("--name takes at most 63 bytes");
-        (void)snprintf(options->name, sizeof(options->name), "%s", value);
-        return OPTIONS_START;
+        return take_name(options, value);
     case OPTION_HELP:
         (void)fputs(help_text, stdout);
         return OPTIONS_DONE;

@@ -98,25 +98,10 @@ static void check_values(struct oracle *oracle, const struct oracle_message *mes
     }
 }
 
-static void command_posted(struct oracle *oracle, const struct oracle_message *message)
+/* What a command that keeps to the rules of its kind names. */
+static void named(struct oracle *oracle, const struct oracle_message *message,
+                  struct oracle_command *asked)
 {
-    struct oracle_command *asked;
-
-    if (is_about_ram(message->type) && (!oracle->is_exchanged || !oracle->is_exchange_asked)) {
-        world_break(oracle->world, "register_before_exchange",
-                    "%s before the blocks were exchanged", oracle_rules[message->type].name);
-        return;
-    }
-    oracle_check_alone(oracle, message->type);
-    asked = oracle_commands_add(oracle, &oracle->asked, message);
-    if (!asked)
-        return; /* who has so many under way has broken the rule of credits */
-    if (!oracle_check_ranges(oracle, asked)) {
-        asked->range_count = 0;
-        return;
-    }
-    if (oracle->is_ours[RDMIG_ROLE_SOURCE])
-        oracle_check_batch(oracle, asked);
     switch (message->type) {
     case ORACLE_BLOCKS_REQUEST:
         if (oracle->is_exchange_asked)
@@ -144,6 +129,28 @@ static void command_posted(struct oracle *oracle, const struct oracle_message *m
     default:
         break;
     }
+}
+
+static void command_posted(struct oracle *oracle, const struct oracle_message *message)
+{
+    struct oracle_command *asked;
+
+    if (is_about_ram(message->type) && (!oracle->is_exchanged || !oracle->is_exchange_asked)) {
+        world_break(oracle->world, "register_before_exchange",
+                    "%s before the blocks were exchanged", oracle_rules[message->type].name);
+        return;
+    }
+    oracle_check_alone(oracle, message->type);
+    asked = oracle_commands_add(oracle, &oracle->asked, message);
+    if (!asked)
+        return; /* who has so many under way has broken the rule of credits */
+    if (!oracle_check_ranges(oracle, asked)) {
+        asked->range_count = 0;
+        return;
+    }
+    if (oracle->is_ours[RDMIG_ROLE_SOURCE])
+        oracle_check_batch(oracle, asked);
+    named(oracle, message, asked);
 }
 
 static void source_posted(struct oracle *oracle, const struct oracle_message *message)

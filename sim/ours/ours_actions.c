@@ -249,10 +249,37 @@ static void check_tag(struct ours *ours, const struct rdmig_action *action)
         break_tag(ours, action->tag, "is given out a second time");
 }
 
-void ours_carry_out(struct ours *ours, const struct rdmig_action *action)
+/* False: it is not about the connection. */
+static bool carry_out_connection(struct ours *ours, const struct rdmig_action *action)
 {
     struct port *port = ours->party.port;
 
+    switch (action->kind) {
+    case RDMIG_ACTION_CONNECT:
+        ours->is_connect_asked = true;
+        port_connect(port, action->bytes, (uint32_t)action->length);
+        return true;
+    case RDMIG_ACTION_ACCEPT:
+        ours->is_request_open = false;
+        port_accept(port, action->bytes, (uint32_t)action->length);
+        return true;
+    case RDMIG_ACTION_REJECT:
+        ours->is_request_open = false;
+        port_reject(port, action->bytes, (uint32_t)action->length);
+        return true;
+    case RDMIG_ACTION_DISCONNECT:
+        disconnect(ours);
+        return true;
+    case RDMIG_ACTION_ABANDON:
+        abandon(ours);
+        return true;
+    default:
+        return false;
+    }
+}
+
+void ours_carry_out(struct ours *ours, const struct rdmig_action *action)
+{
     switch (action->kind) {
     case RDMIG_ACTION_POST_RECV:
         check_tag(ours, action);
@@ -281,26 +308,9 @@ void ours_carry_out(struct ours *ours, const struct rdmig_action *action)
         ours_start_operation(ours, action);
         ours->application->notified(ours, action);
         break;
-    case RDMIG_ACTION_CONNECT:
-        ours->is_connect_asked = true;
-        port_connect(port, action->bytes, (uint32_t)action->length);
-        break;
-    case RDMIG_ACTION_ACCEPT:
-        ours->is_request_open = false;
-        port_accept(port, action->bytes, (uint32_t)action->length);
-        break;
-    case RDMIG_ACTION_REJECT:
-        ours->is_request_open = false;
-        port_reject(port, action->bytes, (uint32_t)action->length);
-        break;
-    case RDMIG_ACTION_DISCONNECT:
-        disconnect(ours);
-        break;
-    case RDMIG_ACTION_ABANDON:
-        abandon(ours);
-        break;
     default:
-        ours->application->notified(ours, action);
+        if (!carry_out_connection(ours, action))
+            ours->application->notified(ours, action);
         break;
     }
 }

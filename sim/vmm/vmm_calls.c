@@ -34,16 +34,14 @@ static bool is_last_round_over(enum rdmig_source_state state)
     return is_over(state) || state == RDMIG_SOURCE_FINISHING;
 }
 
-/* Makes the call; returns what it must say, RDMIG_OK: it may not be made just now. */
-static int call(struct vmm_source *source, uint32_t which, int *result)
+/* Each makes a call and returns what it must say, which is *result too when the call may not be made
+ * just now. */
+static int call_rounds(struct vmm_source *source, uint32_t which, int *result)
 {
     struct rdmig_source *handle = source->handle;
     const enum rdmig_source_state state = rdmig_source_state(handle);
     const bool is_idle = state == RDMIG_SOURCE_IDLE;
     const bool is_pushing = source->is_pushing || source->stage < VMM_BETWEEN;
-    const uint32_t block_count = source->vmm.party.world->options->guest.block_count;
-    const uint64_t block_bytes = source->vmm.party.world->options->guest.block_bytes[0];
-    static const uint64_t word;
 
     switch (which) {
     case 0:
@@ -61,10 +59,21 @@ static int call(struct vmm_source *source, uint32_t which, int *result)
         *result = state == RDMIG_SOURCE_SENDING && is_pushing ? -RDMIG_E_STATE
                                                               : rdmig_source_end_round(handle);
         return -RDMIG_E_STATE;
-    case 4:
+    default:
         *result =
             is_idle && look(source).bytes_dirty == 0 ? -RDMIG_E_STATE : rdmig_source_finish(handle);
         return -RDMIG_E_STATE;
+    }
+}
+
+static int call_stream(struct vmm_source *source, uint32_t which, int *result)
+{
+    struct rdmig_source *handle = source->handle;
+    const enum rdmig_source_state state = rdmig_source_state(handle);
+    const bool is_idle = state == RDMIG_SOURCE_IDLE;
+    static const uint64_t word;
+
+    switch (which) {
     case 5:
         *result = is_idle ? -RDMIG_E_STATE : (int)rdmig_source_stream_write(handle, &word, 8);
         return is_over(state) && state != RDMIG_SOURCE_COMPLETED ? -RDMIG_E_FAILED : -RDMIG_E_STATE;
@@ -72,10 +81,22 @@ static int call(struct vmm_source *source, uint32_t which, int *result)
         *result =
             is_idle && !source->vmm.is_native ? -RDMIG_E_STATE : rdmig_source_stream_flush(handle);
         return -RDMIG_E_STATE;
-    case 7:
+    default:
         *result = is_idle && source->stage == VMM_OPENING ? -RDMIG_E_STATE
                                                           : rdmig_source_exchange_blocks(handle);
         return -RDMIG_E_STATE;
+    }
+}
+
+static int call_marks(struct vmm_source *source, uint32_t which, int *result)
+{
+    struct rdmig_source *handle = source->handle;
+    const enum rdmig_source_state state = rdmig_source_state(handle);
+    const uint32_t block_count = source->vmm.party.world->options->guest.block_count;
+    const uint64_t block_bytes = source->vmm.party.world->options->guest.block_bytes[0];
+    static const uint64_t word;
+
+    switch (which) {
     case 8:
         *result = rdmig_source_mark_dirty(handle, block_count, &word, 0, 1);
         return is_last_round_over(state) ? -RDMIG_E_STATE : -RDMIG_E_INVALID;
@@ -89,6 +110,13 @@ static int call(struct vmm_source *source, uint32_t which, int *result)
         *result = rdmig_source_mark_free(handle, 0, 0, block_bytes + 1);
         return is_over(state) ? -RDMIG_E_STATE : -RDMIG_E_INVALID;
     }
+}
+
+static int call(struct vmm_source *source, uint32_t which, int *result)
+{
+    if (which < 5)
+        return call_rounds(source, which, result);
+    return which < 8 ? call_stream(source, which, result) : call_marks(source, which, result);
 }
 
 void vmm_source_call_wrongly(struct vmm_source *source)

@@ -323,53 +323,79 @@ bool request_next_action(struct rdmig_conn *conn, struct rdmig_action *action, b
     return false;
 }
 
-/* The operation for the entry has succeeded. */
-void request_operation_done(struct rdmig_conn *conn, uint32_t rkey)
+/* ---- the operation for the entry has succeeded */
+
+static void block_registered(struct rdmig_conn *conn, uint32_t rkey)
 {
     struct destination *destination = &conn->u.destination;
+    uint32_t chunk_count = blocks_at(conn, destination->entry_index)->chunk_count;
+
+    if (chunk_count > REGION_CHUNK_COUNT_MAX)
+        chunk_count = REGION_CHUNK_COUNT_MAX;
+    blocks_set_chunk(conn, destination->entry_index, 0, rkey, chunk_count);
+    destination->pinned_bytes += blocks_run_bytes(conn, destination->entry_index, 0, chunk_count);
+    destination->entry = STEP_NONE; /* the same entry once more: now it has its key */
+}
+
+static void run_registered(struct rdmig_conn *conn, uint32_t rkey)
+{
     struct wire_register entry;
-    struct wire_compress fill;
-    uint32_t chunk_count;
     uint32_t chunk_index;
+    uint32_t chunk_count;
+
+    wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
+    chunk_index = requested_chunk(blocks_at(conn, entry.block_index), &entry);
+    chunk_count = (uint32_t)entry.extra_chunk_count + 1;
+    blocks_set_chunk(conn, entry.block_index, chunk_index, rkey, chunk_count);
+    conn->u.destination.pinned_bytes +=
+        blocks_run_bytes(conn, entry.block_index, chunk_index, chunk_count);
+    write_result(conn, entry.block_index, rkey);
+}
+
+static void run_unregistered(struct rdmig_conn *conn)
+{
+    struct wire_register entry;
+    uint32_t chunk_count;
+
+    wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
+    chunk_count = blocks_chunk(conn, entry.block_index, (uint32_t)entry.key).count;
+    if (CORE_NEVER(conn, chunk_count == 0 || chunk_count > REGION_CHUNK_COUNT_MAX))
+        return;
+    conn->u.destination.pinned_bytes -=
+        blocks_run_bytes(conn, entry.block_index, (uint32_t)entry.key, chunk_count);
+    blocks_set_chunk(conn, entry.block_index, (uint32_t)entry.key, 0, 0);
+    entry_done(conn);
+}
+
+static void range_filled(struct rdmig_conn *conn)
+{
+    struct wire_compress fill;
+
+    wire_read_compress(entry_bytes(conn, WIRE_COMPRESS_ENTRY_BYTES), &fill);
+    conn->counters.bytes_zero += fill.value == 0 ? fill.length_bytes : 0;
+    entry_done(conn);
+}
+
+void request_operation_done(struct rdmig_conn *conn, uint32_t rkey)
+{
+    const struct destination *destination = &conn->u.destination;
 
     if (CORE_NEVER(conn, destination->entry != STEP_ASKED ||
                              destination->entry_index >= destination->entry_count))
         return;
     switch (destination->state) {
     case DESTINATION_LISTING:
-        chunk_count = blocks_at(conn, destination->entry_index)->chunk_count;
-        if (chunk_count > REGION_CHUNK_COUNT_MAX)
-            chunk_count = REGION_CHUNK_COUNT_MAX;
-        blocks_set_chunk(conn, destination->entry_index, 0, rkey, chunk_count);
-        destination->pinned_bytes +=
-            blocks_run_bytes(conn, destination->entry_index, 0, chunk_count);
-        destination->entry = STEP_NONE; /* the same entry once more: now it has its key */
+        block_registered(conn, rkey);
         break;
     case DESTINATION_REGISTERING:
-        wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
-        chunk_index = requested_chunk(blocks_at(conn, entry.block_index), &entry);
-        chunk_count = (uint32_t)entry.extra_chunk_count + 1;
-        blocks_set_chunk(conn, entry.block_index, chunk_index, rkey, chunk_count);
-        destination->pinned_bytes +=
-            blocks_run_bytes(conn, entry.block_index, chunk_index, chunk_count);
-        write_result(conn, entry.block_index, rkey);
+        run_registered(conn, rkey);
         break;
     case DESTINATION_UNREGISTERING:
-        wire_read_register(entry_bytes(conn, WIRE_REGISTER_ENTRY_BYTES), &entry);
-        chunk_count = blocks_chunk(conn, entry.block_index, (uint32_t)entry.key).count;
-        if (CORE_NEVER(conn, chunk_count == 0 || chunk_count > REGION_CHUNK_COUNT_MAX))
-            return;
-        destination->pinned_bytes -=
-            blocks_run_bytes(conn, entry.block_index, (uint32_t)entry.key, chunk_count);
-        blocks_set_chunk(conn, entry.block_index, (uint32_t)entry.key, 0, 0);
-        entry_done(conn);
+        run_unregistered(conn);
         break;
     default:
-        if (CORE_NEVER(conn, destination->state != DESTINATION_FILLING))
-            return;
-        wire_read_compress(entry_bytes(conn, WIRE_COMPRESS_ENTRY_BYTES), &fill);
-        conn->counters.bytes_zero += fill.value == 0 ? fill.length_bytes : 0;
-        entry_done(conn);
+        if (!CORE_NEVER(conn, destination->state != DESTINATION_FILLING))
+            range_filled(conn);
         break;
     }
 }

@@ -355,6 +355,20 @@ static bool is_of_kind(const struct link_send *entry, const struct ibv_wc *compl
            (entry->request.opcode == IBV_WR_SEND ? IBV_WC_SEND : IBV_WC_RDMA_WRITE);
 }
 
+/* It has failed, or was given back. */
+static void take_failed(struct link *link, uint64_t index, const struct ibv_wc *completion)
+{
+    const bool is_flush = completion->status == IBV_WC_WR_FLUSH_ERR;
+
+    if (!is_flush)
+        note_fault(link, LINK_FAULT_COMPLETION, (int32_t)completion->status,
+                   completion->vendor_err);
+    link_complete(link, completion->wr_id, is_flush ? RDMIG_STATUS_FLUSHED : RDMIG_STATUS_ERROR,
+                  is_flush ? 0 : (int32_t)completion->status);
+    settle_silent(&link->queue, index, false);
+    post_complete_due(link);
+}
+
 void post_take_send(struct link *link, const struct ibv_wc *completion)
 {
     struct link_queue *queue = &link->queue;
@@ -387,15 +401,7 @@ void post_take_send(struct link *link, const struct ibv_wc *completion)
             settle_silent(queue, index, true);
         link_complete(link, completion->wr_id, RDMIG_STATUS_OK, 0);
     } else {
-        bool is_flush = completion->status == IBV_WC_WR_FLUSH_ERR;
-
-        if (!is_flush)
-            note_fault(link, LINK_FAULT_COMPLETION, (int32_t)completion->status,
-                       completion->vendor_err);
-        link_complete(link, completion->wr_id, is_flush ? RDMIG_STATUS_FLUSHED : RDMIG_STATUS_ERROR,
-                      is_flush ? 0 : (int32_t)completion->status);
-        settle_silent(queue, index, false);
-        post_complete_due(link);
+        take_failed(link, index, completion);
     }
     forget_answered(queue);
 }

@@ -79,7 +79,7 @@ static void test_core_never__found_in_a_command__it_is_not_sent(void **state)
 /* An operation of the driver's is taken back: nobody will answer its tag. */
 static void test_core_never__found_in_a_fill__nothing_is_filled(void **state)
 {
-    static const uint32_t block_index = 77;
+    static const uint8_t block_index = 77;
     struct bench *bench;
 
     (void)state;

@@ -530,6 +530,14 @@ static void leave(struct link *link)
         tell_kind(peer_of(link), RDMIG_EVENT_DISCONNECTED);
 }
 
+static void probe(struct link *link, const struct rdmig_action *action)
+{
+    if (!link->is_dead && is_reachable(peer_of(link)))
+        answer(link, action->tag, RDMIG_STATUS_OK, 0, 0);
+    else
+        leave_unanswered(link, action->tag);
+}
+
 /* True: it was for the hardware. */
 static bool carry_out(struct link *link, const struct rdmig_action *action)
 {
@@ -551,10 +559,7 @@ static bool carry_out(struct link *link, const struct rdmig_action *action)
         write_remote(link, action);
         return true;
     case RDMIG_ACTION_POST_PROBE:
-        if (!link->is_dead && is_reachable(peer_of(link)))
-            answer(link, action->tag, RDMIG_STATUS_OK, 0, 0);
-        else
-            leave_unanswered(link, action->tag);
+        probe(link, action);
         return true;
     case RDMIG_ACTION_REGISTER:
         make_region(link, action);

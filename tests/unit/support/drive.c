@@ -306,15 +306,21 @@ static void destination_connect(struct bench *bench, enum destination_stage stag
     }
 }
 
+/* READY after READY, none of which completes: the last finds no slot. */
+static void use_up_slots(struct bench *bench)
+{
+    bench->automatic &= ~(unsigned int)AUTO_SEND;
+    for (uint32_t i = 0; i < count_credits(bench) + 1; i++) {
+        must(destination_receive_stream(bench, "x"));
+        must(FEED(bench, STREAM_CONSUMED, .length = 1));
+    }
+}
+
 static void destination_use(struct bench *bench, enum destination_stage stage)
 {
     switch (stage) {
     case DESTINATION_IS_OFFERING:
-        bench->automatic &= ~(unsigned int)AUTO_SEND;
-        for (uint32_t i = 0; i < count_credits(bench) + 1; i++) {
-            must(destination_receive_stream(bench, "x"));
-            must(FEED(bench, STREAM_CONSUMED, .length = 1));
-        }
+        use_up_slots(bench);
         break;
     case DESTINATION_IS_STREAMING:
         must(destination_receive_stream(bench, "bytes"));

@@ -174,6 +174,34 @@ static bool flush(struct world *world, enum rdmig_flush goal, enum stage next)
     return true;
 }
 
+static bool act_between(struct world *world)
+{
+    const struct fabric_side *source = &world->fabric.source;
+
+    if (source->seen[RDMIG_ACTION_NOTIFY_ROUND_ENDED] < world->rounds_awaited)
+        return false;
+    if (write_stream(world, 500 + world->round * 500))
+        return true;
+    if (rdmig_conn_stream_room_bytes(source->conn) == 0)
+        return false;
+    if (world->round == ROUNDS) {
+        world->stage = TAIL;
+        return true;
+    }
+    return begin_round(world);
+}
+
+static bool act_pushing(struct world *world)
+{
+    if (world->round < ROUNDS && world->is_shuffled && world->pushed_count < DIRTYING_PUSHES)
+        dirty_some(world, fabric_below(&world->fabric, 12));
+    else if (world->round < ROUNDS && !world->is_shuffled)
+        dirty_some(world, fabric_below(&world->fabric, 3));
+    if (world->is_shuffled && fabric_below(&world->fabric, 16) == 0)
+        release_some(world);
+    return push(world);
+}
+
 static bool act_as_source(struct world *world)
 {
     struct fabric_side *source = &world->fabric.source;
@@ -188,25 +216,9 @@ static bool act_as_source(struct world *world)
         world->stage = source->seen[RDMIG_ACTION_NOTIFY_BLOCKS_EXCHANGED] ? BETWEEN : EXCHANGING;
         return world->stage == BETWEEN;
     case BETWEEN:
-        if (source->seen[RDMIG_ACTION_NOTIFY_ROUND_ENDED] < world->rounds_awaited)
-            return false;
-        if (write_stream(world, 500 + world->round * 500))
-            return true;
-        if (rdmig_conn_stream_room_bytes(source->conn) == 0)
-            return false;
-        if (world->round == ROUNDS) {
-            world->stage = TAIL;
-            return true;
-        }
-        return begin_round(world);
+        return act_between(world);
     case PUSHING:
-        if (world->round < ROUNDS && world->is_shuffled && world->pushed_count < DIRTYING_PUSHES)
-            dirty_some(world, fabric_below(&world->fabric, 12));
-        else if (world->round < ROUNDS && !world->is_shuffled)
-            dirty_some(world, fabric_below(&world->fabric, 3));
-        if (world->is_shuffled && fabric_below(&world->fabric, 16) == 0)
-            release_some(world);
-        return push(world);
+        return act_pushing(world);
     case CLOSING_ROUND:
         return feed_source(world, RDMIG_EVENT_ROUND_CLOSED, BETWEEN);
     case TAIL:
