@@ -3,7 +3,7 @@
 
 #include "fail.h"
 
-enum { SLOW_ONE_IN = 16, BLOCKED_STEPS_MAX = 4000000 };
+enum { SLOW_ONE_IN = 16, BLOCKED_STEPS_MAX = 4000000, TURNS_MAX = 100000 };
 
 static struct process *current;
 static struct process *processes[2];
@@ -68,8 +68,21 @@ bool process_is_readable(const struct process *process)
 
 /* ---- turns */
 
+/* A descriptor that is readable for ever, and nothing comes of it. */
+static void watch_turns(struct process *process)
+{
+    const uint64_t now_ns = process_now_ns(process);
+
+    process->turn_count = process->turn_ns == now_ns ? process->turn_count + 1 : 0;
+    process->turn_ns = now_ns;
+    if (process->turn_count == TURNS_MAX)
+        world_break(process->world, "livelock", "the %s is woken again and again",
+                    role_name(process->role));
+}
+
 static void run_turn(struct process *process)
 {
+    watch_turns(process);
     process->is_running = true;
     process_enter(process);
     process->turn(process->party);
@@ -140,6 +153,7 @@ bool process_block(struct process *process, uint64_t timeout_ns)
 {
     struct world *world = process->world;
 
+    watch_turns(process);
     if (process->is_ending || world_is_broken(world))
         return false;
     if (process_is_readable(process) || timeout_ns == 0)

@@ -26,6 +26,8 @@ struct process {
     uint64_t region_ns;   /* that the call has spent on regions, the longest one of them ... */
     uint64_t region_ns_max;
     uint64_t wait_number;
+    uint64_t turn_ns; /* of its last turn, and how many it had then */
+    uint32_t turn_count;
     bool has_waker;
     bool is_running; /* inside its turn */
     bool may_block;  /* ... which is one of its own, not somebody's call */
