@@ -12,7 +12,7 @@
 #define GRACE_NS        UINT64_C(100000000)
 #define CALM_TIMEOUT_NS UINT64_C(2000000000)
 /* To the library a time of 0 is none. */
-#define START_NS        UINT64_C(1)
+#define START_NS UINT64_C(1)
 
 static struct party *(*const makers[PARTY_KIND_COUNT][2])(struct world *, struct port *) = {
     [PARTY_OURS] = {vmm_source_make, vmm_destination_make},
