@@ -136,9 +136,18 @@ static void due(struct ours *ours, int32_t index)
     process_signal(link->process);
 }
 
+/* Work of our own takes us past what arrives meanwhile: time passes when that has been looked at. */
+static bool may_time_pass(const struct link *link)
+{
+    const struct port *port = link->ours.party.port;
+
+    return link->arrival_count == 0 && !port_has_waiting(port) &&
+           process_now_ns(link->process) <= link->process->world->now_ns;
+}
+
 bool link_has_news(const struct link *link)
 {
-    return link->arrival_count > 0 || link->is_time_due || link->is_paused;
+    return link->arrival_count > 0 || link->is_paused || (link->is_time_due && may_time_pass(link));
 }
 
 /* ---- what the core wants of the application */
@@ -372,6 +381,7 @@ void link_process(struct link *link)
     struct process *process = link->process;
     /* Bounded: what is left keeps the descriptor readable. */
     const uint32_t left_count = ours_chance(ours, 16) ? 1 : 0;
+    bool is_time_wanted;
 
     process->region_ns = 0;
     link->is_paused = false;
@@ -379,9 +389,15 @@ void link_process(struct link *link)
     while (link->arrival_count > left_count && !world_is_broken(process->world))
         take_arrival(link);
     /* Harmless at any moment: nothing may be due. */
-    if ((link->is_time_due || ours_chance(ours, 16)) && !ours->is_closed)
+    is_time_wanted = ours_chance(ours, 16) || link->is_time_due;
+    if (is_time_wanted && !ours->is_closed && may_time_pass(link)) {
+        link->is_time_due = false;
         (void)ours_ask(ours, RDMIG_EVENT_TIME_PASSED);
-    link->is_time_due = false;
+    } else if (ours->is_closed) {
+        link->is_time_due = false;
+    } else if (link->is_time_due) {
+        process_plan_turn(process, 0);
+    }
 }
 
 static bool is_refused_idly(const struct ours *ours)
