@@ -61,7 +61,7 @@ struct party {
     enum outcome outcome;
     struct party_numbers numbers;
     bool has_no_prepare; /* source: hands the guest over without asking first, as a QEMU does */
-    bool has_given_up; /* its VMM: what fails of that is no fault */
+    bool has_given_up;   /* its VMM: what fails of that is no fault */
 };
 
 /* Each makes a party for the port and becomes its owner; freed by its class. */
