@@ -104,21 +104,21 @@ uint64_t allocated_by_reading(int fd, uint64_t offset_bytes, uint64_t huge_page_
     uint64_t page = ram_bitmap_next_clear(allocated, 0);
 
     while (page < allocated->page_count) {
+        const uint64_t huge_end = next_huge_page(offset_bytes, page, huge_page_bytes);
         uint64_t count = ram_bitmap_next_set(allocated, page) - page;
         ssize_t got;
 
         if (count > READ_PAGE_COUNT)
             count = READ_PAGE_COUNT;
+        if (count > huge_end - page)
+            count = huge_end - page; /* what it reads as tells of one huge page */
         got = pread(fd, bytes, count * RDMIG_PAGE_BYTES,
                     (off_t)(offset_bytes + page * RDMIG_PAGE_BYTES));
         if (got != (ssize_t)(count * RDMIG_PAGE_BYTES))
             return page; /* the file's end, or a page that is broken: whoever reads is to find out */
         *read_bytes += (uint64_t)got;
-        if (!ram_is_zero(bytes, (size_t)got)) {
-            const uint64_t end = next_huge_page(offset_bytes, page, huge_page_bytes);
-
-            ram_bitmap_set_range(allocated, page, end - page);
-        }
+        if (!ram_is_zero(bytes, (size_t)got))
+            ram_bitmap_set_range(allocated, page, huge_end - page);
         page = ram_bitmap_next_clear(allocated, page + count);
     }
     return page;

@@ -448,6 +448,17 @@ static void test_migration_counts__huge_page_without_page_tables__is_data(void *
         count = holes_query(holes, memory + FIRST_DATA * RDMIG_PAGE_BYTES, PAGE_COUNT, &is_hole);
         assert_false(is_hole);
         assert_int_equal(count, 2 * HUGE_COUNT - FIRST_DATA);
+        /* Read from the middle of a huge page on: what lies behind its end is of the next one. */
+        data_start_bytes = offset_bytes + (HUGE_COUNT + 3) * RDMIG_PAGE_BYTES;
+        data_end_bytes = data_start_bytes + 1;
+        holes_invalidate(holes);
+        (void)holes_query(holes, memory + (HUGE_COUNT - 8) * RDMIG_PAGE_BYTES, 64, &is_hole);
+        (void)holes_query(holes, memory + (HUGE_COUNT + 3) * RDMIG_PAGE_BYTES, 1, &is_hole);
+        assert_false(is_hole);
+        holes_invalidate(holes);
+        assert_int_equal(hole_count(holes, memory + (HUGE_COUNT - 8) * RDMIG_PAGE_BYTES,
+                                    PAGE_COUNT - HUGE_COUNT + 8),
+                         8);
         /* A page that the hardware has lost: whoever reads is to find out. */
         pread_code = EIO;
         holes_invalidate(holes);
