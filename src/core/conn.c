@@ -512,6 +512,8 @@ static inline bool is_defused(struct rdmig_conn *conn, struct rdmig_action *acti
 
     switch (action->kind) {
     case RDMIG_ACTION_POST_SEND:
+        conn->is_stream_lost = true; /* that the probe comes back tells of no delivery */
+        /* fall through */
     case RDMIG_ACTION_POST_WRITE:
         *action = (struct rdmig_action){
             .kind = RDMIG_ACTION_POST_PROBE, .tag = undone.tag, .is_signalled = true};

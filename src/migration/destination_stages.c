@@ -59,10 +59,11 @@ void destination_fail(struct rdmig_destination *destination)
     leave(destination);
 }
 
-/* A step that the table has not got is a fault of ours: the guest is not taken. */
+/* A step that the table has not got is a fault of ours: the guest is not taken. But after confirm()
+ * it may be on its way, and nobody would own it (clause E12). */
 static void check_steps(struct rdmig_destination *destination)
 {
-    if (!destination->is_astray || destination->stage >= DESTINATION_STAGE_COMPLETED)
+    if (!destination->is_astray || destination->stage >= DESTINATION_STAGE_CONFIRMING)
         return;
     error_set(&destination->error, RDMIG_REASON_INTERNAL, 0, "report it",
               "a step of the destination's that cannot be, in stage %d", (int)destination->stage);

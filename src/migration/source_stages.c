@@ -184,6 +184,13 @@ static bool has_end_left(const struct rdmig_source *source)
     return is_outbox_empty(source) && counters.bytes_stream == source->stream_given_bytes;
 }
 
+static void explain_unknown(struct rdmig_source *source, const char *what)
+{
+    error_set(&source->error, RDMIG_REASON_HANDOVER_UNKNOWN, 0,
+              "make sure that the destination does not run the guest before it is run here again",
+              "%s while the guest was being handed over: it may run at the destination", what);
+}
+
 /* The core has failed by itself: take over its cause. */
 static void check_failure(struct rdmig_source *source)
 {
@@ -197,11 +204,7 @@ static void check_failure(struct rdmig_source *source)
     if (!has_failed || source->stage >= SOURCE_STAGE_AWAITING_PEER_CLOSE)
         return;
     if (has_end_left(source))
-        error_set(
-            &source->error, RDMIG_REASON_HANDOVER_UNKNOWN, 0,
-            "make sure that the destination does not run the guest before it is run here again",
-            "the connection was lost while the guest was being handed over: it may run at the "
-            "destination");
+        explain_unknown(source, "the connection was lost");
     else
         explain_failure(source->link, &source->memory, &source->error);
     source_enter(source, SOURCE_STAGE_CLOSING);
@@ -217,11 +220,13 @@ static uint64_t time_limit_ns(const struct rdmig_source *source)
     return source->connected_ns + limit_ns;
 }
 
-/* A step that the table has not got is a fault of ours: the guest stays here. */
+/* A step that the table has not got is a fault of ours: the guest stays here, if it is here. */
 static void check_steps(struct rdmig_source *source)
 {
     if (!source->is_astray || source->stage >= SOURCE_STAGE_AWAITING_PEER_CLOSE)
         return;
+    if (has_end_left(source))
+        explain_unknown(source, "a step of the source's that cannot be");
     error_set(&source->error, RDMIG_REASON_INTERNAL, 0, "report it",
               "a step of the source's that cannot be, in stage %d", (int)source->stage);
     source_fail(source, 0);

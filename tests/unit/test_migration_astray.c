@@ -89,12 +89,55 @@ static void test_migration_astray__destination__fails_with_internal(void **state
     ends_free(&ends);
 }
 
+/* The end mark has left: whatever goes wrong here, the guest may run there. */
+static void test_migration_astray__source_that_hands_over__is_unknown(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    open_ends(&ends);
+    assert_int_equal(rdmig_source_finish(ends.source), 0);
+    for (uint32_t i = 0; i < 1000 && ends.source->stage < SOURCE_STAGE_HANDING_OVER; i++)
+        ends_turn(&ends, 1);
+    assert_int_equal(ends.source->stage, SOURCE_STAGE_HANDING_OVER);
+    pair_kill(RDMIG_ROLE_SOURCE, true); /* no word of the arrival comes */
+    ends_turn(&ends, 2);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FINISHING);
+    source_enter(ends.source, SOURCE_STAGE_PUSHED);
+    ends_run_source(&ends, RDMIG_SOURCE_FINISHING);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_CANCELLING);
+    assert_int_equal(rdmig_source_error(ends.source)->reason, RDMIG_REASON_HANDOVER_UNKNOWN);
+    ends_free(&ends);
+}
+
+/* It has promised to run the guest, which may be on its way. */
+static void test_migration_astray__destination_that_confirmed__takes_the_guest(void **state)
+{
+    struct two_ends ends;
+
+    (void)state;
+    open_ends(&ends);
+    assert_int_equal(rdmig_source_finish(ends.source), 0);
+    for (uint32_t i = 0; i < 1000 && ends.destination->stage < DESTINATION_STAGE_CONFIRMING; i++)
+        ends_turn(&ends, 1);
+    assert_int_equal(ends.destination->stage, DESTINATION_STAGE_CONFIRMING);
+    destination_enter(ends.destination, DESTINATION_STAGE_BLOCKS_NEEDED);
+    (void)rdmig_destination_process(ends.destination);
+    assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_CONFIRMING);
+    ends_run_source(&ends, RDMIG_SOURCE_FINISHING);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_COMPLETED);
+    assert_int_equal(rdmig_destination_state(ends.destination), RDMIG_DESTINATION_COMPLETED);
+    ends_free(&ends);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_migration_astray__round_after_confirm__stays_confirming),
         cmocka_unit_test(test_migration_astray__source__fails_with_internal),
         cmocka_unit_test(test_migration_astray__destination__fails_with_internal),
+        cmocka_unit_test(test_migration_astray__source_that_hands_over__is_unknown),
+        cmocka_unit_test(test_migration_astray__destination_that_confirmed__takes_the_guest),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

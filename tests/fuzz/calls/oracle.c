@@ -414,7 +414,7 @@ static void check_destination_states(const struct view *before, const struct vie
     require(to != RDMIG_DESTINATION_ROUND_ENDED || world.destination_model.options.report_rounds,
             "a round was reported unasked");
     if (to == RDMIG_DESTINATION_COMPLETED && from != to) {
-        require(pair_is_shut_out(RDMIG_ROLE_DESTINATION),
+        require(pair_is_remote_write_revoked(RDMIG_ROLE_DESTINATION),
                 "the guest may run, and the source reaches its memory");
         if (!world.is_qemu) {
             require(world.source_model.is_finished, "complete, and the source never finished");
