@@ -21,7 +21,7 @@
 /* Most bytes in one RDMA Write: sums of positions stay in 64 bits, counts of the flight hash
  * in 16. */
 #define WRITE_BYTES_MAX (UINT64_C(1) << 30)
-/* How slow a destination may pin, fill or load, on top of the reply limit (clause E14): 4 s a GiB.
+/* How slow a destination may pin, fill or load, on top of the reply limit (clause E14): 4.2 s a GiB.
  * Pinning takes 38 ms a GiB that was touched and 209 ms of one that never was, filling as long;
  * twenty times that is a sick host. */
 #define REPLY_BYTES_PER_US 256u

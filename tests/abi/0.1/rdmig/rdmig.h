@@ -502,10 +502,10 @@ int rdmig_source_guest_stopped(struct rdmig_source *source);
  * State IDLE, nothing dirty, the guest stopped and all of its state written: hand the guest over
  * (clause S8). State FINISHING, then COMPLETED, or FAILED. QEMU stream: not before the QEMU there
  * has left, which it does when it has loaded the guest or has given up (clause E13), or the reply
- * limit and 4 s a GiB have passed; FAILED with HANDOVER_UNKNOWN when it says ERROR. One that exits
- * because it cannot load a device looks like one that is done: write the state, _stream_flush(),
- * then the end mark, and it fails the migration before the hand-over. Returns 0; -STATE otherwise:
- * send what is dirty first.
+ * limit and 4.2 s a GiB have passed; FAILED with HANDOVER_UNKNOWN when it says ERROR. One that
+ * exits because it cannot load a device looks like one that is done: write the state,
+ * _stream_flush(), then the end mark, and it fails the migration before the hand-over. Returns 0;
+ * -STATE otherwise: send what is dirty first.
  */
 int rdmig_source_finish(struct rdmig_source *source);
 
