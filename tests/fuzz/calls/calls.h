@@ -173,6 +173,8 @@ enum caller { CALLER_SOURCE, CALLER_DESTINATION, CALLER_BOTH, CALLER_NOBODY };
  * other. */
 void oracle_before(const char *call);
 void oracle_after(enum caller caller, int64_t result);
+/* A _wait() of either end has returned; is_for_nothing: its state is final and the handle closed. */
+void oracle_waited(int result, uint32_t timeout_ms, uint64_t start_ns, bool is_for_nothing);
 /* A line for people: text that does nothing to a terminal. */
 void oracle_line(const char *line, size_t capacity_bytes);
 /* The opaque of a trace is the name of its handle. */

@@ -545,6 +545,22 @@ void oracle_after(enum caller caller, int64_t result)
     check_owners(&now);
 }
 
+void oracle_waited(int result, uint32_t timeout_ms, uint64_t start_ns, bool is_for_nothing)
+{
+    const bool was_interrupted = clock_was_interrupted();
+    const uint64_t passed_ns = link_now_ns() - start_ns;
+
+    require(result != -RDMIG_E_AGAIN || timeout_ms != UINT32_MAX, "a wait without end has ended");
+    require(result != -RDMIG_E_AGAIN || passed_ns >= (uint64_t)timeout_ms * 1000000,
+            "a wait was over too soon");
+    require(timeout_ms > 0 || passed_ns == 0, "a wait of no time took some");
+    require(result != -RDMIG_E_STATE || is_for_nothing, "nothing to wait for, and there is");
+    require(result == 0 || result == -RDMIG_E_AGAIN || result == -RDMIG_E_STATE ||
+                (result == -RDMIG_E_SYSTEM && was_interrupted),
+            "wait returned what it does not document");
+    oracle_after(CALLER_BOTH, 0);
+}
+
 /* ---- the end of a run */
 
 static bool has_no_limit(uint32_t limit_ms)
