@@ -208,9 +208,9 @@ struct rdmig_options {
     uint32_t reply_timeout_ms;
     /* Silence after which the peer's hardware is asked whether it lives [5000]. */
     uint32_t probe_interval_ms;
-    /* Destination: silence after which the source is given up [no limit]. On top come 4 s for each
-     * GiB of all RAM (clause E14), since a source that pins or writes says nothing: where it writes
-     * slower than that (a cap, a slow link), add the time that all RAM takes. */
+    /* Destination: silence after which the source is given up [no limit]. On top come 4.2 s for
+     * each GiB of all RAM (clause E14), since a source that pins or writes says nothing: where it
+     * writes slower than that (a cap, a slow link), add the time that all RAM takes. */
     uint32_t idle_timeout_ms;
     /* Bytes that may be pinned at a time, control memory (some 6 MiB) included, UINT64_MAX: no
      * limit [rdmig_pinned_limit_bytes()]. RLIMIT_MEMLOCK counts in any case, unless UINT64_MAX is

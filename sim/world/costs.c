@@ -102,7 +102,7 @@ static const struct costs sets[COSTS_KIND_COUNT] = {
             .stock_wait_ns = 1 * US,
             .stock_chunk_bytes = MIB,
         },
-    /* The same worlds on hosts that are about as slow with memory as may be (clause E14: 4 s a GiB,
+    /* The same worlds on hosts that are about as slow with memory as may be (clause E14: 4.2 s a GiB,
        16 us a page): each thing that they are asked for takes them three quarters of that, 12 us a
        page. A limit that does not grow with it is too short even for a small guest. */
     [COSTS_SLOW_HOST] =
