@@ -207,26 +207,20 @@ static void give_up(struct vmm_source *source)
 
 static void finish(struct vmm_source *source)
 {
-    struct world *world = world_of(source);
+    uint8_t end[STREAM_WORD_BYTES];
     int result;
 
-    if (!source->vmm.is_native) {
-        write_words(source, STREAM_END, 1);
-        oracle_owner_gave_up(world->oracle, RDMIG_ROLE_SOURCE);
-        source->has_given_guest = true;
-        while (pump_outbox(source))
-            ;
-        if (rdmig_source_state(source->handle) != RDMIG_SOURCE_IDLE)
-            return;
-    }
+    if (!source->vmm.is_native)
+        (void)stream_write(&source->outbox.writer, STREAM_END, end);
     vmm_call_begins(&source->vmm);
-    if (source->vmm.is_native) {
-        oracle_owner_gave_up(world->oracle, RDMIG_ROLE_SOURCE);
-        source->has_given_guest = true;
-    }
-    result = rdmig_source_finish(source->handle);
+    oracle_owner_gave_up(world_of(source)->oracle, RDMIG_ROLE_SOURCE);
+    source->has_given_guest = true;
+    result = source->vmm.is_native ? rdmig_source_finish(source->handle)
+                                   : rdmig_source_finish_with(source->handle, end, sizeof(end));
     vmm_call_ended(&source->vmm, "finish");
     expect(source, "finish", result);
+    if (!source->vmm.is_native && result == RDMIG_OK)
+        source->vmm.party.numbers.stream_bytes += sizeof(end);
     source->stage = VMM_FINISHING;
 }
 

@@ -391,6 +391,43 @@ int rdmig_source_finish(struct rdmig_source *source)
     return RDMIG_OK;
 }
 
+/* Room for so many bytes more, beside what waits. False: no memory, and nothing has changed. */
+static bool grow_outbox(struct rdmig_source *source, uint64_t length_bytes)
+{
+    const uint64_t capacity_bytes = source->outbox_end + length_bytes + NATIVE_PREPARE_BYTES;
+    uint8_t *outbox;
+
+    if (capacity_bytes <= source->outbox_capacity)
+        return true;
+    outbox = capacity_bytes > length_bytes && capacity_bytes <= SIZE_MAX
+                 ? realloc(source->outbox, (size_t)capacity_bytes)
+                 : NULL;
+    if (!outbox)
+        return false;
+    source->outbox = outbox;
+    source->outbox_capacity = capacity_bytes;
+    return true;
+}
+
+int rdmig_source_finish_with(struct rdmig_source *source, const void *bytes, uint64_t length_bytes)
+{
+    if (source->options.stream_format != RDMIG_STREAM_QEMU || source->stage != SOURCE_STAGE_IDLE ||
+        !source->stats.exchanged_ns || memory_dirty_bytes(&source->memory) > 0)
+        return -RDMIG_E_STATE;
+    if (!bytes || length_bytes == 0)
+        return -RDMIG_E_INVALID;
+    if (!grow_outbox(source, length_bytes))
+        return -RDMIG_E_MEMORY;
+    /* All that was written before is no end: what leaves behind it may be. */
+    source->end_stream_bytes =
+        source->stream_given_bytes + source->outbox_end - source->outbox_start;
+    memcpy(outbox_at(source), bytes, (size_t)length_bytes);
+    source->outbox_end += length_bytes;
+    source_enter(source, SOURCE_STAGE_HANDING_OVER);
+    source_advance(source);
+    return RDMIG_OK;
+}
+
 int rdmig_source_cancel(struct rdmig_source *source)
 {
     if (source->stage == SOURCE_STAGE_HANDING_OVER ||

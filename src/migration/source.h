@@ -49,7 +49,8 @@ enum source_stage {
     STEP(SOURCE_STAGE_IDLE, SOURCE_STAGE_FLUSHING, "QEMU: rdmig_source_stream_flush()")            \
     STEP(SOURCE_STAGE_FLUSHING, SOURCE_STAGE_IDLE, "FLUSHED")                                      \
     STEP(SOURCE_STAGE_IDLE, SOURCE_STAGE_PREPARING, "native: rdmig_source_finish()")               \
-    STEP(SOURCE_STAGE_IDLE, SOURCE_STAGE_HANDING_OVER, "QEMU: rdmig_source_finish()")              \
+    STEP(SOURCE_STAGE_IDLE, SOURCE_STAGE_HANDING_OVER,                                             \
+         "QEMU: rdmig_source_finish(), _finish_with()")                                            \
     STEP(SOURCE_STAGE_PREPARING, SOURCE_STAGE_HANDING_OVER, "FLUSHED: it has confirmed")           \
     STEP(SOURCE_STAGE_HANDING_OVER, SOURCE_STAGE_COMPLETED, "native: FLUSHED")                     \
     STEP(SOURCE_STAGE_HANDING_OVER, SOURCE_STAGE_AWAITING_PEER_CLOSE, "QEMU: FLUSHED")             \
@@ -105,8 +106,10 @@ struct rdmig_source {
     uint64_t outbox_end;
     uint64_t outbox_capacity;
     uint64_t stream_given_bytes; /* to the core, since the beginning */
-    uint64_t round_stream_bytes; /* of these, posted when the last round ended */
-    uint64_t connected_ns;       /* 0: not yet */
+    /* Of these, what cannot hold the end of a QEMU's stream: as much as had been posted when the
+     * last round ended, or all that was written before rdmig_source_finish_with(). */
+    uint64_t end_stream_bytes;
+    uint64_t connected_ns; /* 0: not yet */
     struct source_rate rate;
     bool is_log_current; /* a dirty log was handed in since the last round ended */
 };

@@ -74,7 +74,7 @@ static void note_stream(struct rdmig_source *source)
     struct rdmig_conn_counters counters;
 
     rdmig_conn_counters(link_conn(source->link), &counters);
-    source->round_stream_bytes = counters.bytes_stream;
+    source->end_stream_bytes = counters.bytes_stream;
 }
 
 static void round_ended(struct rdmig_source *source)
@@ -169,8 +169,8 @@ void source_fail(struct rdmig_source *source, int os_code)
 /*
  * The destination may have the guest. Native: the stream's last byte has been posted (clause S8).
  * A QEMU runs the guest from the end mark on, and what its source sends behind that (a description,
- * of any length) does not hold it up. Where the mark is nobody here knows, but it is behind the last
- * round: so any byte since then may be it.
+ * of any length) does not hold it up. Where the mark is the caller of finish_with() says; for
+ * finish() it is behind the last round, so any byte since then may be it.
  */
 static bool has_end_left(const struct rdmig_source *source)
 {
@@ -180,7 +180,7 @@ static bool has_end_left(const struct rdmig_source *source)
         return false;
     rdmig_conn_counters(link_conn(source->link), &counters);
     if (source->options.stream_format == RDMIG_STREAM_QEMU)
-        return counters.bytes_stream > source->round_stream_bytes;
+        return counters.bytes_stream > source->end_stream_bytes;
     return is_outbox_empty(source) && counters.bytes_stream == source->stream_given_bytes;
 }
 

@@ -175,6 +175,7 @@ static call_function *const ops[OP_SLOT_COUNT] = {
     call_destination_wait_closed,
     call_source_set_trace,
     call_destination_set_trace,
+    call_source_finish_with,
 };
 
 /* ---- a run */

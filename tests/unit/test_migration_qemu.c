@@ -225,6 +225,103 @@ static void test_migration__end_mark_sent_and_no_more__is_unknown(void **state)
     ends_free(&ends);
 }
 
+/* A QEMU's stream is here up to its end mark, in state IDLE; `fill_bytes` of device state more wait
+ * for a destination that reads nothing. */
+static void wait_before_end(struct two_ends *ends, const void *fill, uint64_t fill_bytes)
+{
+    ends_init(ends);
+    pair_hide_pipeline();
+    meet(ends);
+    assert_int_equal(rdmig_source_start_round(ends->source), 0);
+    expect_round(ends, sizeof(opening));
+    ends_run_source(ends, RDMIG_SOURCE_SENDING);
+    ends->is_destination_run = false;
+    if (fill_bytes > 0)
+        ends_write_stream(ends, fill, fill_bytes, fill_bytes);
+    assert_int_equal(rdmig_source_state(ends->source), RDMIG_SOURCE_IDLE);
+}
+
+static void expect_failure(struct two_ends *ends, bool is_unknown)
+{
+    pair_kill(RDMIG_ROLE_DESTINATION, false);
+    while (rdmig_source_state(ends->source) < RDMIG_SOURCE_COMPLETED ||
+           rdmig_source_state(ends->source) == RDMIG_SOURCE_CANCELLING)
+        ends_run_source(ends, rdmig_source_state(ends->source));
+    assert_int_equal(rdmig_source_state(ends->source), RDMIG_SOURCE_FAILED);
+    assert_int_equal(rdmig_source_error(ends->source)->reason == RDMIG_REASON_HANDOVER_UNKNOWN,
+                     is_unknown);
+}
+
+/* An end mark and a description of any length leave in finish_with(), and not before: of the first
+ * of their bytes that has left a loss is unknown (faults.md, O1). Clause: S8 */
+static void test_migration__finish_with__a_long_end_is_unknown_from_its_first_byte_on(void **state)
+{
+    const uint64_t end_bytes = UINT64_C(6) << 20;
+    uint8_t *end = calloc(1, end_bytes);
+    struct two_ends ends;
+
+    (void)state;
+    assert_non_null(end);
+    wait_before_end(&ends, NULL, 0);
+    assert_int_equal(rdmig_source_finish_with(ends.source, end, end_bytes), 0);
+    memset(end, 0xff, end_bytes); /* it was copied */
+    ends_turn(&ends, 50);
+    assert_int_equal(pair_counts()->message_counts[RDMIG_MESSAGE_QEMU_FILE], 2);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FINISHING);
+    assert_int_equal(rdmig_source_cancel(ends.source), -RDMIG_E_STATE);
+    expect_failure(&ends, true);
+    free(end);
+    ends_free(&ends);
+}
+
+/* What was written before the end waits for a READY: nothing of the end has left, and the guest is
+ * the source's. Clause: S8 */
+static void test_migration__finish_with__end_behind_device_state_that_waits__is_known(void **state)
+{
+    const uint64_t fill_bytes = UINT64_C(900) << 10;
+    uint8_t *fill = calloc(1, fill_bytes);
+    struct two_ends ends;
+
+    (void)state;
+    assert_non_null(fill);
+    wait_before_end(&ends, fill, fill_bytes);
+    assert_int_equal(rdmig_source_finish_with(ends.source, closing, sizeof(closing)), 0);
+    ends_turn(&ends, 50);
+    assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FINISHING);
+    expect_failure(&ends, false);
+    free(fill);
+    ends_free(&ends);
+}
+
+/* Clause: S8 S9 */
+static void test_migration__finish_with__arrives_whole_behind_what_was_written(void **state)
+{
+    const uint64_t end_bytes = UINT64_C(3) << 20;
+    uint8_t *end = malloc(end_bytes);
+    struct two_ends ends;
+
+    (void)state;
+    assert_non_null(end);
+    for (uint64_t i = 0; i < end_bytes; i++)
+        end[i] = (uint8_t)(i * 7 + (i >> 8));
+    wait_before_end(&ends, between, sizeof(between));
+    ends.is_destination_run = true;
+    ends.is_confirming = false;
+    ends.stream_bytes = 0;
+    assert_int_equal(rdmig_source_finish_with(ends.source, NULL, 8), -RDMIG_E_INVALID);
+    assert_int_equal(rdmig_source_finish_with(ends.source, end, 0), -RDMIG_E_INVALID);
+    assert_int_equal(rdmig_source_finish_with(ends.source, end, UINT64_MAX - 4096),
+                     -RDMIG_E_MEMORY);
+    assert_int_equal(rdmig_source_finish_with(ends.source, end, end_bytes), 0);
+    assert_int_equal(rdmig_source_finish_with(ends.source, end, end_bytes), -RDMIG_E_STATE);
+    ends_turn(&ends, 400);
+    assert_int_equal(ends.stream_bytes, sizeof(between) + end_bytes);
+    assert_memory_equal(ends.stream, between, sizeof(between));
+    assert_memory_equal(ends.stream + sizeof(between), end, end_bytes);
+    free(end);
+    ends_free(&ends);
+}
+
 /* Clause: E13 */
 static void test_migration__qemu_destination__says_error_at_the_end(void **state)
 {
@@ -369,6 +466,9 @@ int main(void)
         cmocka_unit_test(test_migration__qemu_destination__says_error_at_the_end),
         cmocka_unit_test(test_migration__end_not_sent__is_no_unknown_hand_over),
         cmocka_unit_test(test_migration__end_mark_sent_and_no_more__is_unknown),
+        cmocka_unit_test(test_migration__finish_with__a_long_end_is_unknown_from_its_first_byte_on),
+        cmocka_unit_test(test_migration__finish_with__end_behind_device_state_that_waits__is_known),
+        cmocka_unit_test(test_migration__finish_with__arrives_whole_behind_what_was_written),
         cmocka_unit_test(test_migration__qemu_stream_cut__is_for_the_vmm_to_judge),
         cmocka_unit_test(test_migration__flush__waits_for_the_reader),
         cmocka_unit_test(test_migration__flush__can_be_cancelled),

@@ -11,14 +11,15 @@
 #include "commands.h"
 #include "drive.h"
 
+#include <stdlib.h>
+
 enum restore_step {
     RESTORE_STREAM, /* up to the next hook, or the end mark */
     RESTORE_EXCHANGE,
     RESTORE_ROUND,
     RESTORE_STOPPED,      /* the memory is over: what comes behind it is the guest's downtime */
     RESTORE_AWAIT_LOADED, /* all device state is there: the QEMU has to ask for more */
-    RESTORE_END,          /* the end mark and what is behind it */
-    RESTORE_FINISH,
+    RESTORE_FINISH,       /* the end mark and what is behind it */
     RESTORE_HANDED_OVER
 };
 
@@ -52,10 +53,9 @@ static uint64_t limit_bytes(const struct restore *restore)
 {
     const struct manifest_read *manifest = &restore->reader.manifest;
 
-    if (restore->round_index < manifest->round_count)
-        return manifest->rounds[restore->round_index].hook_position_bytes;
-    return restore->step == RESTORE_END ? manifest->stream_bytes
-                                        : manifest->end_mark_position_bytes;
+    return restore->round_index < manifest->round_count
+               ? manifest->rounds[restore->round_index].hook_position_bytes
+               : manifest->end_mark_position_bytes;
 }
 
 static size_t refill(void *context, uint8_t *bytes, size_t capacity_bytes)
@@ -73,8 +73,6 @@ static size_t refill(void *context, uint8_t *bytes, size_t capacity_bytes)
 
 static enum restore_step step_behind_stream(const struct restore *restore)
 {
-    if (restore->step == RESTORE_END)
-        return RESTORE_FINISH;
     if (restore->round_index == restore->reader.manifest.round_count)
         return RESTORE_AWAIT_LOADED;
     return restore->round_index == 0 ? RESTORE_EXCHANGE : RESTORE_ROUND;
@@ -103,6 +101,24 @@ static int run_round(struct restore *restore)
     return result < 0 ? result : rdmig_source_end_round(source);
 }
 
+/*
+ * The end mark and what is behind it, a description of any length, in one call: the QEMU runs the
+ * guest from the mark on, so none of it may leave before the hand-over has begun.
+ */
+static int finish(struct restore *restore)
+{
+    const uint64_t end_bytes = restore->reader.manifest.stream_bytes - restore->position_bytes;
+    uint8_t *end = malloc(end_bytes);
+    int result = -RDMIG_E_MEMORY;
+
+    if (end && image_reader_read_stream(&restore->reader, restore->position_bytes, end, end_bytes,
+                                        session_error(&restore->session)))
+        result = rdmig_source_finish_with(restore->session.source, end, end_bytes);
+    free(end);
+    restore->step = RESTORE_HANDED_OVER;
+    return result;
+}
+
 static bool advance(void *context)
 {
     struct restore *restore = context;
@@ -113,7 +129,6 @@ static bool advance(void *context)
         return false;
     switch (restore->step) {
     case RESTORE_STREAM:
-    case RESTORE_END:
         if (!write_stream(restore))
             return false;
         restore->step = step_behind_stream(restore);
@@ -131,11 +146,10 @@ static bool advance(void *context)
         break;
     case RESTORE_AWAIT_LOADED:
         result = rdmig_source_stream_flush(source);
-        restore->step = RESTORE_END;
+        restore->step = RESTORE_FINISH;
         break;
     case RESTORE_FINISH:
-        result = rdmig_source_finish(source);
-        restore->step = RESTORE_HANDED_OVER;
+        result = finish(restore);
         break;
     case RESTORE_HANDED_OVER:
         return false;

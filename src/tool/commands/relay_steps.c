@@ -274,12 +274,17 @@ static bool pass(struct relay *relay)
     return relay->stream.is_end_held && read_last_byte(relay);
 }
 
+/* From its end mark on in one call: the QEMU there runs the guest from the mark on, and none of it
+ * may leave before the hand-over has begun. */
 static bool end_stream(struct relay *relay)
 {
-    if (relay_stream_left_bytes(&relay->stream) > 0)
-        return write_stream(relay);
+    struct relay_stream *stream = &relay->stream;
+    const size_t left_bytes = relay_stream_left_bytes(stream);
+    const uint8_t *start = stream->bytes + stream->start;
+
     relay->step = RELAY_HANDED_OVER;
-    return CALL(relay, rdmig_source_finish, relay->session.source);
+    relay_stream_passed(stream, left_bytes);
+    return CALL(relay, rdmig_source_finish_with, relay->session.source, start, left_bytes);
 }
 
 static bool (*const steps[])(struct relay *) = {

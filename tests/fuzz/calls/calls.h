@@ -193,8 +193,8 @@ call_function call_source_create, call_source_process, call_source_start_round,
     call_source_begin_round, call_source_push, call_source_end_round, call_source_mark_dirty,
     call_source_mark_range, call_source_mark_free, call_source_stream_write,
     call_source_stream_flush, call_source_exchange_blocks, call_source_finish, call_source_cancel,
-    call_source_guest_stopped, call_source_wait, call_source_progress, call_source_destroy,
-    call_source_opening, call_source_wait_closed, call_source_set_trace;
+    call_source_finish_with, call_source_guest_stopped, call_source_wait, call_source_progress,
+    call_source_destroy, call_source_opening, call_source_wait_closed, call_source_set_trace;
 call_function call_destination_create, call_destination_process, call_destination_provide,
     call_destination_read, call_destination_resume, call_destination_confirm,
     call_destination_cancel, call_destination_wait, call_destination_progress,

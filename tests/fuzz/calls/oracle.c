@@ -198,6 +198,7 @@ static bool is_asked(enum rdmig_source_state from, enum rdmig_source_state to)
         {"rdmig_source_stream_flush", RDMIG_SOURCE_SENDING},
         {"rdmig_source_exchange_blocks", RDMIG_SOURCE_CONNECTING},
         {"rdmig_source_finish", RDMIG_SOURCE_FINISHING},
+        {"rdmig_source_finish_with", RDMIG_SOURCE_FINISHING},
     };
 
     if (from != RDMIG_SOURCE_IDLE || to >= RDMIG_SOURCE_CANCELLING)

@@ -505,6 +505,34 @@ void call_source_finish(struct draw *draw)
     oracle_after(CALLER_SOURCE, result);
 }
 
+void call_source_finish_with(struct draw *draw)
+{
+    static uint8_t end[UINT64_C(600) << 10];
+    uint64_t length_bytes = draw_seldom(draw) ? draw_below(draw, 600) << 10 : draw_below(draw, 50);
+    int result;
+
+    if (!world.source)
+        return;
+    if (length_bytes > CALLS_STREAM_MAX - world.written_bytes)
+        length_bytes = CALLS_STREAM_MAX - world.written_bytes;
+    if (world.is_qemu)
+        world.causes |= CAUSE_STREAM;
+    oracle_before("rdmig_source_finish_with");
+    result = rdmig_source_finish_with(world.source, end, length_bytes);
+    if (result == -RDMIG_E_INVALID)
+        require(length_bytes == 0, "an end of some bytes is invalid");
+    else
+        expect(world.is_qemu && length_bytes > 0 && is_idle_with_blocks() &&
+                   world.view.source.progress.bytes_dirty == 0,
+               result);
+    if (result == 0) {
+        memset(world.written + world.written_bytes, 0, (size_t)length_bytes);
+        world.written_bytes += length_bytes;
+        model()->is_finished = true;
+    }
+    oracle_after(CALLER_SOURCE, result);
+}
+
 void call_source_cancel(struct draw *draw)
 {
     int result;

@@ -504,10 +504,26 @@ int rdmig_source_guest_stopped(struct rdmig_source *source);
  * has left, which it does when it has loaded the guest or has given up (clause E13), or the reply
  * limit and 4.2 s a GiB have passed; FAILED with HANDOVER_UNKNOWN when it says ERROR. One that
  * exits because it cannot load a device looks like one that is done: write the state,
- * _stream_flush(), then the end mark, and it fails the migration before the hand-over. Returns 0;
- * -STATE otherwise: send what is dirty first.
+ * _stream_flush(), then rdmig_source_finish_with() the end mark, and it fails the migration before
+ * the hand-over. An end mark of a QEMU's stream that was written by _stream_write() may leave
+ * before this call, while the state still says that the guest is this end's: use _finish_with().
+ * Returns 0; -STATE otherwise: send what is dirty first.
  */
 int rdmig_source_finish(struct rdmig_source *source);
+
+/*
+ * The same for a QEMU's stream, with its last bytes: from the end mark (QEMU_VM_EOF) on, since the
+ * QEMU there runs the guest when it reads that, however much follows. They are copied during the
+ * call, any number of them, and none leaves before it: so the guest is this end's until then, and
+ * from then on a loss fails with HANDOVER_UNKNOWN, as soon as one of these bytes was posted (clause
+ * S8). Everything that was written before goes first. State FINISHING, as for
+ * rdmig_source_finish(), which it stands for.
+ *
+ * Returns 0; -STATE in another state, with a native stream, or while memory is dirty: send it
+ * first; -INVALID for no bytes; -MEMORY: none for the copy; the guest is this end's still: free
+ * some and call again, or cancel.
+ */
+int rdmig_source_finish_with(struct rdmig_source *source, const void *bytes, uint64_t length_bytes);
 
 /*
  * Gives up, in any state: CANCELLED follows within the close time limit (2 s), and the guest is the
