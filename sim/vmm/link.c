@@ -58,7 +58,6 @@ struct link {
     bool was_flushed;
     bool is_end_written; /* something of the stream behind a flush */
     uint64_t written_bytes;
-    uint64_t round_bytes;  /* posted when the last round ended */
     uint32_t let_go_count; /* since the last round began */
     uint32_t on_top_count; /* ranges pushed into it that nobody needs */
     struct rdmig_event last_zeros;
@@ -185,7 +184,6 @@ static void notified(struct ours *ours, const struct rdmig_action *action)
         ours->is_round_closing = false;
         link->let_go_count = 0;
         link->on_top_count = 0;
-        link->round_bytes = ours->posted_bytes;
         if (rdmig_conn_bytes_pending(ours->conn) != 0)
             world_break(ours->party.world, "pending", "bytes are pending after the end of a round");
         break;
@@ -774,10 +772,10 @@ bool link_is_fill_doomed(struct link *link)
     return false;
 }
 
-bool link_may_have_handed_over(const struct link *link, bool is_native)
+bool link_may_have_handed_over(const struct link *link, bool is_native, uint64_t end_bytes)
 {
     return is_native ? link->ours.posted_bytes == link->written_bytes && link->is_end_written
-                     : link->ours.posted_bytes > link->round_bytes;
+                     : link->ours.posted_bytes > end_bytes;
 }
 
 void link_let_go(struct link *link)

@@ -68,9 +68,8 @@ void link_free_buried(struct link *link);
 void link_count(const struct link *link, struct party_numbers *numbers);
 /* Is the range that the destination has to fill doomed by a fault? */
 bool link_is_fill_doomed(struct link *link);
-/* Native: the stream's last byte has been posted. A QEMU's: any byte since the last round, which may
- * be its end mark. */
-bool link_may_have_handed_over(const struct link *link, bool is_native);
+/* Native: the stream's last byte has been posted. A QEMU's: any byte behind the first end_bytes. */
+bool link_may_have_handed_over(const struct link *link, bool is_native, uint64_t end_bytes);
 /* Before a round an application may let go of a region, which src/migration never does. */
 void link_let_go(struct link *link);
 

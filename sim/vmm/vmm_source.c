@@ -131,6 +131,27 @@ static void watch_progress(struct vmm_source *source)
     vmm_watch_progress(&source->vmm, &progress);
 }
 
+/* What the handle says of the owner has to be what its state and its error say. */
+static void watch_owner(struct vmm_source *source, enum rdmig_source_state state)
+{
+    const bool is_unknown =
+        rdmig_source_error(source->handle)->reason == RDMIG_REASON_HANDOVER_UNKNOWN;
+    const enum rdmig_ownership expected = state == RDMIG_SOURCE_COMPLETED ? RDMIG_GUEST_NOT_OWNED
+                                          : is_unknown                    ? RDMIG_GUEST_UNKNOWN
+                                                                          : RDMIG_GUEST_OWNED;
+
+    if (rdmig_source_owns_guest(source->handle) != expected)
+        world_break(world_of(source), "told", "the source's ownership is %u in state %u",
+                    (unsigned)rdmig_source_owns_guest(source->handle), (unsigned)state);
+}
+
+static bool may_have_handed_over(const struct vmm_source *source)
+{
+    return source->has_given_guest &&
+           link_may_have_handed_over(source->vmm.process.link, source->vmm.is_native,
+                                     source->vmm.party.numbers.stream_bytes - STREAM_WORD_BYTES);
+}
+
 /* Told how it ended. */
 static void take_end(struct vmm_source *source, enum rdmig_source_state state)
 {
@@ -139,6 +160,7 @@ static void take_end(struct vmm_source *source, enum rdmig_source_state state)
 
     source->vmm.is_over = true;
     watch_progress(source);
+    watch_owner(source, state);
     world_log(party->world, "source is told %u, reason %s", (unsigned)state,
               rdmig_reason_name(error->reason));
     if (state == RDMIG_SOURCE_COMPLETED) {
@@ -165,9 +187,7 @@ static void take_end(struct vmm_source *source, enum rdmig_source_state state)
             run_guest_on(source);
         else
             party->outcome = OUTCOME_UNKNOWN;
-        if (error->reason == RDMIG_REASON_HANDOVER_UNKNOWN &&
-            (!source->has_given_guest ||
-             !link_may_have_handed_over(source->vmm.process.link, source->vmm.is_native)))
+        if (error->reason == RDMIG_REASON_HANDOVER_UNKNOWN && !may_have_handed_over(source))
             world_break(party->world, "told", "HANDOVER_UNKNOWN before the guest was handed over");
     }
 }
@@ -186,21 +206,34 @@ static bool cancel_handle(struct vmm_source *source)
     return result == RDMIG_OK;
 }
 
+/* Of the VMMs that give up, some do so while the end of the stream is on its way: what they are told
+ * of the owner counts then. */
+static bool is_to_give_up(struct vmm_source *source)
+{
+    if (source->last_turn == 0)
+        return false;
+    return source->turn_count == source->last_turn ||
+           (may_have_handed_over(source) && process_chance(&source->vmm.process, 2));
+}
+
 /* Cancels, or destroys the handle under way: then it is over with what it has been told so far. */
 static void give_up(struct vmm_source *source)
 {
+    bool is_owner;
+
     source->vmm.party.has_given_up = true;
     if (choice_below(world_of(source)->choice, 2) == 0) {
         (void)cancel_handle(source);
         return;
     }
     world_log(world_of(source), "source destroys its handle");
+    is_owner = rdmig_source_owns_guest(source->handle) == RDMIG_GUEST_OWNED;
     destroy_handle(source);
     source->vmm.is_over = true;
-    if (source->has_given_guest)
-        source->vmm.party.outcome = OUTCOME_UNKNOWN;
-    else
+    if (is_owner)
         run_guest_on(source);
+    else
+        source->vmm.party.outcome = OUTCOME_UNKNOWN;
 }
 
 /* ---- from state to state */
@@ -375,7 +408,8 @@ static void turn(struct party *party)
         world_break(world_of(source), "closed", "is_closed() is wrong");
     if (process_chance(&source->vmm.process, 16) && source->handle)
         watch_progress(source);
-    if (++source->turn_count == source->last_turn && !source->vmm.is_over)
+    source->turn_count++;
+    if (!source->vmm.is_over && is_to_give_up(source))
         give_up(source);
     if (source->vmm.is_over && source->handle && process_chance(&source->vmm.process, 4))
         destroy_handle(source);

@@ -391,7 +391,7 @@ int rdmig_source_finish(struct rdmig_source *source)
     return RDMIG_OK;
 }
 
-/* Room for so many bytes more, beside what waits. False: no memory, and nothing has changed. */
+/* Room for length_bytes more, beside what waits. False: no memory, and nothing has changed. */
 static bool grow_outbox(struct rdmig_source *source, uint64_t length_bytes)
 {
     const uint64_t capacity_bytes = source->outbox_end + length_bytes + NATIVE_PREPARE_BYTES;
@@ -426,6 +426,17 @@ int rdmig_source_finish_with(struct rdmig_source *source, const void *bytes, uin
     source_enter(source, SOURCE_STAGE_HANDING_OVER);
     source_advance(source);
     return RDMIG_OK;
+}
+
+enum rdmig_ownership rdmig_source_owns_guest(const struct rdmig_source *source)
+{
+    const bool is_unknown = source->stage == SOURCE_STAGE_AWAITING_PEER_CLOSE ||
+                            source->error.reason == RDMIG_REASON_HANDOVER_UNKNOWN ||
+                            source_has_end_left(source);
+
+    if (source->stage == SOURCE_STAGE_COMPLETED)
+        return RDMIG_GUEST_NOT_OWNED;
+    return is_unknown ? RDMIG_GUEST_UNKNOWN : RDMIG_GUEST_OWNED;
 }
 
 int rdmig_source_cancel(struct rdmig_source *source)

@@ -128,6 +128,8 @@ void source_advance(struct rdmig_source *source);
 /* A line when the state is another than the trace has it; source_state.c. */
 void source_trace_state(struct rdmig_source *source);
 void source_fail(struct rdmig_source *source, int os_code);
+/* The destination may have the guest. */
+bool source_has_end_left(const struct rdmig_source *source);
 bool source_build_prefix(struct rdmig_source *source);
 /* ---- source_rate.c */
 void source_rate_round_begins(struct rdmig_source *source);

@@ -172,7 +172,7 @@ void source_fail(struct rdmig_source *source, int os_code)
  * of any length) does not hold it up. Where the mark is the caller of finish_with() says; for
  * finish() it is behind the last round, so any byte since then may be it.
  */
-static bool has_end_left(const struct rdmig_source *source)
+bool source_has_end_left(const struct rdmig_source *source)
 {
     struct rdmig_conn_counters counters;
 
@@ -198,12 +198,12 @@ static void check_failure(struct rdmig_source *source)
     /* Before the connection is up a failed attempt only turns the link to the next address. While
      * the guest is handed over, word that it has arrived may come until the end (clause E7). */
     const bool has_failed =
-        link_is_closed(source->link) ||
-        (link_is_connected(source->link) && rdmig_conn_failure(conn) && !has_end_left(source));
+        link_is_closed(source->link) || (link_is_connected(source->link) &&
+                                         rdmig_conn_failure(conn) && !source_has_end_left(source));
 
     if (!has_failed || source->stage >= SOURCE_STAGE_AWAITING_PEER_CLOSE)
         return;
-    if (has_end_left(source))
+    if (source_has_end_left(source))
         explain_unknown(source, "the connection was lost");
     else
         explain_failure(source->link, &source->memory, &source->error);
@@ -225,7 +225,7 @@ static void check_steps(struct rdmig_source *source)
 {
     if (!source->is_astray || source->stage >= SOURCE_STAGE_AWAITING_PEER_CLOSE)
         return;
-    if (has_end_left(source))
+    if (source_has_end_left(source))
         explain_unknown(source, "a step of the source's that cannot be");
     error_set(&source->error, RDMIG_REASON_INTERNAL, 0, "report it",
               "a step of the source's that cannot be, in stage %d", (int)source->stage);

@@ -125,6 +125,7 @@ static void hand_over_to_qemu(struct two_ends *ends)
     assert_int_equal(rdmig_source_state(ends->source), RDMIG_SOURCE_FINISHING);
     assert_int_equal(rdmig_destination_state(ends->destination), RDMIG_DESTINATION_RECEIVING);
     assert_int_equal(rdmig_source_cancel(ends->source), -RDMIG_E_STATE);
+    assert_int_equal(rdmig_source_owns_guest(ends->source), RDMIG_GUEST_UNKNOWN);
 }
 
 /* Clause: E13 */
@@ -146,6 +147,7 @@ static void test_migration__qemu_destination__leaves_before_the_source(void **st
     assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_COMPLETED);
     rdmig_source_progress(ends.source, &after, sizeof(after));
     assert_int_equal(after.downtime_ns, before.downtime_ns); /* until all had arrived */
+    assert_int_equal(rdmig_source_owns_guest(ends.source), RDMIG_GUEST_NOT_OWNED);
     ends_free(&ends);
 }
 
@@ -250,6 +252,8 @@ static void expect_failure(struct two_ends *ends, bool is_unknown)
     assert_int_equal(rdmig_source_state(ends->source), RDMIG_SOURCE_FAILED);
     assert_int_equal(rdmig_source_error(ends->source)->reason == RDMIG_REASON_HANDOVER_UNKNOWN,
                      is_unknown);
+    assert_int_equal(rdmig_source_owns_guest(ends->source),
+                     is_unknown ? RDMIG_GUEST_UNKNOWN : RDMIG_GUEST_OWNED);
 }
 
 /* An end mark and a description of any length leave in finish_with(), and not before: of the first
@@ -285,8 +289,10 @@ static void test_migration__finish_with__end_behind_device_state_that_waits__is_
     (void)state;
     assert_non_null(fill);
     wait_before_end(&ends, fill, fill_bytes);
+    assert_int_equal(rdmig_source_owns_guest(ends.source), RDMIG_GUEST_OWNED);
     assert_int_equal(rdmig_source_finish_with(ends.source, closing, sizeof(closing)), 0);
     ends_turn(&ends, 50);
+    assert_int_equal(rdmig_source_owns_guest(ends.source), RDMIG_GUEST_OWNED);
     assert_int_equal(rdmig_source_state(ends.source), RDMIG_SOURCE_FINISHING);
     expect_failure(&ends, false);
     free(fill);

@@ -365,11 +365,27 @@ static void check_source_states(const struct view *before, const struct view *no
     }
 }
 
+/* Before finish() the guest is the source's, and at the end the state says whose it is. */
+static void check_owner(const struct view *now)
+{
+    const enum rdmig_ownership owner = rdmig_source_owns_guest(world.source);
+    const bool is_unknown = now->source.error.reason == RDMIG_REASON_HANDOVER_UNKNOWN;
+
+    if (now->source.state == RDMIG_SOURCE_COMPLETED)
+        require(owner == RDMIG_GUEST_NOT_OWNED, "complete, and the guest is here");
+    else if (now->source.state != RDMIG_SOURCE_FINISHING)
+        require(owner == (is_unknown ? RDMIG_GUEST_UNKNOWN : RDMIG_GUEST_OWNED),
+                "an owner that the error contradicts");
+    else
+        require(owner != RDMIG_GUEST_NOT_OWNED, "given away before the end");
+}
+
 static void check_source(const struct view *before, const struct view *now)
 {
     const enum rdmig_source_state to = now->source.state;
 
     check_source_states(before, now);
+    check_owner(now);
     check_end(&before->source.error, &now->source.error,
               to >= RDMIG_SOURCE_CANCELLING && to != RDMIG_SOURCE_COMPLETED, CAUSE_SOURCE_CANCEL,
               CAUSE_SOURCE_LIMIT);

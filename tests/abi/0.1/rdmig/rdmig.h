@@ -369,6 +369,22 @@ enum rdmig_source_state rdmig_source_state(const struct rdmig_source *source);
 /* "IDLE": for people and logs; never NULL, "unknown" outside the enum. Any thread. */
 const char *rdmig_source_state_name(enum rdmig_source_state state);
 
+/* Who may run the guest, as far as one end can know it. */
+enum rdmig_ownership {
+    RDMIG_GUEST_NOT_OWNED, /* the other end owns it: never run it here */
+    RDMIG_GUEST_OWNED,     /* this end does */
+    RDMIG_GUEST_UNKNOWN    /* the other end may: do not run it before somebody has looked there */
+};
+
+/*
+ * Does the source own the guest now? Answered in every state, for VMMs that decide in one place
+ * whether the guest may run: OWNED until the end of the stream begins to leave, UNKNOWN while it is
+ * on its way (state FINISHING) and after a failure with HANDOVER_UNKNOWN, NOT_OWNED in state
+ * COMPLETED. In FINISHING the next call on the handle may change it; in FAILED, CANCELLED and
+ * COMPLETED it stays as it is (clause S8).
+ */
+enum rdmig_ownership rdmig_source_owns_guest(const struct rdmig_source *source);
+
 /*
  * From now on tells write_line what the source does, the kinds of enum rdmig_trace_kind that are
  * asked for; opaque is handed through. The state comes first, as it is. In any state, any number of
