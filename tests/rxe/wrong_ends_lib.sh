@@ -4,7 +4,7 @@
 #
 # Sourced by wrong_ends*.sh, with lib.sh:
 #   start_recv OPTION...        starts rdmig recv, sets $port
-#   start_capture DIR           starts rdmig capture as "recv", sets $port
+#   start_capture DIR OPTION... starts rdmig capture as "recv", sets $port
 #   start_relay TO OPTION...    starts rdmig relay as "recv", sets $port
 #   show LINE COMMAND...        like check, and what it prints stands in the line
 #   fails WHAT NAME SECONDS STATUS REASON TEXT
@@ -46,7 +46,7 @@ start_recv() {
 }
 
 start_capture() {
-    start recv "$rdmig" capture --listen "$RDMIG_ADDR:0" --into "$1" --json
+    start recv "$rdmig" capture --listen "$RDMIG_ADDR:0" --into "$1" --json "${@:2}"
     wait_for_port
 }
 

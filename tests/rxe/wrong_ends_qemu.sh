@@ -67,6 +67,16 @@ into_recv() {
     no_leaks rdmig qemu-system-x86_64
 }
 
+more_than_allowed() {
+    local what="a guest larger than --ram-max"
+    start_capture "$directory" --ram-max 32M
+    qemu migrate "$qmp" "rdma:$RDMIG_ADDR:$port" --limit 30 >/dev/null 2>&1
+    fails "$what" recv 10 failed MEMORY "has [0-9]* bytes, --ram-max allows $((32 << 20))"
+    guest_kept "$what" failed
+    nothing_there "$what" clean
+    no_leaks rdmig qemu-system-x86_64
+}
+
 capture_killed() {
     start_migration "capture is killed"
     kill -KILL "$(pid_of recv)"
@@ -132,6 +142,7 @@ into_qemu() {
 check "the helpers are built" "$here/build-helpers" "$helpers"
 start_source
 into_recv
+more_than_allowed
 capture_killed
 capture_interrupted
 source_cancelled

@@ -93,7 +93,7 @@ static void test_send_in_full(void **state)
 
 static void test_relay_has_two_addresses(void **state)
 {
-    struct parsed parsed = parse("relay --to [fd09::1]:4445 --listen :4444");
+    struct parsed parsed = parse("relay --to [fd09::1]:4445 --listen :4444 --ram-max 3g");
 
     (void)state;
     assert_true(parsed.is_good);
@@ -101,6 +101,7 @@ static void test_relay_has_two_addresses(void **state)
     assert_string_equal(parsed.args.address.port, "4444");
     assert_string_equal(parsed.args.relay_to.host, "fd09::1");
     assert_string_equal(parsed.args.relay_to.port, "4445");
+    assert_int_equal(parsed.args.ram_limit_bytes, UINT64_C(3) << 30);
     release(&parsed);
 }
 
@@ -121,6 +122,7 @@ static void test_what_is_not_given_is_zero(void **state)
     assert_int_equal(parsed.args.bandwidth_bytes_per_s, 0);
     assert_int_equal(parsed.args.time_limit_ms, 0);
     assert_int_equal(parsed.args.pinned_limit_bytes, 0);
+    assert_int_equal(parsed.args.ram_limit_bytes, 0);
     release(&parsed);
 }
 
@@ -135,6 +137,8 @@ static void test_good_lines(void **state)
         "recv --listen :4444 --ram a=b --relaxed-ordering --on-demand-paging",
         "restore --to h:1 --from dir --relaxed-ordering --on-demand-paging",
         "capture --listen [::]:4444 --into dir --pinned-max 33554432",
+        "capture --listen :1 --into dir --ram-max 4G",
+        "relay --listen :1 --to h:1 --ram-max none",
         "capture --listen :1 --into dir --refuse-pin-all --time-limit 4294967",
         "restore --to h:1 --from dir --pinned-max 32m",
         ("restore --to [::1]:1 --from d --pin-all --run-chunks 8 --bandwidth 1G --time-limit 9 "
@@ -206,6 +210,11 @@ static void test_bad_lines(void **state)
         {"send --to h:1 --ram a=b --bandwidth 0", "bytes per second"},
         {"send --to h:1 --ram a=b --pinned-max 0", "or none"},
         {"recv --listen :1 --ram a=b --pinned-max nothing", "or none"},
+        {"capture --listen :1 --into d --ram-max 0", "or none"},
+        {"relay --listen :1 --to h:1 --ram-max 1X", "or none"},
+        {"capture --listen :1 --into d --ram 1G", "option --ram"},
+        {"relay --listen :1 --to h:1 --ram=1G", "option --ram=1G"},
+        {"recv --listen :1 --ram a=b --ram-max 1G", "option --ram-max"},
         {"devices --pinned-max 1G", "option --pinned-max"},
         {"send --to h:1 --ram a=b --time-limit 4294968", "seconds"},
         {"send --to h:1 --ram a=b --time-limit 0", "seconds"},

@@ -25,6 +25,7 @@ $(BUILD)/unit/test_core_never: $(core_parts)
 $(BUILD)/unit/test_migration%: UNIT_OBJECTS = $(fake_objects)
 $(BUILD)/unit/test_migration_counts: LDFLAGS += -Wl,--wrap=strcmp,--wrap=timerfd_settime,--wrap=poll,--wrap=stat,--wrap=open,--wrap=readlink,--wrap=fopen,--wrap=madvise,--wrap=mincore,--wrap=pread,--wrap=process_vm_readv
 $(BUILD)/unit/test_tool_calls: LDFLAGS += -Wl,--wrap=strcmp,--wrap=strlen,--wrap=fstat,--wrap=open,--wrap=openat,--wrap=ftruncate,--wrap=fallocate,--wrap=fsync
+$(BUILD)/unit/test_tool_announced: LDFLAGS += -Wl,--wrap=rdmig_destination_announced
 $(BUILD)/unit/test_tool%: $(BUILD)/unit/obj/test_tool%.o $(tool_test_objects) $(plain_objects) $(BUILD)/librdmig.a
 	$(Q)$(CC) $(LDFLAGS) $< $(tool_test_objects) $(plain_objects) $(BUILD)/librdmig.a $(LDLIBS_TOOL) $(LDLIBS_VERBS) -lcmocka -o $@
 $(BUILD)/unit/test_sim%: $(BUILD)/unit/obj/test_sim%.o $(BUILD)/librdmig-sim.a

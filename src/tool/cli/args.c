@@ -132,6 +132,9 @@ static const struct option_row options[] = {
     {"pinned-max", "BYTES", MIGRATION, SIZE_OR_NONE, IN(pinned_limit_bytes),
      .help = "memory pinned at a time; none: no limit [what the system allows]",
      .wrong = "must be bytes, such as 512M (K, M, G, T: powers of 1024), or none"},
+    {"ram-max", "BYTES", CAPTURE | RELAY, SIZE_OR_NONE, IN(ram_limit_bytes),
+     .help = "memory the guest may have; none: no limit [what is available]",
+     .wrong = "must be bytes, such as 512M (K, M, G, T: powers of 1024), or none"},
     {"on-demand-paging", NULL, MIGRATION, FLAG, IN(is_on_demand_wanted),
      .help = "do not pin memory where the device can do without"},
     {"relaxed-ordering", NULL, MIGRATION, FLAG, IN(is_relaxed_wanted),
@@ -304,16 +307,39 @@ static bool check_names(const struct tool_args *args, struct tool_error *error)
            refuse(error, args->command, "--ram %s=...: that name is given twice", doubled->name);
 }
 
-/* Makes getopt's table of the sub-command's options; val is the row's index plus one. */
+/* Whether getopt would take another sub-command's option for a beginning of one of this one's. */
+static bool is_mistakable(const struct option_row *row, enum tool_command command)
+{
+    const size_t name_bytes = strlen(row->name);
+    bool is_beginning = false;
+
+    for (size_t i = 0; i < OPTION_COUNT; i++) {
+        if (is_option_of(&options[i], command) &&
+            strncmp(options[i].name, row->name, name_bytes) == 0) {
+            if (options[i].name[name_bytes] == '\0')
+                return false; /* it is this one's, too */
+            is_beginning = true;
+        }
+    }
+    return is_beginning;
+}
+
+/*
+ * Makes getopt's table of the sub-command's options; val is the row's index plus one. What is
+ * another's alone, such as --ram beside --ram-max, is found in it to be refused.
+ */
 static void list_options(enum tool_command command, struct option list[OPTION_COUNT + 1])
 {
     size_t count = 0;
 
     memset(list, 0, (OPTION_COUNT + 1) * sizeof(*list));
     for (size_t i = 0; i < OPTION_COUNT; i++) {
-        if (is_option_of(&options[i], command)) {
+        const bool is_own = is_option_of(&options[i], command);
+
+        if (is_own || is_mistakable(&options[i], command)) {
             list[count].name = options[i].name;
-            list[count].has_arg = options[i].value_name != NULL ? required_argument : no_argument;
+            list[count].has_arg =
+                is_own && options[i].value_name != NULL ? required_argument : no_argument;
             list[count].val = (int)i + 1;
             count++;
         }
@@ -328,7 +354,7 @@ static bool take_option(struct tool_args *args, int found, const char *word,
 
     if (found == ':')
         return refuse(error, args->command, "%s needs a value", word);
-    if (found == '?')
+    if (found == '?' || !is_option_of(&options[found - 1], args->command))
         return refuse(error, args->command, "unknown or ambiguous option %s", word);
     wrong = take_value(args, &options[found - 1], optarg);
     return wrong == NULL || refuse(error, args->command, "--%s%s%s: %s", options[found - 1].name,

@@ -47,6 +47,7 @@ struct tool_args {
     uint32_t time_limit_ms;
     uint64_t bandwidth_bytes_per_s;
     uint64_t pinned_limit_bytes; /* UINT64_MAX: none */
+    uint64_t ram_limit_bytes;    /* the same */
 };
 
 const char *args_command_name(enum tool_command command);

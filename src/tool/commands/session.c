@@ -2,6 +2,7 @@
 #include "session.h"
 
 #include "../../text/text.h"
+#include "../files/ram_limit.h"
 #include "signals.h"
 
 #include <signal.h>
@@ -146,7 +147,15 @@ bool session_allocate_memory(struct session *session)
     uint32_t count = 0;
     const struct rdmig_ram_block *announced =
         rdmig_destination_announced(session->destination, &count);
+    /* A relay has a second copy, to compare with. */
+    const struct ram_limit limit = {
+        .given_bytes = session->args->ram_limit_bytes,
+        .copy_count = session->args->command == TOOL_COMMAND_RELAY ? 2 : 1,
+        .meminfo_path = RAM_LIMIT_MEMINFO_PATH,
+    };
 
+    if (!ram_limit_check(&limit, announced, count, session_error(session)))
+        return false;
     session->report.block_count = count;
     if (!ramfile_set_allocate(&session->rams, announced, count, session_error(session)))
         return false;

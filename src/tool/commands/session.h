@@ -52,8 +52,8 @@ bool session_connect(struct session *session, const struct tool_address *to,
 /* The memory is mapped, and watched from now on. Files that cannot be pinned are read in. False: the
  * first cause is set. */
 bool session_load_memory(struct session *session);
-/* The destination knows what the source has: memory for that. It is provided by
- * session_provide_blocks(). False: the first cause is set. */
+/* The destination knows what the source has: memory for that, unless it is more than this command
+ * may take. It is provided by session_provide_blocks(). False: the first cause is set. */
 bool session_allocate_memory(struct session *session);
 void session_provide_blocks(struct session *session);
 
