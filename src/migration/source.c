@@ -397,11 +397,11 @@ static bool grow_outbox(struct rdmig_source *source, uint64_t length_bytes)
     const uint64_t capacity_bytes = source->outbox_end + length_bytes + NATIVE_PREPARE_BYTES;
     uint8_t *outbox;
 
+    if (length_bytes > PTRDIFF_MAX) /* no memory is so long, and the sum might wrap */
+        return false;
     if (capacity_bytes <= source->outbox_capacity)
         return true;
-    outbox = capacity_bytes > length_bytes && capacity_bytes <= SIZE_MAX
-                 ? realloc(source->outbox, (size_t)capacity_bytes)
-                 : NULL;
+    outbox = realloc(source->outbox, capacity_bytes);
     if (!outbox)
         return false;
     source->outbox = outbox;
